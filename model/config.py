@@ -1,0 +1,168 @@
+"""The description of a network: what a TOML file may say, checked as a whole before anything runs.
+
+Every section is a frozen pydantic model that rejects unknown keys; `load_network` collects all problems of a file
+and reports them together.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LayerConfig(_Section):
+    """One spiking layer. A linear layer is a convolution whose kernel is the whole map."""
+
+    kind: Literal["conv", "linear"] = "conv"
+    channels: int = Field(ge=1, le=4096)  # output channels (features of a linear layer)
+    kernel: int = Field(default=3, ge=1, le=15)  # ignored by a linear layer, like stride and padding
+    stride: int = Field(default=1, ge=1, le=4)
+    padding: int = Field(default=1, ge=0, le=7)
+    pool: int = Field(default=1, ge=1, le=8)  # OR-pooling of the spikes after the neuron; 1 is none
+    bits: int | None = Field(default=None, ge=2, le=8)  # weight bits, where they differ from [quant]
+
+
+class NeuronConfig(_Section):
+    """LIF (leak_shift L >= 1: v loses v * 2^-L a step) or IF (leak_shift 0), threshold 1."""
+
+    leak_shift: int = Field(default=1, ge=0, le=8)
+    reset: Literal["hard", "soft"] = "hard"
+    surrogate: Literal["sigmoid", "arctan"] = "sigmoid"
+    slope: float = Field(default=4.0, gt=0)
+
+
+class QuantConfig(_Section):
+    weight_bits: int = Field(default=4, ge=2, le=8)
+    first_bits: int = Field(default=8, ge=2, le=8)
+    last_bits: int = Field(default=8, ge=2, le=8)
+    fraction_bits: int = Field(default=4, ge=0, le=8)  # F: the membrane's grid is 2^-F of an accumulator step
+
+
+class TrainConfig(_Section):
+    epochs: int = Field(ge=1)
+    finetune_epochs: int = Field(default=1, ge=0)  # on the folded, rounded form
+    batch: int = Field(default=128, ge=1)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = Field(default=2e-3, gt=0)
+    finetune_lr: float = Field(default=2e-4, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    schedule: Literal["cosine", "onecycle"] = "onecycle"
+    augment: Literal["none", "shift", "shift-flip"] = "none"  # shift: random crop after padding by 2
+    validation: int = Field(default=5000, ge=1)  # held-out training images, fixed by the seed, that select the model
+    train_images: int | None = Field(default=None, ge=1)  # a subset of the training split, for quick runs
+    seed: int = 0
+
+
+class ScaConfig(_Section):
+    """Spiking-channel-activity pruning and regrowth (Li et al., ICML 2024)."""
+
+    keep: float = Field(gt=0, le=1)  # channels left at the end, of all channels of the network
+    regrow: float = Field(default=0.1, ge=0, lt=1)  # regrown at each event, of all channels, decaying to 0
+    ramp: float = Field(default=0.6, gt=0, le=1)  # cubic ramp of sparsity over this part of the epochs
+    freeze: float = Field(default=0.25, ge=0, lt=1)  # the mask stands still for this last part of the epochs
+    floor: float = Field(default=0.2, ge=0, le=1)  # no layer keeps less than this part of its channels
+    granularity: int = Field(default=1, ge=1)  # channels kept in a layer are a multiple of this (the lanes)
+
+
+class FoldConfig(_Section):
+    """Lanes: PE neurons in parallel, SIMD synapses a cycle; given per layer, or balanced for a total."""
+
+    lanes: int = Field(default=256, ge=1)
+    pe: tuple[int, ...] | None = None  # per spiking layer
+    simd: tuple[int, ...] | None = None  # per spiking layer, then the read-out
+
+
+class NetworkConfig(_Section):
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
+    dataset: Literal["digits", "mnist", "fashion-mnist"]
+    time_steps: int = Field(ge=1, le=64)
+    layers: tuple[LayerConfig, ...] = Field(min_length=1)
+    neuron: NeuronConfig = NeuronConfig()
+    quant: QuantConfig = QuantConfig()
+    train: TrainConfig
+    sca: ScaConfig
+    fold: FoldConfig = FoldConfig()
+
+    @model_validator(mode="after")
+    def _shapes(self) -> NetworkConfig:
+        problems = []
+        n = len(self.layers)
+        _, height, width = INPUT_SHAPES[self.dataset]
+        flat = False
+        for i, layer in enumerate(self.layers):
+            where = f"layers[{i}]"
+            if layer.kind == "linear":
+                flat, height, width = True, 1, 1
+                if layer.pool != 1:
+                    problems.append(f"{where}: pool={layer.pool} after a linear layer; there is one pixel: use 1")
+                continue
+            if flat:
+                problems.append(f"{where}: a convolution after a linear layer; make it linear or move it before")
+                continue
+            if layer.padding >= layer.kernel:
+                problems.append(
+                    f"{where}: padding={layer.padding} must be below kernel={layer.kernel}: some windows would be empty"
+                )
+            height = (height + 2 * layer.padding - layer.kernel) // layer.stride + 1
+            width = (width + 2 * layer.padding - layer.kernel) // layer.stride + 1
+            if height < 1 or width < 1:
+                problems.append(f"{where}: kernel={layer.kernel} does not fit the map; use a smaller kernel or more padding")
+                break
+            height, width = height // layer.pool, width // layer.pool
+            if height < 1 or width < 1:
+                problems.append(f"{where}: pool={layer.pool} leaves no pixel; use a smaller pool")
+                break
+        for i, layer in enumerate(self.layers):
+            if layer.channels % self.sca.granularity:
+                problems.append(
+                    f"layers[{i}]: channels={layer.channels} is no multiple of sca.granularity={self.sca.granularity}"
+                )
+        if self.sca.ramp + self.sca.freeze > 1:
+            problems.append(f"sca: ramp={self.sca.ramp} + freeze={self.sca.freeze} must not exceed 1")
+        if self.fold.pe is not None and len(self.fold.pe) != n:
+            problems.append(f"fold.pe: {len(self.fold.pe)} values for {n} spiking layers; give one per layer")
+        if self.fold.simd is not None and len(self.fold.simd) != n + 1:
+            problems.append(f"fold.simd: {len(self.fold.simd)} values; give {n + 1}: one per spiking layer and the read-out's")
+        if (self.fold.pe is None) != (self.fold.simd is None):
+            problems.append("fold: give both pe and simd, or neither (then they are balanced for fold.lanes)")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+INPUT_SHAPES: dict[str, tuple[int, int, int]] = {
+    "digits": (1, 8, 8),
+    "mnist": (1, 28, 28),
+    "fashion-mnist": (1, 28, 28),
+}
+
+
+def load_network(path: Path) -> NetworkConfig:
+    """Read a network description.
+
+    Raises:
+        ValueError: the file is missing, no TOML, or breaks a rule; all problems are listed, one per line.
+    """
+    try:
+        data = tomllib.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; give the path of a network TOML") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid TOML: {error}") from None
+    try:
+        return NetworkConfig.model_validate(data)
+    except ValidationError as error:
+        lines = []
+        for item in error.errors():
+            where = ".".join(str(part) for part in item["loc"])
+            message = item["msg"].removeprefix("Value error, ")
+            value = "" if isinstance(item["input"], dict) else f" (value {item['input']!r})"
+            lines += [f"{where}: {message}{value}" if where else message for message in message.split("\n")]
+        raise ValueError(f"{path}: {len(lines)} problem(s)\n" + "\n".join(f"  {line}" for line in lines)) from None
