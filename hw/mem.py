@@ -1,0 +1,66 @@
+"""Memory images: the array fields of a module's configuration as .mem files for $readmemh, and back.
+
+A 2-D field [depth, lanes] becomes `<prefix><field>.mem`, one word a row, lane 0 in the lowest bits; a 3-D field
+[banks, depth, lanes] becomes one such file a bank, `<prefix><field>_00.mem` and on. The field's metadata names the
+attribute that holds the lanes' width, and whether they are unsigned: `field(metadata={"bits": "weight_bits"})`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scaflow.quant.golden.beats import pack
+
+
+def parameters(cfg: Any, prefix: str = "") -> dict[str, int | str]:
+    """The SystemVerilog parameters of a configuration: field names in capitals, memories as <NAME>_FILE."""
+    result: dict[str, int | str] = {}
+    for f in fields(cfg):
+        value = getattr(cfg, f.name)
+        if isinstance(value, np.ndarray):
+            result[f"{f.name.upper()}_FILE"] = f"{prefix}{f.name}"
+        else:
+            result[f.name.upper()] = value
+    return result
+
+
+def images(cfg: Any, prefix: str = "") -> dict[str, str]:
+    """File name -> text of every memory of a configuration.
+
+    Raises:
+        ValueError: a value does not fit its lane.
+    """
+    texts: dict[str, str] = {}
+    for f in fields(cfg):
+        array = getattr(cfg, f.name)
+        if not isinstance(array, np.ndarray):
+            continue
+        bits = getattr(cfg, f.metadata["bits"])
+        low, high = int(array.min()), int(array.max())
+        signed = f.metadata.get("signed", True)
+        if low < (-(1 << (bits - 1)) if signed else 0) or high >= 1 << (bits - signed):
+            raise ValueError(
+                f"memory '{prefix}{f.name}': values {low}..{high} do not fit {bits} bits; derive the width from the values"
+            )
+        if array.ndim == 3:
+            for bank, words in enumerate(array):
+                texts[f"{prefix}{f.name}_{bank:02d}.mem"] = _text(words, bits)
+        else:
+            texts[f"{prefix}{f.name}.mem"] = _text(array, bits)
+    return texts
+
+
+def write_memories(cfg: Any, directory: Path, prefix: str = "") -> dict[str, int | str]:
+    """Write the memories of `cfg` into `directory`; returns the module's parameters."""
+    for name, text in images(cfg, prefix).items():
+        (Path(directory) / name).write_text(text)
+    return parameters(cfg, prefix)
+
+
+def _text(words: np.ndarray, bits: int) -> str:
+    digits = -(-bits * words.shape[1] // 4)
+    return "".join(f"{pack(row, bits):0{digits}x}\n" for row in words.tolist())

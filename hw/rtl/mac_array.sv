@@ -1,0 +1,118 @@
+/// mac_array - PE x SIMD multiply-accumulate array with one weight bank per synapse lane.
+///   acc[p] = sum over the beats of a window and the lanes b of  weights[b][addr[b]][p] * act[b]
+/// Beat        in: SIMD act, SIMD addr, last, act lowest; out: PE acc, signed, at each last
+/// Latency     3 + ceil(log2(SIMD)) cycles, last accepted -> out_valid; 1 more where IN_BITS > 1 (the multiplier)
+/// Throughput  1 beat/cycle while out_ready
+/// Handshake   valid never waits for ready; payload stable while valid && !ready
+/// State       PE accumulators of ACC_BITS, cleared by last; ACC_BITS must hold every window's sum
+/// Memory      SIMD banks of DEPTH words of PE weights, WEIGHTS_FILE_00.mem and on, synchronous read
+/// Golden      quant/golden/mac_array.py
+module mac_array #(
+  parameter int unsigned PE,
+  parameter int unsigned SIMD,
+  parameter int unsigned IN_BITS,      // 1: spikes, no multiplier; more: unsigned activations
+  parameter int unsigned WEIGHT_BITS,
+  parameter int unsigned ACC_BITS,
+  parameter int unsigned DEPTH,
+  parameter WEIGHTS_FILE,
+  localparam int unsigned ADDR_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1
+) (
+  input  logic clk,
+  input  logic rst_n,
+  input  logic in_valid,
+  output logic in_ready,
+  input  logic [SIMD*(IN_BITS+ADDR_BITS):0] in_data,
+  output logic out_valid,
+  input  logic out_ready,
+  output logic [PE*ACC_BITS-1:0] out_data
+);
+  localparam int unsigned LEVELS = $clog2(SIMD);
+  localparam int unsigned LEAVES = 2 ** LEVELS;
+  // cycles from a beat's acceptance to its sum: read, gate or hold, [multiply], one a level
+  localparam int unsigned STAGES = 2 + (IN_BITS > 1 ? 1 : 0) + LEVELS;
+  localparam int unsigned TERM_BITS = IN_BITS > 1 ? WEIGHT_BITS + IN_BITS : WEIGHT_BITS;
+  localparam int unsigned SUM_BITS = TERM_BITS + LEVELS;
+
+  if (SIMD > 100 || PE < 1 || SIMD < 1) begin : chk_lanes
+    $error("mac_array: PE=%0d, SIMD=%0d; PE must be positive, SIMD 1 to 100", PE, SIMD);
+  end
+
+  wire enable = !out_valid || out_ready;
+  assign in_ready = enable;
+
+  logic [STAGES:1] valid, last;
+  always_ff @(posedge clk) begin
+    if (enable) last <= {last[STAGES-1:1], in_data[SIMD*(IN_BITS+ADDR_BITS)]};
+    if (!rst_n) valid <= '0;
+    else if (enable) valid <= {valid[STAGES-1:1], in_valid};
+  end
+
+  // the products, lane by lane: term[lane][pe]
+  logic [LEAVES-1:0][PE-1:0][TERM_BITS-1:0] term;
+  for (genvar b = 0; b < LEAVES; b++) begin : lane
+    if (b >= SIMD) begin : absent
+      assign term[b] = '0;
+    end else begin : present
+      localparam bit [15:0] DIGITS = {8'(48 + b / 10), 8'(48 + b % 10)};
+      logic [PE*WEIGHT_BITS-1:0] bank [DEPTH];
+      initial $readmemh({WEIGHTS_FILE, "_", DIGITS, ".mem"}, bank);
+      logic [PE*WEIGHT_BITS-1:0] read;
+      logic [IN_BITS-1:0] act_1;
+      always_ff @(posedge clk) begin
+        if (enable) begin
+          read <= bank[in_data[SIMD*IN_BITS+b*ADDR_BITS+:ADDR_BITS]];
+          act_1 <= in_data[b*IN_BITS+:IN_BITS];
+        end
+      end
+      if (IN_BITS == 1) begin : gate
+        // the zero comes by the register's synchronous reset, not by a gate a bit
+        always_ff @(posedge clk) begin
+          if (enable) term[b] <= act_1 ? read : '0;
+        end
+      end else begin : multiply
+        logic [PE*WEIGHT_BITS-1:0] weight;
+        logic [IN_BITS-1:0] act_2;
+        always_ff @(posedge clk) begin
+          if (enable) begin
+            weight <= read;
+            act_2 <= act_1;
+            for (int p = 0; p < PE; p++) begin
+              term[b][p] <= TERM_BITS'($signed(weight[p*WEIGHT_BITS+:WEIGHT_BITS]) * $signed({1'b0, act_2}));
+            end
+          end
+        end
+      end
+    end
+  end
+
+  // the adder tree: node n sums nodes 2n and 2n+1; the leaves are nodes LEAVES .. 2*LEAVES-1; one register a level
+  logic [2*LEAVES-1:1][PE-1:0][SUM_BITS-1:0] node;
+  for (genvar n = 1; n < 2 * LEAVES; n++) begin : tree
+    // a node's sum needs one bit more than its children's
+    localparam int unsigned BITS = TERM_BITS + LEVELS - ($clog2(n + 1) - 1);
+    for (genvar p = 0; p < PE; p++) begin : pe
+      logic signed [BITS-1:0] sum;
+      assign node[n][p] = SUM_BITS'(sum);
+      if (n >= LEAVES) begin : leaf
+        assign sum = $signed(term[n-LEAVES][p]);
+      end else begin : add
+        always_ff @(posedge clk) begin
+          if (enable) sum <= $signed(node[2*n][p][BITS-2:0]) + $signed(node[2*n+1][p][BITS-2:0]);
+        end
+      end
+    end
+  end
+
+  // the accumulators
+  logic [PE-1:0][ACC_BITS-1:0] acc, total;
+  for (genvar p = 0; p < PE; p++) begin : accumulate
+    assign total[p] = acc[p] + ACC_BITS'($signed(node[1][p]));
+  end
+  always_ff @(posedge clk) begin
+    if (!rst_n) acc <= '0;
+    else if (enable && valid[STAGES]) acc <= last[STAGES] ? '0 : total;
+    if (enable) out_data <= total;
+    if (!rst_n) out_valid <= 1'b0;
+    else if (enable) out_valid <= valid[STAGES] && last[STAGES];
+  end
+endmodule

@@ -1,0 +1,57 @@
+/// stream_fifo - a first-in first-out queue of DEPTH beats, in LUT RAM.
+///   out = in
+/// Beat        WIDTH bits, opaque
+/// Latency     1 cycle, input accepted -> out_valid
+/// Throughput  1 beat/cycle; in_ready and out_valid are functions of registers only
+/// Handshake   valid never waits for ready; payload stable while valid && !ready
+/// State       DEPTH words, two pointers and a count; rst_n empties it
+/// Golden      quant/golden/stream_fifo.py
+module stream_fifo #(
+  parameter int unsigned WIDTH,  // bits of a beat
+  parameter int unsigned DEPTH   // beats held; at least 2, or a full queue could not take and give in one cycle
+) (
+  input  logic             clk,
+  input  logic             rst_n,
+  input  logic             in_valid,
+  output logic             in_ready,
+  input  logic [WIDTH-1:0] in_data,
+  output logic             out_valid,
+  input  logic             out_ready,
+  output logic [WIDTH-1:0] out_data
+);
+  if (WIDTH < 1) begin : g_width $error("WIDTH=%0d must be at least 1", WIDTH); end
+  if (DEPTH < 2) begin : g_depth $error("DEPTH=%0d must be at least 2", DEPTH); end
+
+  localparam int unsigned ADDR_BITS  = $clog2(DEPTH);
+  localparam int unsigned COUNT_BITS = $clog2(DEPTH + 1);
+  localparam logic [ADDR_BITS-1:0]  LAST = ADDR_BITS'(DEPTH - 1);
+  localparam logic [COUNT_BITS-1:0] FULL = COUNT_BITS'(DEPTH);
+
+  logic [WIDTH-1:0]      memory [DEPTH];
+  logic [ADDR_BITS-1:0]  write_q, read_q;
+  logic [COUNT_BITS-1:0] count_q;
+  logic                  push, pop;
+
+  assign in_ready  = count_q != FULL;
+  assign out_valid = count_q != '0;
+  assign out_data  = memory[read_q];
+  assign push      = in_valid && in_ready;
+  assign pop       = out_valid && out_ready;
+
+  always_ff @(posedge clk) begin
+    if (push) memory[write_q] <= in_data;
+  end
+
+  always_ff @(posedge clk) begin
+    if (!rst_n) begin
+      write_q <= '0;
+      read_q  <= '0;
+      count_q <= '0;
+    end else begin
+      if (push) write_q <= write_q == LAST ? '0 : write_q + 1'b1;
+      if (pop)  read_q  <= read_q  == LAST ? '0 : read_q  + 1'b1;
+      if (push && !pop) count_q <= count_q + 1'b1;
+      if (pop && !push) count_q <= count_q - 1'b1;
+    end
+  end
+endmodule

