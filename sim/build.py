@@ -1,0 +1,170 @@
+"""Verilator builds, cached by what they are made of."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import cocotb_tools.config
+from scaflow.sim import toolchain
+
+RTL = Path(__file__).resolve().parent.parent / "hw" / "rtl"
+CHECK = Path(__file__).resolve().parent / "stream_check.sv"
+
+_FLAGS = (
+    "--cc", "--exe", "--vpi", "--assert", "--prefix", "Vtop",
+    "--public-depth", "1",  # only the ports of the top are reached from Python; the rest stays optimisable
+    "--x-initial", "unique",  # with +verilator+rand+reset+2: registers without reset start at random
+    "-Wno-fatal",
+)  # fmt: skip
+
+
+class BuildError(ValueError):
+    """The design does not elaborate or compile; carries the tool's own words."""
+
+
+def cache_root() -> Path:
+    """`build/sim` of the working directory, or of $SCAFLOW_BUILD."""
+    return Path(os.environ.get("SCAFLOW_BUILD", "build")).absolute() / "sim"
+
+
+def sources_of(top: Path, library: Path = RTL) -> list[Path]:
+    """`top` and every file of `library` that it instantiates, directly or not."""
+    stems = {path.stem: path for path in library.glob("*.sv")}
+    found, queue = {top.stem: top}, [top]
+    while queue:
+        words = set(re.findall(r"\b[a-z]\w*\b", _without_comments(queue.pop().read_text())))
+        for stem in sorted(words & (stems.keys() - found.keys())):
+            found[stem] = stems[stem]
+            queue.append(stems[stem])
+    return [found.pop(top.stem), *(found[stem] for stem in sorted(found))]
+
+
+def _without_comments(text: str) -> str:
+    return re.sub(r"//[^\n]*|/\*.*?\*/", " ", text, flags=re.DOTALL)
+
+
+def checks_of(sources: Sequence[Path]) -> str:
+    """SystemVerilog text that binds `stream_check` to every stream port of every module of `sources`."""
+    lines = []
+    for path in sources:
+        text = _without_comments(path.read_text())
+        for name, header in re.findall(r"\bmodule\s+(\w+)(.*?\)\s*;)", text, flags=re.DOTALL):
+            ports = set(re.findall(r"\w+", header))
+            for role in sorted(port.removesuffix("_valid") for port in ports if port.endswith("_valid")):
+                if {f"{role}_ready", f"{role}_data"} <= ports:
+                    lines.append(_bind(name, role, f"{role}_valid", f"{role}_ready", f"{role}_data"))
+            for role in sorted(port.removesuffix("_tvalid") for port in ports if port.endswith("_tvalid")):
+                payload = f"{{{role}_tlast, {role}_tdata}}"
+                lines.append(_bind(name, role, f"{role}_tvalid", f"{role}_tready", payload))
+    return "\n".join(lines) + "\n"
+
+
+def _bind(module: str, role: str, valid: str, ready: str, data: str) -> str:
+    return (
+        f"bind {module} stream_check #(.WIDTH($bits({data}))) check_{role} "
+        f"(.clk(clk), .rst_n(rst_n), .valid({valid}), .ready({ready}), .data({data}));"
+    )
+
+
+def build(
+    top: str,
+    sources: Sequence[Path],
+    parameters: Mapping[str, int | str] | None = None,
+    *,
+    trace: bool = False,
+    optimise: str = "-O1",
+) -> Path:
+    """The executable simulation of `top`, built unless the cache holds it.
+
+    The key is everything the executable is made of: source texts, parameters, flags and tool versions. Memory
+    images are read when it runs and are no part of it.
+
+    Raises:
+        BuildError: Verilator or the compiler refused the design.
+        ValueError: a tool is missing.
+    """
+    arguments = [f"-G{name}={_literal(value)}" for name, value in sorted((parameters or {}).items())]
+    flags = [*_FLAGS, *(["--trace"] if trace else []), "--top-module", top]
+    checks = checks_of(sources)
+    parts = [toolchain.versions(), optimise, *flags, *arguments, CHECK.read_text(), checks]
+    parts += [f"{path.name}\n{path.read_text()}" for path in sources]
+    home = cache_root() / f"{top}-{_digest(*parts)}"
+    executable = home / top
+    if executable.exists():
+        return executable
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(home.with_suffix(".lock")):
+        if executable.exists():  # another process built it while this one waited
+            return executable
+        with tempfile.TemporaryDirectory(prefix="build-", dir=home.parent) as scratch:
+            made = _compile(Path(scratch), top, sources, checks, [*flags, *arguments], trace, optimise)
+            shelf = Path(scratch) / "shelf"
+            shelf.mkdir()
+            shutil.move(made, shelf / top)
+            os.replace(shelf, home)
+    return executable
+
+
+def _compile(
+    scratch: Path,
+    top: str,
+    sources: Sequence[Path],
+    checks: str,
+    flags: list[str],
+    trace: bool,
+    optimise: str,
+) -> Path:
+    (scratch / "stream_checks.sv").write_text(checks)
+    libraries = cocotb_tools.config.libs_dir
+    main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
+    command = [
+        str(toolchain.verilator()), *flags, "-Mdir", str(scratch), "-o", top,
+        "-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator",
+        str(main), *map(str, sources), str(CHECK), str(scratch / "stream_checks.sv"),
+    ]  # fmt: skip
+    _call(top, command)
+    # Verilator's own runtime is the same in all builds and half of their time: compiled once, then lent.
+    runtime = cache_root() / f"runtime-{_digest(toolchain.versions(), str(trace))}"
+    for lent in runtime.glob("*.o"):
+        shutil.copy(lent, scratch)
+    make = ["make", "-j", "2", "-C", str(scratch), "-f", "Vtop.mk", f"VM_TRACE={int(trace)}"]
+    _call(top, [*make, f"OPT_FAST={optimise}"])
+    if not runtime.exists():
+        with tempfile.TemporaryDirectory(prefix="runtime-", dir=runtime.parent) as shelf:
+            for made in scratch.glob("verilated*.o"):
+                shutil.copy(made, shelf)
+            with suppress(OSError):  # another process was first
+                os.rename(shelf, runtime)
+                os.mkdir(shelf)
+    return scratch / top
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
+
+
+def _call(top: str, command: list[str]) -> None:
+    env = toolchain.environment()
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise BuildError(f"{top}: {Path(command[0]).name} failed:\n{done.stdout[-6000:]}")
+
+
+def _literal(value: int | str) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(int(value))
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with open(path, "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

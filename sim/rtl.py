@@ -1,0 +1,224 @@
+"""Run RTL: `simulate("module", cfg, beats)` is called like the golden twin `module(cfg, beats)`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cocotb_tools.check_results import get_results
+from cocotb_tools.runner import get_runner
+from scaflow.sim.build import RTL, build, sources_of
+
+
+class SimulationError(RuntimeError):
+    """The simulation did not end well: a broken stream law, a hang, surplus beats, or a dead simulator."""
+
+
+class Run(NamedTuple):
+    """What a simulation saw. Cycles count from the first accepted input beat, which is cycle 0."""
+
+    y: list[int]  # accepted output beats
+    cycles: int  # from the first accepted input beat to the last accepted output beat, both included
+    in_at: list[int]  # clock cycle of each accepted input beat
+    out_at: list[int]  # and of each output beat
+    x: list[int]  # accepted input beats, as the monitor saw them
+    probes: dict[str, int]  # further outputs asked for, at the end
+
+
+class Frames(NamedTuple):
+    """What a design with AXI4-Stream ends gave, frame by frame."""
+
+    words: list[list[int]]  # tdata of each frame
+    in_start: list[int]  # cycle of the first accepted beat of each input frame
+    out_end: list[int]  # cycle of the last beat of each output frame
+    frame_error: bool
+
+
+def simulate(
+    module: str,
+    cfg,
+    beats: Sequence[int],
+    *,
+    expect: int,
+    stalls: float = 0.0,
+    seed: int = 0,
+    waves: Path | None = None,
+    probes: Sequence[str] = (),
+    patience: int = 20_000,
+    source: Path | None = None,
+) -> Run:
+    """Run one module of hw/rtl on packed beats.
+
+    Args:
+        cfg: the frozen dataclass of its golden twin; an int, bool or str field is the parameter of the same
+            name in capitals, an array field is a memory image (scaflow.hw.mem), a field with metadata
+            {"rtl": False} is neither.
+        beats: input beats, lowest field in the lowest bits.
+        expect: output beats to wait for; more is an error.
+        stalls: chance of a pause before a beat, on both ends; 0 runs freely.
+        waves: write a VCD there.
+        probes: further output ports to read at the end.
+        patience: cycles without any beat before the run is given up.
+        source: another file to take the module from.
+
+    Raises:
+        SimulationError: hang, surplus beat, or a broken stream law.
+        BuildError: the module refuses these parameters.
+    """
+    parameters, images = _parameters(cfg)
+    with tempfile.TemporaryDirectory(prefix="scaflow-") as directory:
+        if images:
+            from scaflow.hw.mem import write_memories
+
+            parameters |= write_memories(cfg, Path(directory))
+        files = sources_of(source or RTL / f"{module}.sv")
+        executable = build(module, files, parameters, trace=waves is not None)
+        orders = _orders(beats, expect, stalls, seed, probes, patience)
+        return _run(executable, Path(directory), orders, waves)
+
+
+def simulate_top(
+    directory: Path,
+    top: str,
+    beats: Sequence[int],
+    *,
+    expect: int,
+    sources: Sequence[Path] | None = None,
+    stalls: float = 0.0,
+    seed: int = 0,
+    waves: Path | None = None,
+    probes: Sequence[str] = (),
+    patience: int = 1_000_000,
+) -> Run:
+    """Run a generated design, `directory/top.sv` with its memory images beside it; otherwise as `simulate`.
+
+    `sources`, where given, replaces the search for the files that `top` instantiates.
+    """
+    files = list(sources) if sources else sources_of(directory / f"{top}.sv")
+    executable = build(top, files, trace=waves is not None, optimise="-O2")
+    return _run(executable, directory, _orders(beats, expect, stalls, seed, probes, patience), waves)
+
+
+def simulate_axis(
+    directory: Path,
+    top: str,
+    frames: Sequence[bytes],
+    *,
+    axi_bytes: int,
+    expect: int,
+    sources: Sequence[Path] | None = None,
+    stalls: float = 0.0,
+    seed: int = 0,
+    waves: Path | None = None,
+    patience: int = 1_000_000,
+) -> Frames:
+    """Run a generated design with AXI4-Stream ends on whole frames (images).
+
+    Args:
+        frames: bytes of each input frame; the last beat is filled up with zeros and carries tlast.
+        axi_bytes: bytes of an input beat.
+        expect: words of each output frame; one output frame per input frame.
+
+    Raises:
+        SimulationError: as `simulate`, or tlast does not stand at the end of each output frame.
+    """
+    beats, starts = [], []
+    for frame in frames:
+        starts.append(len(beats))
+        words = [frame[i : i + axi_bytes] for i in range(0, len(frame), axi_bytes)]
+        beats += [int.from_bytes(word, "little") for word in words]
+        beats[-1] |= 1 << 8 * axi_bytes
+    run = simulate_top(
+        directory,
+        top,
+        beats,
+        expect=expect * len(frames),
+        sources=sources,
+        stalls=stalls,
+        seed=seed,
+        waves=waves,
+        probes=("frame_error",),
+        patience=patience,
+    )
+    last = [i for i, beat in enumerate(run.y) if beat >> 32]
+    if last != list(range(expect - 1, len(run.y), expect)):
+        raise SimulationError(f"{top}: tlast at output words {last[:8]}; expected on every {expect}th")
+    words = [[beat & 0xFFFF_FFFF for beat in run.y[end - expect + 1 : end + 1]] for end in last]
+    in_start, out_end = [run.in_at[i] for i in starts], [run.out_at[i] for i in last]
+    return Frames(words, in_start, out_end, bool(run.probes["frame_error"]))
+
+
+def _parameters(cfg) -> tuple[dict[str, int | str], bool]:
+    """SystemVerilog parameters of a dataclass, and whether it holds memory images too."""
+    parameters: dict[str, int | str] = {}
+    images = False
+    for field in dataclasses.fields(cfg):
+        value = getattr(cfg, field.name)
+        if not field.metadata.get("rtl", True):
+            continue
+        if isinstance(value, (bool, int, str)):
+            parameters[field.name.upper()] = value
+        else:
+            images = True
+    return parameters, images
+
+
+def _orders(
+    beats: Sequence[int], expect: int, stalls: float, seed: int, probes: Sequence[str], patience: int
+) -> dict:
+    """What the bench is told; see scaflow.sim.bench."""
+    return {
+        "beats": [f"{beat:x}" for beat in beats],
+        "expect": expect,
+        "stalls": stalls,
+        "seed": seed,
+        "probes": list(probes),
+        "patience": patience,
+    }
+
+
+def _run(executable: Path, directory: Path, orders: dict, waves: Path | None) -> Run:
+    top, seed = executable.name, orders["seed"]
+    with tempfile.TemporaryDirectory(prefix="scaflow-run-") as scratch:
+        told, result, xml, log = (Path(scratch) / name for name in ("orders", "result", "results.xml", "log"))
+        told.write_text(json.dumps(orders | {"result": str(result)}))
+        if waves is not None:
+            waves.parent.mkdir(parents=True, exist_ok=True)
+        died = False
+        try:
+            get_runner("verilator").test(
+                test_module="scaflow.sim.bench",
+                hdl_toplevel=top,
+                hdl_toplevel_lang="verilog",
+                build_dir=executable.parent,
+                test_dir=directory,
+                results_xml=str(xml),
+                seed=seed,
+                extra_env={"SCAFLOW_ORDERS": str(told)},
+                plusargs=["+verilator+rand+reset+2", f"+verilator+seed+{seed + 1}"],
+                test_args=["--trace", "--trace-file", str(waves.absolute())] if waves else [],
+                log_file=log,
+            )
+        except (SystemExit, RuntimeError):  # how the runner reports failure; the files tell what failed
+            died = True
+        seen = json.loads(result.read_text()) if result.exists() else {"error": None}
+        if seen["error"]:
+            raise SimulationError(f"{top}: {seen['error']}")
+        if died or not result.exists() or not xml.exists() or get_results(xml) != (1, 0):
+            raise SimulationError(f"{top}: the simulation failed; its last words:\n{_last_words(log)}")
+    x, y = ([int(beat, 16) for beat in seen[key]] for key in ("x", "y"))
+    if x != [int(beat, 16) for beat in orders["beats"]]:
+        raise SimulationError(f"{top}: the input monitor saw other beats than the source was given")
+    start = seen["in_at"][0] if x else 0
+    in_at, out_at = ([at - start for at in seen[key]] for key in ("in_at", "out_at"))
+    return Run(y, out_at[-1] + 1 if y else 0, in_at, out_at, x, seen["probes"])
+
+
+def _last_words(log: Path) -> str:
+    """The simulator's own complaint if there is one, else the end of its log."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return "\n".join([line for line in lines if "%Error" in line or "Error:" in line][:4] or lines[-30:])

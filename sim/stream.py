@@ -1,0 +1,141 @@
+"""The nouns of a stream bench: Stream, Source, Sink, Monitor. Nothing here knows what a beat means.
+
+All of them sample and drive at the rising clock edge: what is read there is the value before the edge, what
+is written takes effect after it. They sleep while nothing can happen, so idle cycles cost no Python.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from cocotb.simtime import get_sim_time
+from cocotb.triggers import Event, RisingEdge, Timer
+
+PERIOD = 2  # simulator steps of a clock cycle
+
+
+class Stream:
+    """The signals of one stream: `<role>_{valid,ready,data}`, or AXI `<role>_{tvalid,tready,tdata,tlast}`.
+
+    A beat is one integer; of an AXI stream it is tlast above tdata.
+    """
+
+    def __init__(self, dut, role: str) -> None:
+        self.role = role
+        self.clk = dut.clk
+        axi = hasattr(dut, f"{role}_tvalid")
+        self.valid = getattr(dut, f"{role}_tvalid" if axi else f"{role}_valid")
+        self.ready = getattr(dut, f"{role}_tready" if axi else f"{role}_ready")
+        self._data = getattr(dut, f"{role}_tdata" if axi else f"{role}_data")
+        self._last = getattr(dut, f"{role}_tlast") if axi else None
+        self._bits = len(self._data)
+
+    @staticmethod
+    def find(dut, roles: tuple[str, ...]) -> Stream:
+        """The stream of the first role that `dut` has."""
+        for role in roles:
+            if hasattr(dut, f"{role}_valid") or hasattr(dut, f"{role}_tvalid"):
+                return Stream(dut, role)
+        raise LookupError(f"{dut._name} has none of the streams {', '.join(roles)}")
+
+    def read(self) -> int:
+        value = int(self._data.value)
+        return value if self._last is None else value | int(self._last.value) << self._bits
+
+    def write(self, beat: int) -> None:
+        self._data.value = beat & ((1 << self._bits) - 1)
+        if self._last is not None:
+            self._last.value = beat >> self._bits
+
+
+def pauses(seed: str, stalls: float) -> Iterator[int]:
+    """How many cycles to wait before each beat, without end.
+
+    Phases of free flow, of light and of heavy stalling follow each other, so that queues run both full and
+    empty; a beat waits with a probability of about `stalls` on average.
+    """
+    rng = random.Random(seed)
+    while True:
+        chance = rng.choice((0.0, stalls, min(2 * stalls, 0.9)))
+        longest = rng.choice((1, 3, 20))
+        for _ in range(rng.randint(1, 40)):
+            yield rng.randint(1, longest) if rng.random() < chance else 0
+
+
+async def _cycles(edge: RisingEdge, count: int) -> None:
+    """Sleep from one clock edge to the `count`-th after it; the timer ends off the edge, so nothing races."""
+    await Timer(count * PERIOD - 1, "step")
+    await edge
+
+
+class Source:
+    """Offers `beats` in order; with stalls, valid pauses between them."""
+
+    def __init__(self, stream: Stream, beats: list[int], stalls: float, seed: int) -> None:
+        self.stream, self.beats = stream, beats
+        self.waits = pauses(f"source {seed}", stalls) if stalls else None
+        stream.valid.value = 0
+
+    async def run(self) -> None:
+        stream, edge = self.stream, RisingEdge(self.stream.clk)
+        for beat in self.beats:
+            if self.waits and (wait := next(self.waits)):
+                stream.valid.value = 0
+                await _cycles(edge, wait)
+            stream.valid.value = 1
+            stream.write(beat)
+            await edge
+            while not stream.ready.value:
+                await RisingEdge(stream.ready)
+                await edge
+        stream.valid.value = 0
+
+
+class Sink:
+    """Takes beats; with stalls, ready pauses, and at the start ready waits for the first valid."""
+
+    def __init__(self, stream: Stream, stalls: float, seed: int) -> None:
+        self.stream = stream
+        self.waits = pauses(f"sink {seed}", stalls) if stalls else None
+        stream.ready.value = 0 if stalls else 1
+
+    async def run(self) -> None:
+        if not self.waits:
+            return
+        stream, edge = self.stream, RisingEdge(self.stream.clk)
+        while True:
+            if not stream.valid.value:  # ready stays as it is until there is something to refuse or take
+                await RisingEdge(stream.valid)
+            wait = next(self.waits)
+            if wait:
+                stream.ready.value = 0
+                await _cycles(edge, wait)
+            stream.ready.value = 1
+            await edge
+
+
+class Monitor:
+    """Records every accepted beat of a stream and the clock cycle of its acceptance."""
+
+    def __init__(self, stream: Stream, expect: int) -> None:
+        self.stream, self.expect = stream, expect
+        self.beats: list[int] = []
+        self.at: list[int] = []
+        self.done = Event()
+        if expect == 0:
+            self.done.set()
+
+    async def run(self) -> None:
+        stream, edge = self.stream, RisingEdge(self.stream.clk)
+        while True:
+            await edge
+            if not stream.valid.value:
+                await RisingEdge(stream.valid)
+            elif not stream.ready.value:
+                await RisingEdge(stream.ready)
+            else:
+                self.beats.append(stream.read())
+                self.at.append(get_sim_time("step") // PERIOD)
+                if len(self.beats) == self.expect:
+                    self.done.set()

@@ -1,0 +1,119 @@
+"""The test suite of one RTL module, written once: its test file says what is particular and inherits this.
+
+    class TestStreamFifo(RtlSuite):
+        stem = "stream_fifo"
+        directed = (StreamFifo(width=8, depth=2), ...)
+        mutants = (("count_q != FULL", "1'b1"), ...)
+
+        def draw(self, rng): ...            # a random shape
+        def beats(self, cfg, rng): ...      # a long random input sequence
+        def cycles(self, cfg, beats): ...   # the cycle law
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from scaflow.sim.build import RTL
+from scaflow.sim.rtl import Run, SimulationError, simulate
+
+RANDOM_SHAPES = 4  # in every test run
+FULL_SHAPES = 40  # in the wide sweep, the first ones included
+STALLS = 0.4
+
+
+def twin_of(stem: str) -> Callable[[Any, list[int]], list[int]]:
+    """The golden twin `stem(cfg, beats)`."""
+    return getattr(importlib.import_module(f"scaflow.quant.golden.{stem}"), stem)
+
+
+def compare(stem: str, cfg, beats: Sequence[int], **options) -> Run:
+    """Run RTL and twin on the same beats; the twin listens to the input monitor.
+
+    Raises:
+        AssertionError: an output beat differs; says which, when, and both values.
+        SimulationError: the run itself failed.
+    """
+    twin = twin_of(stem)
+    run = simulate(stem, cfg, beats, expect=len(twin(cfg, list(beats))), **options)
+    golden = twin(cfg, run.x)
+    assert len(run.y) == len(golden), f"{stem} {cfg}: {len(run.y)} output beats, golden has {len(golden)}"
+    for i, (got, wanted) in enumerate(zip(run.y, golden, strict=True)):
+        assert got == wanted, (
+            f"{stem} {cfg}: output beat {i} at cycle {run.out_at[i]} is {got:#x}, golden {wanted:#x}"
+        )
+    return run
+
+
+class RtlSuite:
+    """Equality with the twin over directed and random shapes, flowing and stalling; the law; the mutants."""
+
+    stem: ClassVar[str]
+    directed: ClassVar[Sequence[Any]]
+    mutants: ClassVar[Sequence[tuple[str, str]]]  # (text that occurs once in the module, its replacement)
+
+    def draw(self, rng: random.Random) -> Any:
+        """A random shape."""
+        raise NotImplementedError
+
+    def beats(self, cfg: Any, rng: random.Random) -> list[int]:
+        """A long random input sequence for `cfg`."""
+        raise NotImplementedError
+
+    def cycles(self, cfg: Any, beats: list[int]) -> int | None:
+        """The law: cycles from the first input beat to the last output beat, flowing. None: no law."""
+        return None
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "cfg" in metafunc.fixturenames:
+            shapes = [pytest.param(cfg, id=f"directed{i}") for i, cfg in enumerate(self.directed)]
+            for i in range(FULL_SHAPES):
+                marks = [pytest.mark.full] if i >= RANDOM_SHAPES else []
+                cfg = self.draw(random.Random(f"{self.stem} {i}"))
+                shapes.append(pytest.param(cfg, id=f"random{i}", marks=marks))
+            metafunc.parametrize("cfg", shapes)
+        if "mutant" in metafunc.fixturenames:
+            metafunc.parametrize("mutant", self.mutants, ids=[f"mutant{i}" for i in range(len(self.mutants))])
+
+    @pytest.mark.rtl
+    def test_flowing(self, cfg: Any) -> None:
+        """Equal to the twin without stalls, in exactly the cycles of the law."""
+        beats = self._stimulus(cfg)
+        run = compare(self.stem, cfg, beats)
+        law = self.cycles(cfg, beats)
+        assert law is None or run.cycles == law, f"{cfg}: {run.cycles} cycles measured, the law says {law}"
+
+    @pytest.mark.rtl
+    def test_stalling(self, cfg: Any) -> None:
+        """Equal to the twin with random pauses on both sides."""
+        compare(self.stem, cfg, self._stimulus(cfg), stalls=STALLS, seed=1)
+
+    @pytest.mark.rtl
+    def test_mutant(self, mutant: tuple[str, str], tmp_path: Path) -> None:
+        """The directed shapes notice one broken line."""
+        old, new = mutant
+        text = (RTL / f"{self.stem}.sv").read_text()
+        assert text.count(old) == 1, f"{self.stem}.sv holds {old!r} {text.count(old)} times; it must once"
+        broken = tmp_path / f"{self.stem}.sv"
+        broken.write_text(text.replace(old, new))
+        assert self._caught(broken), f"{self.stem}.sv with {old!r} -> {new!r} passes every directed test"
+
+    def _caught(self, broken: Path) -> bool:
+        for cfg in self.directed:
+            beats = self._stimulus(cfg)
+            for stalls in (0.0, STALLS):
+                try:
+                    run = compare(self.stem, cfg, beats, stalls=stalls, seed=1, source=broken, patience=5000)
+                except (AssertionError, SimulationError):
+                    return True
+                if not stalls and self.cycles(cfg, beats) not in (None, run.cycles):
+                    return True
+        return False
+
+    def _stimulus(self, cfg: Any) -> list[int]:
+        return self.beats(cfg, random.Random(f"{self.stem} {cfg}"))
