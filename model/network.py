@@ -1,0 +1,146 @@
+"""The spiking network in floating point, built from its description and from the factories of its weighted layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scaflow.model.config import INPUT_SHAPES, LayerConfig, NetworkConfig
+from scaflow.model.neurons import MultiStepNeuron
+
+ConvFactory = Callable[..., nn.Module]
+LinearFactory = Callable[..., nn.Module]
+
+CLASSES = 10
+
+
+def float_conv(
+    in_channels: int,
+    out_channels: int,
+    kernel: int | tuple[int, int],
+    stride: int,
+    padding: int,
+    bits: int,
+    first: bool,
+) -> nn.Module:
+    """The weighted layer of a spiking block in floating point; `bits` and `first` matter to quantised factories."""
+    del bits, first
+    return nn.Conv2d(in_channels, out_channels, kernel, stride, padding, bias=False)
+
+
+def float_linear(in_features: int, out_features: int, bits: int) -> nn.Module:
+    """The read-out in floating point, with bias."""
+    del bits
+    return nn.Linear(in_features, out_features)
+
+
+class _StraightThroughMask(torch.autograd.Function):
+    """y = m*z + (1 - m)*(z - stop_gradient(z)): the value is m*z, the gradient reaches every channel.
+
+    Overwrites z: batch normalisation does not need its output for its own gradient.
+    """
+
+    @staticmethod
+    def forward(ctx, z: Tensor, mask: Tensor) -> Tensor:  # noqa: ANN001
+        ctx.mark_dirty(z)
+        return z.mul_(mask.view(1, -1, 1, 1))
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # noqa: ANN001
+        return grad, None
+
+
+class SpikingBlock(nn.Module):
+    """conv, batch normalisation, straight-through mask, neuron, OR-pooling of the spikes.
+
+    `first`: the input is the image (N rows); its current is computed once and fed to all T steps.
+    """
+
+    mask: Tensor  # bool [C]: False is a pruned channel, which gets no current
+
+    def __init__(self, conv: nn.Module, channels: int, neuron: MultiStepNeuron, pool: int, first: bool) -> None:
+        super().__init__()
+        self.conv = conv
+        self.bn = nn.BatchNorm2d(channels)
+        self.neuron = neuron
+        self.pool = pool
+        self.first = first
+        self.bfloat16 = False  # convolve in bfloat16 while training; see SpikingNetwork.accelerate
+        self.register_buffer("mask", torch.ones(channels, dtype=torch.bool))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Spikes [T*N, Ci, H, W] (the first block: images [N, Ci, H, W]) -> spikes [T*N, C, H', W']."""
+        fast = self.bfloat16 and self.training
+        with torch.autocast("cpu", torch.bfloat16) if fast else nullcontext():
+            z = self.conv(x)
+        y = self.bn(z)
+        if not self.mask.all():
+            y = _StraightThroughMask.apply(y, self.mask)
+        spikes = self.neuron(y, constant=self.first)
+        return functional.max_pool2d(spikes, self.pool) if self.pool > 1 else spikes
+
+
+class SpikingNetwork(nn.Module):
+    """Spiking blocks and an integrating read-out.
+
+    Inside, the batch axis is time-major: row t*N + n. `shapes[i]` is the shape [C, H, W] of block i's output.
+    """
+
+    def __init__(
+        self, cfg: NetworkConfig, conv: ConvFactory = float_conv, linear: LinearFactory = float_linear
+    ) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.shapes: list[tuple[int, int, int]] = []
+        self.channels_last = False
+        blocks = []
+        shape = INPUT_SHAPES[cfg.dataset]
+        for i, layer in enumerate(cfg.layers):
+            channels, height, width = shape
+            kernel, stride, padding = _geometry(layer, height, width)
+            bits = layer.bits or (cfg.quant.first_bits if i == 0 else cfg.quant.weight_bits)
+            weighted = conv(channels, layer.channels, kernel, stride, padding, bits, i == 0)
+            neuron = MultiStepNeuron(cfg.neuron, cfg.time_steps)
+            blocks.append(SpikingBlock(weighted, layer.channels, neuron, layer.pool, i == 0))
+            size = [
+                ((extent + 2 * padding - k) // stride + 1) // layer.pool
+                for extent, k in zip((height, width), _pair(kernel), strict=True)
+            ]
+            shape = (layer.channels, size[0], size[1])
+            self.shapes.append(shape)
+        self.blocks = nn.ModuleList(blocks)
+        self.readout = linear(shape[0] * shape[1] * shape[2], CLASSES, cfg.quant.last_bits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images [N, C, H, W] in 0..1 -> logits [N, classes], the mean of the read-out over t."""
+        if self.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        for block in self.blocks:
+            x = block(x)
+        return self.readout(x.flatten(1).float()).unflatten(0, (self.cfg.time_steps, -1)).mean(0)
+
+    def accelerate(self, bfloat16: bool) -> SpikingNetwork:
+        """Use the memory layout convolutions like best on a CPU, and bfloat16 convolutions while training if asked.
+
+        Evaluation stays in float32.
+        """
+        self.channels_last = True
+        self.to(memory_format=torch.channels_last)
+        for block in self.blocks:
+            block.bfloat16 = bfloat16
+        return self
+
+
+def _pair(kernel: int | tuple[int, int]) -> tuple[int, int]:
+    return kernel if isinstance(kernel, tuple) else (kernel, kernel)
+
+
+def _geometry(layer: LayerConfig, height: int, width: int) -> tuple[int | tuple[int, int], int, int]:
+    """Kernel, stride and padding; a linear layer is a convolution whose kernel is the whole map."""
+    if layer.kind == "linear":
+        return (height, width), 1, 0
+    return layer.kernel, layer.stride, layer.padding
