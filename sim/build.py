@@ -114,6 +114,17 @@ def build(
     return executable
 
 
+def lint(top: str, sources: Sequence[Path], parameters: Mapping[str, int | str] | None = None) -> None:
+    """Verilator's every warning on `top`, none waived.
+
+    Raises:
+        BuildError: there is one.
+    """
+    arguments = [f"-G{name}={_literal(value)}" for name, value in (parameters or {}).items()]
+    command = [str(toolchain.verilator()), "--lint-only", "-Wall", "--top-module", top]
+    _call(top, [*command, *arguments, *map(str, sources)])
+
+
 def _compile(
     scratch: Path,
     top: str,

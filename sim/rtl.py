@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import tempfile
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
+from scaflow.hw.mem import write_memories
 from scaflow.sim.build import RTL, build, sources_of
 
 
@@ -54,9 +54,7 @@ def simulate(
     """Run one module of hw/rtl on packed beats.
 
     Args:
-        cfg: the frozen dataclass of its golden twin; an int, bool or str field is the parameter of the same
-            name in capitals, an array field is a memory image (scaflow.hw.mem), a field with metadata
-            {"rtl": False} is neither.
+        cfg: the frozen dataclass of its golden twin; scaflow.hw.mem makes parameters and memory images of it.
         beats: input beats, lowest field in the lowest bits.
         expect: output beats to wait for; more is an error.
         stalls: chance of a pause before a beat, on both ends; 0 runs freely.
@@ -69,12 +67,8 @@ def simulate(
         SimulationError: hang, surplus beat, or a broken stream law.
         BuildError: the module refuses these parameters.
     """
-    parameters, images = _parameters(cfg)
     with tempfile.TemporaryDirectory(prefix="scaflow-") as directory:
-        if images:
-            from scaflow.hw.mem import write_memories
-
-            parameters |= write_memories(cfg, Path(directory))
+        parameters = write_memories(cfg, Path(directory))
         files = sources_of(source or RTL / f"{module}.sv")
         executable = build(module, files, parameters, trace=waves is not None)
         orders = _orders(beats, expect, stalls, seed, probes, patience)
@@ -150,21 +144,6 @@ def simulate_axis(
     words = [[beat & 0xFFFF_FFFF for beat in run.y[end - expect + 1 : end + 1]] for end in last]
     in_start, out_end = [run.in_at[i] for i in starts], [run.out_at[i] for i in last]
     return Frames(words, in_start, out_end, bool(run.probes["frame_error"]))
-
-
-def _parameters(cfg) -> tuple[dict[str, int | str], bool]:
-    """SystemVerilog parameters of a dataclass, and whether it holds memory images too."""
-    parameters: dict[str, int | str] = {}
-    images = False
-    for field in dataclasses.fields(cfg):
-        value = getattr(cfg, field.name)
-        if not field.metadata.get("rtl", True):
-            continue
-        if isinstance(value, (bool, int, str)):
-            parameters[field.name.upper()] = value
-        else:
-            images = True
-    return parameters, images
 
 
 def _orders(

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from scaflow.sim.build import RTL
+from scaflow.hw.mem import parameters
+from scaflow.sim.build import RTL, lint, sources_of
 from scaflow.sim.rtl import Run, SimulationError, simulate
 
 RANDOM_SHAPES = 4  # in every test run
@@ -92,6 +93,12 @@ class RtlSuite:
     def test_stalling(self, cfg: Any) -> None:
         """Equal to the twin with random pauses on both sides."""
         compare(self.stem, cfg, self._stimulus(cfg), stalls=STALLS, seed=1)
+
+    @pytest.mark.rtl
+    def test_lint(self) -> None:
+        """No warning of Verilator at any directed shape."""
+        for cfg in self.directed:
+            lint(self.stem, sources_of(RTL / f"{self.stem}.sv"), parameters(cfg))
 
     @pytest.mark.rtl
     def test_mutant(self, mutant: tuple[str, str], tmp_path: Path) -> None:
