@@ -39,7 +39,7 @@ class Resources:
     """Cells of a part of a design.
 
     ECP5: lut in TRELLIS_COMB positions, as nextpnr counts (a CCU2C is 2, a 16x4 LUT-RAM 4), bram in DP16KD.
-    xc7: lut in LUT6 positions (LUT-RAM, shift registers, inverters; CARRY4 and MUXF are none), bram in RAMB36.
+    xc7: lut in LUT6 positions (LUT-RAM, shift registers, inverters; not CARRY4, MUXF), bram in RAMB36.
     """
 
     lut: int = 0
