@@ -1,4 +1,4 @@
-"""The spiking network in floating point, built from its description and from the factories of its weighted layers."""
+"""The spiking network in floating point, from its description and the factories of its weighted layers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
 from scaflow.model.config import INPUT_SHAPES, LayerConfig, NetworkConfig
 from scaflow.model.neurons import MultiStepNeuron
+from torch import Tensor, nn
+from torch.nn import functional
 
 ConvFactory = Callable[..., nn.Module]
 LinearFactory = Callable[..., nn.Module]
@@ -27,7 +26,7 @@ def float_conv(
     bits: int,
     first: bool,
 ) -> nn.Module:
-    """The weighted layer of a spiking block in floating point; `bits` and `first` matter to quantised factories."""
+    """The weighted layer of a block in floating point; `bits` and `first` matter to quantised factories."""
     del bits, first
     return nn.Conv2d(in_channels, out_channels, kernel, stride, padding, bias=False)
 
@@ -45,12 +44,12 @@ class _StraightThroughMask(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, z: Tensor, mask: Tensor) -> Tensor:  # noqa: ANN001
+    def forward(ctx, z: Tensor, mask: Tensor) -> Tensor:
         ctx.mark_dirty(z)
         return z.mul_(mask.view(1, -1, 1, 1))
 
     @staticmethod
-    def backward(ctx, grad: Tensor):  # noqa: ANN001
+    def backward(ctx, grad: Tensor):
         return grad, None
 
 
@@ -62,7 +61,9 @@ class SpikingBlock(nn.Module):
 
     mask: Tensor  # bool [C]: False is a pruned channel, which gets no current
 
-    def __init__(self, conv: nn.Module, channels: int, neuron: MultiStepNeuron, pool: int, first: bool) -> None:
+    def __init__(
+        self, conv: nn.Module, channels: int, neuron: MultiStepNeuron, pool: int, first: bool
+    ) -> None:
         super().__init__()
         self.conv = conv
         self.bn = nn.BatchNorm2d(channels)
@@ -124,7 +125,7 @@ class SpikingNetwork(nn.Module):
         return self.readout(x.flatten(1).float()).unflatten(0, (self.cfg.time_steps, -1)).mean(0)
 
     def accelerate(self, bfloat16: bool) -> SpikingNetwork:
-        """Use the memory layout convolutions like best on a CPU, and bfloat16 convolutions while training if asked.
+        """Use the memory layout a CPU convolves best in and, if asked, bfloat16 convolutions while training.
 
         Evaluation stays in float32.
         """

@@ -4,8 +4,8 @@
     s[t] = u[t] >= threshold
     v[t] = s ? 0 : u   (hard reset)   |   u - threshold * s   (soft reset)
 
-The derivative of s is a surrogate; the reset is detached: no gradient flows through s in the line of v[t] (Li et al.,
-ICML 2024, arXiv 2406.01072, train so).
+The derivative of s is a surrogate; the reset is detached: no gradient flows through s in the line of v[t] (Li et
+al., ICML 2024, arXiv 2406.01072, train so).
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import math
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
-
 from scaflow.model.config import NeuronConfig
+from torch import Tensor, nn
 
 Reset = Literal["hard", "soft"]
 
@@ -24,7 +23,7 @@ Reset = Literal["hard", "soft"]
 def lif_step(
     v: Tensor, current: Tensor, threshold: float = 1.0, leak_shift: int = 1, reset: Reset = "hard"
 ) -> tuple[Tensor, Tensor]:
-    """One time step of the neuron, of any shape: (membrane, current) -> (spikes of 0 and 1, next membrane)."""
+    """One time step, of any shape: (membrane, current) -> (spikes of 0 and 1, next membrane)."""
     u = (v - v * 2.0**-leak_shift if leak_shift else v) + current
     spikes = (u >= threshold).to(u.dtype)
     return spikes, u * (1 - spikes) if reset == "hard" else u - threshold * spikes
@@ -43,20 +42,19 @@ def surrogate(u: Tensor, kind: Literal["sigmoid", "arctan"], slope: float) -> Te
 
 
 class _MultiStep(torch.autograd.Function):
-    """All T steps with the loops written by hand, so that only the membranes before reset are kept for backward.
+    """All T steps with the loops written by hand: only the membranes before the reset are kept for backward.
 
-    `current` is [T, N, C, ...]; a stride of 0 on the first axis (the same current at every step) costs no copy.
+    `current` is [T, N, C, ...]; a stride of 0 on the first axis (the same current at every step) is no copy.
     """
 
     @staticmethod
-    def forward(ctx, current: Tensor, neuron: NeuronConfig, record: bool):  # noqa: ANN001
+    def forward(ctx, current: Tensor, neuron: NeuronConfig, record: bool):
         keep = 1 - 2.0**-neuron.leak_shift if neuron.leak_shift else 1.0
         layout = torch.channels_last if _is_channels_last(current[0]) else torch.contiguous_format
         steps, rows = current.shape[0] * current.shape[1], current.shape[2:]
         membranes = torch.empty((steps, *rows), dtype=current.dtype, memory_format=layout).view(current.shape)
         spikes = torch.empty_like(membranes.flatten(0, 1)).view(current.shape)
         v = torch.empty_like(current[0], memory_format=layout)
-        axes = [axis for axis in range(current.dim() - 1) if axis != 1]
         activity = current.new_zeros(current.shape[2], dtype=torch.float32) if record else None
         for t in range(current.shape[0]):
             u, s = membranes[t], spikes[t]
@@ -73,21 +71,22 @@ class _MultiStep(torch.autograd.Function):
             else:
                 torch.sub(u, s, out=v)
             if record:
-                activity += torch.linalg.vector_norm(v, 1, axes, dtype=torch.float32)
+                activity += _channel_sum(v.abs_()) if last else _channel_sum(v.abs())
+                activity += _channel_sum(s)
         if record:
             activity /= steps * math.prod(rows[1:])
-            activity += spikes.flatten(0, 1).mean([0, *range(2, current.dim() - 1)], dtype=torch.float32)
             ctx.mark_non_differentiable(activity)
         ctx.save_for_backward(membranes)
         ctx.neuron, ctx.keep = neuron, keep
         return spikes.flatten(0, 1), activity
 
     @staticmethod
-    def backward(ctx, grad_spikes: Tensor, _grad_activity: Tensor | None):  # noqa: ANN001
+    def backward(ctx, grad_spikes: Tensor, _grad_activity: Tensor | None):
         (membranes,) = ctx.saved_tensors
         neuron: NeuronConfig = ctx.neuron
         grad_spikes = grad_spikes.view(membranes.shape)
         grads = torch.empty_like(membranes.flatten(0, 1)).view(membranes.shape)
+        silent = torch.empty_like(membranes[0])
         for t in reversed(range(membranes.shape[0])):
             u, g = membranes[t], grads[t]
             if neuron.surrogate == "sigmoid":
@@ -101,7 +100,7 @@ class _MultiStep(torch.autograd.Function):
                 after = grads[t + 1]
                 if neuron.reset == "hard":
                     # the membrane lives on only where the neuron did not fire
-                    g.addcmul_(after, u < 1.0, value=ctx.keep)
+                    g.addcmul_(after, torch.lt(u, 1.0, out=silent), value=ctx.keep)
                 else:
                     g.add_(after, alpha=ctx.keep)
         return grads, None, None
@@ -111,11 +110,16 @@ def _is_channels_last(x: Tensor) -> bool:
     return x.dim() == 4 and x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last)
 
 
+def _channel_sum(x: Tensor) -> Tensor:
+    """[N, C, ...] -> [C], as the sum over the rows of a matrix: the fast way in the channels-last layout."""
+    return x.movedim(1, -1).reshape(-1, x.shape[1]).sum(0, dtype=torch.float32)
+
+
 class MultiStepNeuron(nn.Module):
     """LIF or IF over T steps on time-major rows: row t*N + n.
 
-    With `record` set, `activity` holds after each forward pass, per channel, the mean over t, n and the map of
-    s + |v|, v after the reset: the importance A of SCA (Li et al., as their public code computes it).
+    With `record` set, `activity` holds after each forward pass, per channel, the mean over t, n and the map
+    of s + |v|, v after the reset: the importance A of SCA (Li et al., as their public code computes it).
     """
 
     def __init__(self, neuron: NeuronConfig, time_steps: int) -> None:
@@ -126,7 +130,7 @@ class MultiStepNeuron(nn.Module):
         self.activity: Tensor | None = None
 
     def forward(self, current: Tensor, constant: bool = False) -> Tensor:
-        """Current [T*N, C, ...] (or [N, C, ...] with `constant`: the same at every step) -> spikes [T*N, C, ...]."""
+        """Current [T*N, C, ...] -> spikes [T*N, C, ...]; `constant`: [N, C, ...], the same at every step."""
         if constant:
             steps = current.unsqueeze(0).expand(self.time_steps, *current.shape)
         else:
