@@ -1,0 +1,50 @@
+# The chain, one line a stage; each stage does nothing when it is up to date.
+#
+#   data ─> train ─> export ─> compile ─┬─> sim ────┐
+#                                       ├─> cycles ─┼─> report
+#                                       └─> synth ──┘
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+NET     ?= demo
+PYTHON  ?= python3
+READY   := .venv/.ready
+SCAFLOW := .venv/bin/scaflow
+PYTEST  := .venv/bin/python -m pytest
+
+.PHONY: help setup data demo train export compile sim cycles synth report test test-full lint clean
+
+help:            ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 19
+	@echo "NET=<network TOML, or the name of one in model/configs>; now NET=$(NET). More options: scaflow VERB --help"
+setup: $(READY)  ## a virtual environment in .venv with everything in it
+$(READY): pyproject.toml
+	$(PYTHON) -m venv .venv && .venv/bin/pip install --quiet -e '.[lint]' && touch $@
+
+data: $(READY)   ## the images of NET, into data/
+	$(SCAFLOW) data $(NET)
+demo: $(READY)   ## the whole chain on NET, and the comparison
+	$(SCAFLOW) demo $(NET)
+train: data      ## train NET dense and with SCA pruning
+	$(SCAFLOW) train $(NET)
+export: train    ## both as QONNX
+	$(SCAFLOW) export $(NET)
+compile: export  ## QONNX to the dense, skip and compact designs in SystemVerilog
+	$(SCAFLOW) compile $(NET)
+sim: compile     ## the three designs against the golden model, on test images
+	$(SCAFLOW) sim $(NET)
+cycles: compile  ## each stage of the three designs against the cycle law
+	$(SCAFLOW) cycles $(NET)
+synth: compile   ## resources and routed clock
+	$(SCAFLOW) synth $(NET)
+report: sim cycles synth ## the comparison, from what all stages wrote
+	$(SCAFLOW) report $(NET)
+
+test: $(READY)   ## the tests, in minutes
+	$(PYTEST) -n 2 -m "not full"
+test-full: $(READY) ## the tests and the wide sweeps
+	$(PYTEST) -n 2
+lint: $(READY)   ## the linter
+	.venv/bin/ruff check
+clean:           ## remove what was generated; the data and .venv stay
+	rm -rf build

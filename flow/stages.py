@@ -1,0 +1,136 @@
+"""Runs a stage only when something it depends on has changed, and leaves nothing that looks finished when it fails.
+
+Each finished stage writes a stamp: a digest of what it read (files, settings, sources of the rooms at work) and the
+digests of what it wrote. A stage is up to date when both still hold; there is no comparison of clocks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from scaflow.model.config import NetworkConfig, load_network
+
+Progress = Callable[[str], None]
+
+VARIANTS = ("dense", "skip", "compact")
+TRAININGS = ("dense", "pruned")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Project:
+    """One network and where its files are: everything generated is below `folder`."""
+
+    config: Path
+    network: NetworkConfig
+    build: Path
+    data: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.build / self.network.name
+
+    def __truediv__(self, name: str) -> Path:
+        return self.folder / name
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the chain: what it reads and writes (files), and the function between them."""
+
+    name: str  # names the stamp; shown to the user
+    reads: tuple[Path, ...]
+    writes: tuple[Path, ...]
+    run: Callable[[], None]
+    settings: dict[str, Any] = field(default_factory=dict)  # whatever else the result depends on, as JSON values
+    rooms: tuple[str, ...] = ()  # the folders whose sources the result depends on
+    remedy: str = ""  # the command that makes what it reads
+
+
+def shipped() -> dict[str, Path]:
+    """The networks that come with the package, by name."""
+    folder = Path(str(files("scaflow.model"))) / "configs"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def open_project(net: str, build: Path, data: Path) -> Project:
+    """The project of a network TOML, given by its path or by the name of a shipped network.
+
+    Raises:
+        ValueError: no such network, or its TOML breaks a rule.
+    """
+    path = Path(net)
+    if path.suffix != ".toml" and not path.is_file():
+        known = shipped()
+        if net not in known:
+            raise ValueError(
+                f"network {net!r}: neither a file nor a shipped network; give the path of a TOML"
+                f" or one of {', '.join(known)}"
+            )
+        path = known[net]
+    return Project(path, load_network(path), build, data)
+
+
+def run_stage(project: Project, stage: Stage, progress: Progress, force: bool = False) -> bool:
+    """Run a stage unless it is up to date. Returns whether it ran.
+
+    Raises:
+        ValueError: something it reads is missing (all are named, with the command that makes them), or the stage's
+            own reasons.
+    """
+    missing = [path for path in stage.reads if not path.is_file()]
+    if missing:
+        lines = "\n".join(f"  {path}" for path in missing)
+        raise ValueError(f"{stage.name}: missing what it reads:\n{lines}\n  run `{stage.remedy}` first")
+    stamp = project / f"stamps/{stage.name}.json"
+    reads = _inputs(stage)
+    if not force and _fresh(stamp, reads, stage):
+        progress(f"{stage.name}: up to date")
+        return False
+    stamp.unlink(missing_ok=True)  # from here on the outputs are in doubt
+    stage.run()
+    lost = [str(path) for path in stage.writes if not path.is_file()]
+    if lost:
+        raise ValueError(f"{stage.name}: ended without writing {', '.join(lost)}")
+    write_json(stamp, {"reads": reads, "writes": {path.name: _digest(path) for path in stage.writes}})
+    return True
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(path.name + ".part")
+    half.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(half, path)
+
+
+def _inputs(stage: Stage) -> dict[str, Any]:
+    sources = hashlib.sha256()
+    for room in stage.rooms:
+        for path in sorted([*(ROOT / room).rglob("*.py"), *(ROOT / room).rglob("*.sv")]):
+            sources.update(f"{path.relative_to(ROOT)} {_digest(path)}\n".encode())
+    return {
+        "files": {str(i): _digest(path) for i, path in enumerate(stage.reads)},
+        "settings": json.loads(json.dumps(stage.settings)),
+        "sources": sources.hexdigest(),
+    }
+
+
+def _fresh(stamp: Path, reads: dict[str, Any], stage: Stage) -> bool:
+    try:
+        record = json.loads(stamp.read_text())
+        return record["reads"] == reads and record["writes"] == {p.name: _digest(p) for p in stage.writes}
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # no stamp, a damaged one, or an output is gone: not up to date
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
