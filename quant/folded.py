@@ -1,0 +1,293 @@
+"""The trained network as the integer network, still trainable: torch runs the integer contract.
+
+Every value is a whole number held in floating point that is wide enough for the worst case, so the forward
+pass *is* the integer network, spike for spike. Gradients pass straight through the rounding to the parameters
+of the network it was folded from, so fine-tuning the folded network is ordinary training.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.nn import functional
+
+from scaflow.model.config import INPUT_SHAPES, NeuronConfig
+from scaflow.model.network import SpikingBlock, SpikingNetwork
+from scaflow.quant.graph import Conv, Graph, Node, Pool, Readout, validate
+from scaflow.quant.layers import integer_weight, round_through
+
+PIXEL_MAX = 255
+# A channel whose largest synapse moves the membrane by less than this part of the threshold is constant:
+# BatchNorm has scaled it away, and its threshold in accumulator steps would grow without bound.
+_CONSTANT_BELOW = 2.0**-12
+_CONSTANT_STEP = 2.0**-6  # accumulator step of a constant channel, in thresholds
+_BIAS_LIMIT = 256.0  # thresholds: a bias beyond it saturates
+
+
+@dataclass(frozen=True)
+class FoldedBlock:
+    """The integers of one spiking layer, and the real numbers behind them, which carry the gradient.
+
+    `weight` [Co, Ci, Kh, Kw] holds whole numbers and passes its gradient to weights, gamma and their scale;
+    the others are [Co], float64.
+    """
+
+    weight: Tensor
+    bias: Tensor  # whole numbers, without gradient
+    threshold: Tensor  # whole numbers, without gradient
+    step: Tensor  # a: the value of one accumulator step, in thresholds; without gradient
+    offset: Tensor  # B: the value of the bias, in thresholds
+    weight_bits: int
+
+
+def fold_block(block: SpikingBlock, fraction_bits: int) -> FoldedBlock:
+    """Fold weight scale and BatchNorm (running statistics) into weights, bias and threshold.
+
+    As docs/architecture.md has it: with the weight scale s_w (1/255 included for pixels)
+    A = gamma*s_w/sqrt(var+eps), B = beta - gamma*mean/sqrt(var+eps), a = |A|; the weights take the sign of A,
+    bias = rint(B/a * 2^F), threshold = max(1, rint(1/a * 2^F)).
+    """
+    weight, scale, bits = integer_weight(block.conv)
+    largest_input = PIXEL_MAX if block.first else 1
+    bn = block.bn
+    gain = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
+    slope = gain * scale.reshape(-1).double() / largest_input
+    offset = (bn.bias.double() - gain * bn.running_mean.double()).clamp(-_BIAS_LIMIT, _BIAS_LIMIT)
+    live = slope.detach().abs() * largest_input * (2 ** (bits - 1) - 1) >= _CONSTANT_BELOW
+    # Without synapses only a bias of 0 to 1 thresholds makes a difference: below never fires, above always.
+    offset = torch.where(live, offset, offset.clamp(0, 1))
+    magnitude = torch.where(live, slope.abs(), _CONSTANT_STEP)
+    step = magnitude.detach()
+    # The value of the quotient is 1: it is there for the gradient, which the current a*acc + B sends to a.
+    sign = torch.where(live, slope.detach().sign(), 0.0) * (magnitude / step)
+    grid = 2**fraction_bits
+    return FoldedBlock(
+        weight=weight * sign.to(weight.dtype).view(-1, 1, 1, 1),
+        bias=(offset.detach() / step * grid).round(),
+        threshold=(grid / step).round().clamp(min=1),
+        step=step,
+        offset=offset,
+        weight_bits=bits,
+    )
+
+
+class _IntegerNeuron(Function):
+    """All T steps of the integer neuron; an accumulation that serves all steps is given once.
+
+    The gradient is that of the floating-point neuron at the current a*acc + B: the surrogate at the membrane,
+    and none through the spike that resets the membrane.
+    """
+
+    @staticmethod
+    def forward(
+        ctx,
+        acc: Tensor,  # [T or 1, N, C, H, W]
+        offset: Tensor,  # [C]: its gradient is the bias's
+        integers: FoldedBlock,
+        kept: Tensor,  # bool [C]
+        neuron: NeuronConfig,
+        grid: int,
+        time_steps: int,
+    ) -> Tensor:
+        bias, threshold = (p.to(acc.dtype).view(-1, 1, 1) for p in (integers.bias, integers.threshold))
+        current = torch.add(bias, acc[0], alpha=grid)
+        membranes = [current]
+        spikes = torch.empty((time_steps, *acc.shape[1:]), dtype=torch.float32)
+        if _is_channels_last(acc[0]):
+            spikes = spikes.flatten(0, 1).to(memory_format=torch.channels_last).view(spikes.shape)
+        for t in range(time_steps):
+            u = membranes[t]
+            fired = u >= threshold
+            spikes[t] = fired
+            if t == time_steps - 1:
+                break
+            v = (
+                u.masked_fill(fired, 0)
+                if neuron.reset == "hard"
+                else torch.addcmul(u, fired, threshold, value=-1)
+            )
+            if len(acc) > 1:
+                current = torch.add(bias, acc[t + 1], alpha=grid)
+            if neuron.leak_shift:
+                v = v.sub_((v * 2.0**-neuron.leak_shift).floor_())
+            membranes.append(v.add_(current))
+        if not kept.all():
+            spikes *= kept.view(-1, 1, 1)
+        ctx.save_for_backward(threshold, integers.step, kept, *membranes)
+        ctx.neuron, ctx.grid, ctx.constant = neuron, grid, len(acc) == 1
+        return spikes
+
+    @staticmethod
+    def backward(ctx, grad_spikes: Tensor):
+        threshold, step, kept, *membranes = ctx.saved_tensors
+        neuron: NeuronConfig = ctx.neuron
+        dtype = membranes[0].dtype
+        step = step.view(-1, 1, 1)
+        unit = (step / ctx.grid).to(dtype)
+        keep = 1 - 2.0**-neuron.leak_shift if neuron.leak_shift else 1.0
+        grads: list[Tensor] = []  # of the current in thresholds, last step first
+        for t in reversed(range(len(membranes))):
+            above = membranes[t] - threshold
+            g = _surrogate((above * unit).float(), neuron).mul_(grad_spikes[t])
+            if not kept.all():
+                g *= kept.view(-1, 1, 1)
+            if grads and neuron.reset == "hard":
+                g.addcmul_(grads[-1], above < 0, value=keep)
+            elif grads:
+                g.add_(grads[-1], alpha=keep)
+            grads.append(g)
+        grad = torch.stack(grads[::-1])
+        grad_offset = grad.sum((0, 1, 3, 4)).double()
+        if ctx.constant:
+            grad = grad.sum(0, keepdim=True)
+        return grad.to(dtype).mul_(step.to(dtype)), grad_offset, None, None, None, None, None
+
+
+def _surrogate(x: Tensor, neuron: NeuronConfig) -> Tensor:
+    """The derivative the neuron uses for the step, at x = (u - threshold) in thresholds; overwrites x."""
+    x = x.mul_(neuron.slope)
+    if neuron.surrogate == "sigmoid":
+        y = x.sigmoid_()
+        return torch.addcmul(y, y, y, value=-1).mul_(neuron.slope)
+    return x.mul_(math.pi / 2).square_().add_(1).reciprocal_().mul_(neuron.slope / 2)
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last)
+
+
+class FoldedNetwork(nn.Module):
+    """The integer form of a `SpikingNetwork`, on the network's own parameters and buffers (BatchNorm frozen).
+
+    The state dict has the keys of the network it was folded from.
+    """
+
+    def __init__(self, net: SpikingNetwork) -> None:
+        super().__init__()
+        self.cfg = net.cfg
+        self.channels_last = net.channels_last
+        self.blocks = net.blocks
+        self.readout = net.readout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images [N, C, H, W] in 0..1 -> logits [N, classes]: the integers times scale / T, for the loss."""
+        total, scale = self._integrate(self.spikes(x)[-1])
+        return (total * (scale / self.cfg.time_steps)).float()
+
+    @torch.no_grad()
+    def logits_int(self, x: Tensor) -> Tensor:
+        """Images [N, C, H, W] in 0..1 -> the integer logits, int64 [N, classes]."""
+        return self._integrate(self.spikes(x)[-1])[0].to(torch.int64)
+
+    def spikes(self, x: Tensor) -> list[Tensor]:
+        """Images [N, C, H, W] in 0..1 -> each block's spikes after its pool, [T*N, C, H, W], time-major."""
+        x = (x * PIXEL_MAX).round()
+        if self.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        spikes = []
+        for block in self.blocks:
+            x = self._block(block, x)
+            spikes.append(x)
+        return spikes
+
+    def _block(self, block: SpikingBlock, x: Tensor) -> Tensor:
+        grid = 2**self.cfg.quant.fraction_bits
+        folded = fold_block(block, self.cfg.quant.fraction_bits)
+        time_steps = self.cfg.time_steps
+        largest = folded.weight.detach().abs().sum((1, 2, 3)) * (PIXEL_MAX if block.first else 1)
+        # Reset and leak only shrink a membrane: it stays within T full currents and one threshold.
+        bound = time_steps * (largest.double() * grid + folded.bias.abs()) + 2 * folded.threshold
+        conv = block.conv
+        dtype = _exact(float(largest.max()))
+        acc = functional.conv2d(
+            x.to(dtype), folded.weight.to(dtype), stride=conv.stride, padding=conv.padding
+        ).to(_exact(float(bound.max())))
+        spikes = _IntegerNeuron.apply(
+            acc.unflatten(0, (1 if block.first else time_steps, -1)),
+            folded.offset,
+            folded,
+            block.mask,
+            self.cfg.neuron,
+            grid,
+            time_steps,
+        ).flatten(0, 1)
+        return functional.max_pool2d(spikes, block.pool) if block.pool > 1 else spikes
+
+    def _integrate(self, spikes: Tensor) -> tuple[Tensor, Tensor]:
+        """The integer logits, as whole numbers with gradients, and T times the value of their unit."""
+        weight, scale, bias, _ = self._readout_integers()
+        time_steps = self.cfg.time_steps
+        counts = spikes.flatten(1).unflatten(0, (time_steps, -1)).sum(0)
+        bound = time_steps * (weight.detach().abs().sum(1).double() + bias.detach().abs())
+        dtype = _exact(float(bound.max()))
+        return functional.linear(counts.to(dtype), weight.to(dtype), (time_steps * bias).to(dtype)), scale
+
+    def _readout_integers(self) -> tuple[Tensor, Tensor, Tensor, int]:
+        """Weight [classes, inputs], scale [], bias [classes] in float64, weight bits."""
+        weight, scale, bits = integer_weight(self.readout)
+        return weight, scale, round_through(self.readout.bias.double() / scale.double()), bits
+
+
+def _exact(bound: float) -> torch.dtype:
+    """The float type that holds all whole numbers up to `bound`."""
+    if bound < 2**24:
+        return torch.float32
+    if bound >= 2**53:
+        raise ValueError(
+            f"an integer of the folded network can reach {bound:.3g}; use fewer bits: exact below 2^53"
+        )
+    return torch.float64
+
+
+def fold(net: SpikingNetwork) -> FoldedNetwork:
+    """The integer form of a network made with the Brevitas factories; it shares the network's parameters."""
+    return FoldedNetwork(net)
+
+
+@torch.no_grad()
+def to_graph(folded: FoldedNetwork) -> Graph:
+    """The integer graph; a pruned channel has weights 0, bias 0, threshold 1: it cannot fire."""
+    cfg = folded.cfg
+    nodes: list[Node] = []
+    for i, block in enumerate(folded.blocks):
+        integers = fold_block(block, cfg.quant.fraction_bits)
+        mask = block.mask.numpy()
+        (stride, _), (padding, _) = block.conv.stride, block.conv.padding
+        nodes.append(
+            Conv(
+                name=f"conv{i}",
+                weight=_whole(integers.weight) * mask[:, None, None, None],
+                bias=_whole(integers.bias) * mask,
+                threshold=np.where(mask, _whole(integers.threshold), 1),
+                stride=stride,
+                padding=padding,
+                leak_shift=cfg.neuron.leak_shift,
+                reset=cfg.neuron.reset,
+                fraction_bits=cfg.quant.fraction_bits,
+                weight_bits=integers.weight_bits,
+                in_bits=8 if block.first else 1,
+                kept=tuple(np.flatnonzero(mask)),
+            )
+        )
+        if block.pool > 1:
+            nodes.append(Pool(f"pool{i}", block.pool))
+    weight, _, bias, bits = folded._readout_integers()
+    graph = Graph(cfg.name, INPUT_SHAPES[cfg.dataset], cfg.time_steps, tuple(nodes))
+    shape = _last_shape(graph)
+    readout = Readout("readout", _whole(weight).reshape(len(weight), *shape), _whole(bias), bits)
+    return validate(Graph(graph.name, graph.input_shape, graph.time_steps, (*nodes, readout)))
+
+
+def _last_shape(graph: Graph) -> tuple[int, int, int]:
+    """The map the read-out sees, of a graph that has none yet."""
+    stub = Readout("stub", np.zeros((1, 1, 1, 1), np.int64), np.zeros(1, np.int64), 2)
+    return Graph(graph.name, graph.input_shape, graph.time_steps, (*graph.nodes, stub)).edges()[-1].shape
+
+
+def _whole(x: Tensor) -> np.ndarray:
+    return x.detach().double().numpy().astype(np.int64)
