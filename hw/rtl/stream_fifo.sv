@@ -19,8 +19,8 @@ module stream_fifo #(
   input  logic             out_ready,
   output logic [WIDTH-1:0] out_data
 );
-  if (WIDTH < 1) begin : g_width $error("WIDTH=%0d must be at least 1", WIDTH); end
-  if (DEPTH < 2) begin : g_depth $error("DEPTH=%0d must be at least 2", DEPTH); end
+  if (WIDTH < 1) begin : chk_width $error("WIDTH=%0d must be at least 1", WIDTH); end
+  if (DEPTH < 2) begin : chk_depth $error("DEPTH=%0d must be at least 2", DEPTH); end
 
   localparam int unsigned ADDR_BITS  = $clog2(DEPTH);
   localparam int unsigned COUNT_BITS = $clog2(DEPTH + 1);

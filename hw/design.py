@@ -1,0 +1,233 @@
+"""The dataflow of a graph: for each node its chain of module instances, with their parameters and memory images.
+
+A design is dense (every channel is computed), or follows the kept lists of the graph's edges. Channels travel with
+the kept ones first, so that the kept channels fill whole synapse groups and whole folds; the order is folded into
+weights, biases and thresholds here and costs no hardware.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scaflow.hw.cycles import node_law
+from scaflow.hw.fold import Folding
+from scaflow.quant import widths
+from scaflow.quant.golden.axis_in import AxisIn
+from scaflow.quant.golden.axis_out import AxisOut
+from scaflow.quant.golden.beats import address_bits, ceil_div
+from scaflow.quant.golden.lif_pe import LifPe
+from scaflow.quant.golden.readout import Readout as ReadoutModule
+from scaflow.quant.golden.spike_pack import SpikePack
+from scaflow.quant.golden.spike_pool import SpikePool
+from scaflow.quant.golden.stream_fifo import StreamFifo
+from scaflow.quant.golden.window_buffer import WindowBuffer, ring_depth
+from scaflow.quant.graph import Conv, Edge, Graph, Pool, Readout, validate
+
+FIFO_DEPTH = 16  # one LUT-RAM cell deep: lets a stage run ahead over its neighbour's short stalls
+AXI_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One module instance of the generated top: a link of the chain."""
+
+    module: str
+    name: str
+    cfg: Any  # the module's parameters, the dataclass of its golden twin
+    in_bits: int
+    out_bits: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A weighted node and the pools behind it: the hardware that runs side by side with the other stages."""
+
+    name: str
+    pe: int
+    simd: int
+    kept_in: int
+    kept_out: int
+    law: int  # cycles an image
+    in_edge: Edge
+    out_order: tuple[int, ...] | None  # channel in each bit of the output word; None: the read-out
+    out_edge: Edge | None
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True)
+class Design:
+    graph: Graph
+    stages: tuple[Stage, ...]
+
+    @property
+    def interval(self) -> int:
+        """Cycles between images: the slowest stage, or the image's way in at a byte a cycle."""
+        channels, height, width = self.graph.input_shape
+        return max(channels * height * width, *(stage.law for stage in self.stages))
+
+    @property
+    def readout(self) -> ReadoutModule:
+        return self.stages[-1].instances[-1].cfg
+
+    def instances(self) -> tuple[Instance, ...]:
+        """The whole chain, from AXI4-Stream to AXI4-Stream."""
+        channels, height, width = self.graph.input_shape
+        module = self.readout
+        class_bits = address_bits(module.classes)
+        first = Instance(
+            "axis_in", "axis_in", AxisIn(AXI_BYTES, channels, height * width), 8 * AXI_BYTES, 8 * channels
+        )
+        last = Instance(
+            "axis_out",
+            "axis_out",
+            AxisOut(module.classes, module.logit_bits, class_bits),
+            module.classes * module.logit_bits + class_bits,
+            32,
+        )
+        return (first, *(instance for stage in self.stages for instance in stage.instances), last)
+
+
+def design(graph: Graph, folding: Folding, dense: bool = False) -> Design:
+    """Lay out a graph.
+
+    Args:
+        folding: PE and SIMD of each weighted node.
+        dense: compute every channel, whatever is kept.
+
+    Raises:
+        ValueError: the graph breaks a rule.
+    """
+    validate(graph)
+    stages: list[Stage] = []
+    order = tuple(range(graph.input_shape[0]))
+    nodes = list(zip(graph.nodes, graph.edges(), strict=True))
+    while nodes:
+        node, edge = nodes.pop(0)
+        pools = []
+        while nodes and isinstance(nodes[0][0], Pool):
+            pools.append(nodes.pop(0))
+        kept_in = len(order) if dense else len(edge.kept)
+        fold = folding[node.name]
+        if isinstance(node, Readout):
+            instances = _readout(graph, node, edge, order, kept_in, fold.simd)
+            kept_out, out_order, out_edge = len(node.weight), None, None
+        else:
+            everything = range(len(node.weight))
+            kept = everything if dense else node.kept
+            out_order = (*kept, *sorted(set(everything) - set(kept)))
+            kept_out, out_edge = len(kept), nodes[0][1]
+            instances = _spiking(graph, node, edge, pools, order, out_order, kept_in, kept_out, fold.pe, fold.simd)
+            order = out_order
+        law = node_law(graph, node, edge, fold.pe, fold.simd, kept_in, kept_out)
+        stages.append(
+            Stage(node.name, fold.pe, fold.simd, kept_in, kept_out, law, edge, out_order, out_edge, instances)
+        )
+    return Design(graph, tuple(stages))
+
+
+def _banks(weight: np.ndarray, order: Sequence[int], kept: int, steps: int, simd: int) -> np.ndarray:
+    """[out, in, positions] -> [simd, positions, steps, out]: bank b holds every simd-th channel of the order."""
+    lanes = np.zeros((*weight.shape[::2], steps * simd), dtype=np.int64)  # [out, positions, in]
+    lanes[:, :, :kept] = weight[:, list(order[:kept])].transpose(0, 2, 1)
+    return lanes.reshape(*lanes.shape[:2], steps, simd).transpose(3, 1, 2, 0)
+
+
+def _spiking(
+    graph: Graph,
+    node: Conv,
+    edge: Edge,
+    pools: Sequence[tuple[Pool, Edge]],
+    in_order: Sequence[int],
+    out_order: Sequence[int],
+    kept_in: int,
+    kept_out: int,
+    pe: int,
+    simd: int,
+) -> tuple[Instance, ...]:
+    channels, height, width = edge.shape
+    kernel = node.kernel[0] * node.kernel[1]
+    steps, folds = ceil_div(kept_in, simd), ceil_div(kept_out, pe)
+    rows = list(out_order[:kept_out])
+    spare = folds * pe - kept_out  # idle lanes of the last fold: weights 0, bias 0, threshold 1 never fire
+    acc_bits = widths.acc_bits(node)
+    v_bits = widths.v_bits(node, graph.time_steps)
+
+    banks = _banks(node.weight.reshape(len(node.weight), -1, kernel)[rows], in_order, kept_in, steps, simd)
+    banks = np.pad(banks, ((0, 0), (0, 0), (0, 0), (0, spare))).reshape(simd, kernel, steps, folds, pe)
+    weights = banks.transpose(0, 3, 1, 2, 4).reshape(simd, folds * kernel * steps, pe)
+
+    word_bits = channels * edge.bits
+    beat_bits = word_bits + address_bits(kernel) + 1
+    co = len(node.weight)
+    buffer = WindowBuffer(
+        word_bits=word_bits,
+        height=height,
+        width=width,
+        kernel_h=node.kernel[0],
+        kernel_w=node.kernel[1],
+        stride=node.stride,
+        padding=node.padding,
+        time_steps=edge.time_steps,
+        folds=folds,
+        depth=ring_depth(height, width, node.kernel[0], node.stride, node.padding, edge.time_steps),
+    )
+    element = LifPe(
+        channels=channels,
+        pe=pe,
+        simd=simd,
+        in_bits=edge.bits,
+        kernel=kernel,
+        folds=folds,
+        steps=steps,
+        time_steps=graph.time_steps,
+        direct=int(edge.bits > 1),
+        weight_bits=node.weight_bits,
+        acc_bits=acc_bits,
+        v_bits=v_bits,
+        fraction_bits=node.fraction_bits,
+        leak_shift=node.leak_shift,
+        soft_reset=int(node.reset == "soft"),
+        list=np.arange(steps).reshape(-1, 1),
+        weights=weights,
+        bias=np.pad(node.bias[rows], (0, spare)).reshape(folds, pe),
+        threshold=np.pad(node.threshold[rows], (0, spare), constant_values=1).reshape(folds, pe),
+    )
+    chain = [
+        Instance("window_buffer", f"{node.name}_window_buffer", buffer, word_bits, beat_bits),
+        Instance("lif_pe", f"{node.name}_lif_pe", element, beat_bits, pe),
+        Instance("spike_pack", f"{node.name}_spike_pack", SpikePack(pe, folds, co), pe, co),
+    ]
+    for pool, pool_edge in pools:
+        _, h, w = pool_edge.shape
+        cfg = SpikePool(co, h, w, pool.size, graph.time_steps)
+        chain.append(Instance("spike_pool", f"{node.name}_{pool.name}", cfg, co, co))
+    chain.append(Instance("stream_fifo", f"{node.name}_stream_fifo", StreamFifo(co, FIFO_DEPTH), co, co))
+    return tuple(chain)
+
+
+def _readout(
+    graph: Graph, node: Readout, edge: Edge, order: Sequence[int], kept_in: int, simd: int
+) -> tuple[Instance, ...]:
+    channels, height, width = edge.shape
+    classes, pixels = len(node.weight), height * width
+    steps = ceil_div(kept_in, simd)
+    banks = _banks(node.weight.reshape(classes, channels, pixels), order, kept_in, steps, simd)
+    cfg = ReadoutModule(
+        channels=channels,
+        classes=classes,
+        simd=simd,
+        steps=steps,
+        pixels=pixels,
+        time_steps=graph.time_steps,
+        weight_bits=node.weight_bits,
+        logit_bits=widths.logit_bits(node, graph.time_steps),
+        list=np.arange(steps).reshape(-1, 1),
+        weights=banks.reshape(simd, pixels * steps, classes),
+        bias=(node.bias * graph.time_steps).reshape(1, classes),
+    )
+    out_bits = classes * cfg.logit_bits + address_bits(classes)
+    return (Instance("readout", f"{node.name}_readout", cfg, channels, out_bits),)

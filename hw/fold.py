@@ -1,0 +1,93 @@
+"""Folding: PE neurons and SIMD synapses a cycle for each weighted node, given or balanced for a number of lanes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scaflow.hw.cycles import node_law
+from scaflow.quant.graph import Conv, Graph, Readout
+
+
+@dataclass(frozen=True)
+class Fold:
+    pe: int
+    simd: int
+
+    @property
+    def lanes(self) -> int:
+        return self.pe * self.simd
+
+
+Folding = dict[str, Fold]  # by node name
+
+
+def given(graph: Graph, pe: tuple[int, ...], simd: tuple[int, ...]) -> Folding:
+    """The folding a user wrote down: PE per spiking layer, SIMD per spiking layer and the read-out.
+
+    Raises:
+        ValueError: a count or a value does not fit the network; all problems are listed.
+    """
+    nodes = _weighted(graph)
+    problems = []
+    if len(pe) != len(nodes) - 1 or len(simd) != len(nodes):
+        problems.append(
+            f"fold: {len(pe)} pe and {len(simd)} simd for {len(nodes) - 1} spiking layers;"
+            f" give {len(nodes) - 1} pe, and {len(nodes)} simd (the last is the read-out's)"
+        )
+    else:
+        pe = (*pe, len(nodes[-1].weight))
+        for node, p, s in zip(nodes, pe, simd, strict=True):
+            out, into = node.weight.shape[:2]
+            if not 1 <= p <= out:
+                problems.append(f"node {node.name!r}: pe={p} must be 1 to its {out} output channels")
+            if not 1 <= s <= min(into, 100):
+                problems.append(f"node {node.name!r}: simd={s} must be 1 to {min(into, 100)}, its input channels")
+    if problems:
+        raise ValueError("\n".join(problems))
+    return {node.name: Fold(p, s) for node, p, s in zip(nodes, pe, simd, strict=True)}
+
+
+def balanced(graph: Graph, lanes: int, granularity: int = 1) -> Folding:
+    """The folding with the shortest dense interval within `lanes`, then the fewest lanes.
+
+    Lane counts are powers of two that divide `granularity` (where it is above 1), so that a layer pruned in steps of
+    the granularity leaves no lane idle. The read-out computes all classes side by side.
+
+    Raises:
+        ValueError: even one lane a layer does not fit.
+    """
+    top = granularity & -granularity if granularity > 1 else 16
+    nodes, edges = zip(*_weighted_edges(graph), strict=True)
+    choices = []
+    for node, edge in zip(nodes, edges, strict=True):
+        out, into = node.weight.shape[:2]
+        simds = [s for s in (1, 2, 4, 8, 16) if s <= min(top, into)]
+        pes = [out] if isinstance(node, Readout) else [p for p in (1, 2, 4, 8, 16) if p <= min(top, out)]
+        folds = [Fold(p, s) for p in pes for s in simds]
+        timed = [(f, node_law(graph, node, edge, f.pe, f.simd, len(edge.kept), out)) for f in folds]
+        # fewest lanes first, and then the fewest neurons: a membrane costs more than a synapse
+        choices.append(sorted(timed, key=lambda c: (c[0].lanes, c[0].pe)))
+
+    def fit(target: int) -> list[Fold] | None:
+        picked = [next((f for f, cycles in options if cycles <= target), None) for options in choices]
+        if None in picked or sum(f.lanes for f in picked) > lanes:
+            return None
+        return picked
+
+    for target in sorted({cycles for options in choices for _, cycles in options}):
+        if picked := fit(target):
+            return {node.name: f for node, f in zip(nodes, picked, strict=True)}
+    least = sum(options[0][0].lanes for options in choices)
+    raise ValueError(f"fold.lanes={lanes}: network {graph.name!r} needs at least {least}; raise fold.lanes")
+
+
+def _weighted_edges(graph: Graph) -> list[tuple[Conv | Readout, object]]:
+    return [
+        (node, edge)
+        for node, edge in zip(graph.nodes, graph.edges(), strict=True)
+        if isinstance(node, Conv | Readout)
+    ]
+
+
+def _weighted(graph: Graph) -> list[Conv | Readout]:
+    return [node for node, _ in _weighted_edges(graph)]
