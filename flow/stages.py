@@ -1,7 +1,7 @@
-"""Runs a stage only when something it depends on has changed, and leaves nothing that looks finished when it fails.
+"""Runs a stage only when something it depends on has changed; a failed stage leaves nothing that looks finished.
 
-Each finished stage writes a stamp: a digest of what it read (files, settings, sources of the rooms at work) and the
-digests of what it wrote. A stage is up to date when both still hold; there is no comparison of clocks.
+Each finished stage writes a stamp: a digest of what it read (files, settings, sources of the rooms at work) and
+the digests of what it wrote. A stage is up to date when both still hold; there is no comparison of clocks.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class Stage:
     reads: tuple[Path, ...]
     writes: tuple[Path, ...]
     run: Callable[[], None]
-    settings: dict[str, Any] = field(default_factory=dict)  # whatever else the result depends on, as JSON values
+    settings: dict[str, Any] = field(
+        default_factory=dict
+    )  # whatever else the result depends on, as JSON values
     rooms: tuple[str, ...] = ()  # the folders whose sources the result depends on
     remedy: str = ""  # the command that makes what it reads
 
@@ -82,8 +84,8 @@ def run_stage(project: Project, stage: Stage, progress: Progress, force: bool = 
     """Run a stage unless it is up to date. Returns whether it ran.
 
     Raises:
-        ValueError: something it reads is missing (all are named, with the command that makes them), or the stage's
-            own reasons.
+        ValueError: something it reads is missing (all are named, with the command that makes them), or the
+            stage's own reasons.
     """
     missing = [path for path in stage.reads if not path.is_file()]
     if missing:

@@ -126,13 +126,11 @@ def synthesize(
     return SynthResult(target, **asdict(total), fmax_mhz=data["fmax_mhz"], per_stage=stages, log=work)
 
 
-def stage_of(instance: str) -> str:
-    """The stage of an instance of the top: its name up to the first underscore (`stage1_lif` -> `stage1`)."""
-    return instance.split("_", 1)[0]
+def count(stat: dict, top: str, target: Target, stage_of: dict[str, str]) -> dict[str, Resources]:
+    """Sum the cells of `stat -json` per stage.
 
-
-def count(stat: dict, top: str, target: Target) -> dict[str, Resources]:
-    """Sum the cells of `stat -json` per stage, by the instances of the top.
+    Args:
+        stage_of: the stage of each instance of the top; an instance not in it is a stage of its own.
 
     Raises:
         ValueError: a cell type without a known cost (all are listed): it would be missing from the sums.
@@ -144,7 +142,8 @@ def count(stat: dict, top: str, target: Target) -> dict[str, Resources]:
     for cell, number in modules[top].items():
         inside = modules.get(cell)
         # --keep-hierarchy makes one module per instance, named <module>$<top>.<instance>.
-        name = stage_of(cell.split(f"${top}.", 1)[1]) if inside is not None else "top"
+        instance = cell.partition(f"${top}.")[2] if inside is not None else top
+        name = stage_of.get(instance, instance)
         part = stages.get(name, Resources())
         for kind, copies in ({cell: number} if inside is None else inside).items():
             if kind not in known:
@@ -156,7 +155,14 @@ def count(stat: dict, top: str, target: Target) -> dict[str, Resources]:
         raise ValueError(
             f"{top}: cells of unknown cost in its {target} netlist: {', '.join(sorted(unknown))}"
         )
-    return dict(sorted(stages.items()))
+    return stages
+
+
+def _stages(directory: Path) -> dict[str, str]:
+    """Instance -> stage, from the manifest beside an emitted top; empty where there is none."""
+    manifest = directory / "manifest.json"
+    stages = json.loads(manifest.read_text())["stages"] if manifest.is_file() else []
+    return {instance: stage["name"] for stage in stages for instance in stage["instances"]}
 
 
 def _tools(target: Target) -> str | None:
@@ -202,7 +208,8 @@ def _digest(directory: Path, script: str, target: Target) -> str:
     options = [*NEXTPNR_OPTIONS, *NEXTPNR_MODE] if target == "ecp5-85" else []
     text = script.replace(os.path.relpath(RTL, directory), "RTL")
     digest = hashlib.sha256("\n".join([text, *versions, *options]).encode())
-    for path in sorted([*RTL.glob("*.sv"), *directory.glob("*.sv"), *directory.glob("*.mem")]):
+    own = [*directory.glob("*.sv"), *directory.glob("*.mem"), *directory.glob("manifest.json")]
+    for path in sorted([*RTL.glob("*.sv"), *own]):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
@@ -221,7 +228,7 @@ def _run(
     child = "import sys; from pyosys import libyosys as ys; ys.run_pass('script ' + sys.argv[1], ys.Design())"
     command = [sys.executable, "-c", child, str(work / "synth.ys")]
     _step(f"{target}: Yosys, elaboration and mapping", command, directory, work / "yosys.log", progress)
-    stages = count(json.loads((work / "stat.json").read_text()), top, target)
+    stages = count(json.loads((work / "stat.json").read_text()), top, target, _stages(directory))
     if nextpnr is None:
         return {"fmax_mhz": None, "per_stage": {name: asdict(part) for name, part in stages.items()}}
     command = [nextpnr, *NEXTPNR_OPTIONS, *NEXTPNR_MODE, "--json", "netlist.json"]

@@ -23,6 +23,8 @@ def two_fifos(directory: Path, width: int = 8) -> Path:
     first = FIFO.format(width=width, depth=16, name="stage0_fifo", i="in", o="link")
     second = FIFO.format(width=width, depth=5, name="stage1_fifo", i="link", o="out")
     data = f"logic [{width - 1}:0]"
+    manifest = {"stages": [{"name": name, "instances": [f"{name}_fifo"]} for name in ("stage0", "stage1")]}
+    (directory / "manifest.json").write_text(json.dumps(manifest))
     (directory / "top.sv").write_text(
         "module top (input logic clk, input logic rst_n, input logic in_valid, output logic in_ready,\n"
         f"  input {data} in_data, output logic out_valid, input logic out_ready, output {data} out_data);\n"
@@ -47,9 +49,10 @@ def test_every_cell_is_counted_once_in_its_stage():
             },
         }
     }
-    assert count(stat, "top", "ecp5-85") == {
+    stages = {"stage0_lif": "stage0", "stage0_fifo": "stage0"}
+    assert count(stat, "top", "ecp5-85", stages) == {
         "stage0": Resources(lut=3 + 2 * 2 + 2 * 4, ff=5),
-        "stage1": Resources(bram=1, dsp=4),
+        "stage1_lif": Resources(bram=1, dsp=4),
         "top": Resources(lut=1),
     }
 
@@ -57,7 +60,7 @@ def test_every_cell_is_counted_once_in_its_stage():
 def test_a_cell_of_unknown_cost_is_refused():
     stat = {"modules": {"\\top": {"num_cells_by_type": {"LUT2": 1, "XORCY": 2, "MUXCY": 1}}}}
     with pytest.raises(ValueError, match=r"^top: cells of unknown cost in its xc7 netlist: MUXCY, XORCY$"):
-        count(stat, "top", "xc7")
+        count(stat, "top", "xc7", {})
 
 
 def test_overfull_names_resource_used_and_available():
