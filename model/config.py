@@ -1,7 +1,7 @@
 """The description of a network: what a TOML file may say, checked as a whole before anything runs.
 
-Every section is a frozen pydantic model that rejects unknown keys; `load_network` collects all problems of a file
-and reports them together.
+Every section is a frozen pydantic model that rejects unknown keys; `load_network` collects all problems of a
+file and reports them together.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ class TrainConfig(_Section):
     weight_decay: float = Field(default=1e-4, ge=0)
     schedule: Literal["cosine", "onecycle"] = "onecycle"
     augment: Literal["none", "shift", "shift-flip"] = "none"  # shift: random crop after padding by 2
-    validation: int = Field(default=5000, ge=1)  # held-out training images, fixed by the seed, that select the model
+    validation: int = Field(default=5000, ge=1)  # training images held out by the seed, to select the model
+    precision: Literal["auto", "float32", "bfloat16"] = (
+        "auto"  # of convolutions in training; auto: by the CPU
+    )
     train_images: int | None = Field(default=None, ge=1)  # a subset of the training split, for quick runs
     seed: int = 0
 
@@ -101,10 +104,14 @@ class NetworkConfig(_Section):
             if layer.kind == "linear":
                 flat, height, width = True, 1, 1
                 if layer.pool != 1:
-                    problems.append(f"{where}: pool={layer.pool} after a linear layer; there is one pixel: use 1")
+                    problems.append(
+                        f"{where}: pool={layer.pool} after a linear layer; there is one pixel: use 1"
+                    )
                 continue
             if flat:
-                problems.append(f"{where}: a convolution after a linear layer; make it linear or move it before")
+                problems.append(
+                    f"{where}: a convolution after a linear layer; make it linear or move it before"
+                )
                 continue
             if layer.padding >= layer.kernel:
                 problems.append(
@@ -113,7 +120,9 @@ class NetworkConfig(_Section):
             height = (height + 2 * layer.padding - layer.kernel) // layer.stride + 1
             width = (width + 2 * layer.padding - layer.kernel) // layer.stride + 1
             if height < 1 or width < 1:
-                problems.append(f"{where}: kernel={layer.kernel} does not fit the map; use a smaller kernel or more padding")
+                problems.append(
+                    f"{where}: kernel={layer.kernel} does not fit the map; use a smaller kernel or more padding"
+                )
                 break
             height, width = height // layer.pool, width // layer.pool
             if height < 1 or width < 1:
@@ -129,7 +138,9 @@ class NetworkConfig(_Section):
         if self.fold.pe is not None and len(self.fold.pe) != n:
             problems.append(f"fold.pe: {len(self.fold.pe)} values for {n} spiking layers; give one per layer")
         if self.fold.simd is not None and len(self.fold.simd) != n + 1:
-            problems.append(f"fold.simd: {len(self.fold.simd)} values; give {n + 1}: one per spiking layer and the read-out's")
+            problems.append(
+                f"fold.simd: {len(self.fold.simd)} values; give {n + 1}: one per spiking layer and the read-out's"
+            )
         if (self.fold.pe is None) != (self.fold.simd is None):
             problems.append("fold: give both pe and simd, or neither (then they are balanced for fold.lanes)")
         if problems:
@@ -165,4 +176,6 @@ def load_network(path: Path) -> NetworkConfig:
             message = item["msg"].removeprefix("Value error, ")
             value = "" if isinstance(item["input"], dict) else f" (value {item['input']!r})"
             lines += [f"{where}: {message}{value}" if where else message for message in message.split("\n")]
-        raise ValueError(f"{path}: {len(lines)} problem(s)\n" + "\n".join(f"  {line}" for line in lines)) from None
+        raise ValueError(
+            f"{path}: {len(lines)} problem(s)\n" + "\n".join(f"  {line}" for line in lines)
+        ) from None

@@ -42,7 +42,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """The training set in two: what is learnt from, and what selects the model. Dtypes and axes as in Dataset."""
+    """The training set in two: what is learnt from, and what selects the model. Arrays as in Dataset."""
 
     train_images: np.ndarray
     train_labels: np.ndarray
@@ -54,7 +54,7 @@ def load_dataset(name: str, root: Path) -> Dataset:
     """`digits` (built in), or `mnist` / `fashion-mnist` from IDX files, raw or .gz, under `root/name`.
 
     Raises:
-        ValueError: unknown name, or missing or damaged files: all of them are listed, with the ways to get them.
+        ValueError: unknown name, or missing or damaged files: all are listed, with the ways to get them.
     """
     if name == "digits":
         return _digits()
@@ -78,7 +78,10 @@ def load_dataset(name: str, root: Path) -> Dataset:
         parse_idx(contents[file], str(folder / file)) for file in FILES[name]
     )
     return Dataset(
-        train_images[:, None], train_labels.astype(np.int64), test_images[:, None], test_labels.astype(np.int64)
+        train_images[:, None],
+        train_labels.astype(np.int64),
+        test_images[:, None],
+        test_labels.astype(np.int64),
     )
 
 
@@ -129,7 +132,9 @@ def parse_idx(content: bytes, where: str) -> np.ndarray:
         ValueError: the header is not that of unsigned bytes, or disagrees with the length.
     """
     if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
-        raise ValueError(f"{where}: no IDX file of unsigned bytes (it begins with {content[:4].hex() or 'nothing'})")
+        raise ValueError(
+            f"{where}: no IDX file of unsigned bytes (begins with {content[:4].hex() or 'nothing'})"
+        )
     shape = struct.unpack_from(f">{content[3]}I", content, 4)
     body = np.frombuffer(content, np.uint8, offset=4 + 4 * content[3])
     if body.size != np.prod(shape, dtype=np.int64):

