@@ -61,8 +61,9 @@ module window_buffer #(
   // --- ring ----------------------------------------------------------------------------------------------------
   logic [WORD_BITS-1:0] ring [DEPTH];
   ptr_t wr_ptr, line;  // next beat to write; oldest beat still needed (start of the window's first row)
+  logic window_valid;  // the geometry of a window stands; low for 3 cycles after reset
 
-  assign in_ready = wr_ptr != (line ^ ptr_t'(DEPTH));
+  assign in_ready = window_valid && wr_ptr != (line ^ ptr_t'(DEPTH));
   always_ff @(posedge clk) begin
     if (in_valid && in_ready) ring[wr_ptr[ADDR_BITS-1:0]] <= in_data;
     if (!rst_n) wr_ptr <= '0;
@@ -104,7 +105,7 @@ module window_buffer #(
   ptr_t line_3, org_3, end_3, rows_3;
   k_t ky_lo, ky_hi, kx_lo, kx_hi, k_lo;
   ptr_t need;
-  logic valid_2, valid_3, window_valid;
+  logic valid_2, valid_3;
   always_ff @(posedge clk) begin
     if (step) begin
       ky_lo_2 <= iy < 0 ? k_t'(-iy) : '0;

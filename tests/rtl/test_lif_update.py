@@ -1,0 +1,55 @@
+"""lif_update: the membrane equation, threshold inclusive, in every reset and leak mode."""
+
+import numpy as np
+from scaflow.quant.golden.beats import pack
+from scaflow.quant.golden.lif_update import LifUpdate
+from scaflow.sim.suite import RtlSuite
+
+PIXELS = 60
+
+
+def shape(pe, folds, time_steps, acc_bits, fraction_bits, leak_shift, soft_reset, seed=0):
+    reach = 1 << (acc_bits - 1 + fraction_bits)
+    rng = np.random.default_rng(seed)
+    bias = rng.integers(-reach // 4, reach // 4 + 1, size=(folds, pe))
+    threshold = rng.integers(1, reach, size=(folds, pe))
+    v_bits = ((reach + reach // 4) * time_steps + reach).bit_length() + 1
+    return LifUpdate(
+        pe, folds, time_steps, acc_bits, v_bits, fraction_bits, leak_shift, soft_reset, bias, threshold
+    )
+
+
+class TestLifUpdate(RtlSuite):
+    stem = "lif_update"
+    directed = (
+        shape(4, 3, 4, 8, 3, 1, 0),
+        shape(5, 1, 4, 6, 2, 2, 1),  # one fold: the membrane is a register
+        shape(3, 2, 1, 9, 0, 0, 0),  # one time step
+        shape(2, 2, 5, 4, 4, 3, 1),
+        shape(6, 4, 3, 3, 0, 1, 0),  # a coarse grid: the threshold is often met exactly
+    )
+    mutants = (
+        ("!over[V_BITS-1]", "!over[V_BITS-1] && over != '0"),  # >= becomes >
+        ("$signed(v) >>> LEAK_SHIFT", "v >> LEAK_SHIFT"),  # the leak loses the sign
+        ("in_ready = enable", "in_ready = 1'b1"),  # ready dropped
+        ("(go && next_first)", "1'b0"),  # a pixel inherits the membrane of the one before
+        ("SOFT_RESET == 1 ? over : '0", "'0"),  # soft reset becomes hard
+    )
+
+    def draw(self, rng):
+        return shape(
+            rng.randint(1, 8), rng.randint(1, 5), rng.randint(1, 6), rng.randint(2, 12), rng.randint(0, 6),
+            rng.randint(0, 3), rng.randint(0, 1), rng.randrange(1000),
+        )  # fmt: skip
+
+    def beats(self, cfg, rng):
+        low, high = -(1 << (cfg.acc_bits - 1)), (1 << (cfg.acc_bits - 1)) - 1
+        rows = cfg.folds * cfg.time_steps * PIXELS
+        return [
+            pack([rng.choice([low, high, rng.randint(low, high), rng.randint(0, high)]) for _ in range(cfg.pe)],
+                 cfg.acc_bits)
+            for _ in range(rows)
+        ]  # fmt: skip
+
+    def cycles(self, cfg, beats):
+        return len(beats) + 4

@@ -1,0 +1,55 @@
+"""mac_array: exact sums at the extremes of weights and activations, one beat a cycle."""
+
+import random
+
+import numpy as np
+from scaflow.quant.golden.mac_array import MacArray
+from scaflow.sim.suite import RtlSuite
+
+BEATS = 600
+LONGEST = 9  # beats a window
+
+
+def shape(pe, simd, in_bits, weight_bits, depth, seed=0):
+    top = (1 << (weight_bits - 1)) - 1
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(-top - 1, top + 1, size=(simd, depth, pe))
+    weights[0, 0] = top  # both ends occur
+    weights[-1, -1] = -top - 1
+    reach = (top + 1) * ((1 << in_bits) - 1) * simd * LONGEST
+    return MacArray(pe, simd, in_bits, weight_bits, reach.bit_length() + 1, depth, weights)
+
+
+class TestMacArray(RtlSuite):
+    stem = "mac_array"
+    directed = (
+        shape(6, 8, 1, 4, 40),
+        shape(1, 1, 1, 2, 1),
+        shape(5, 3, 8, 8, 10),  # pixels
+        shape(4, 5, 1, 3, 77),
+    )
+    mutants = (
+        ("in_ready = enable", "in_ready = 1'b1"),  # ready dropped
+        ("last[STAGES] ? '0 : total", "total"),  # windows run together
+        ("act_1 ? read : '0", "read"),  # spikes ignored
+        ("ACC_BITS'($signed(node[1][p]))", "ACC_BITS'(node[1][p])"),  # sign lost
+    )
+
+    def draw(self, rng):
+        return shape(
+            rng.randint(1, 9), rng.randint(1, 9), rng.choice([1, 1, 1, 8]), rng.randint(2, 8), rng.randint(1, 80),
+            rng.randrange(1000),
+        )  # fmt: skip
+
+    def beats(self, cfg, rng):
+        return [self._beat(cfg, rng, i) for i in range(BEATS)]
+
+    def _beat(self, cfg, rng: random.Random, i):
+        act_bits = cfg.simd * cfg.in_bits
+        acts = rng.choice([rng.getrandbits(act_bits), (1 << act_bits) - 1])
+        addrs = sum(rng.randrange(cfg.depth) << (lane * cfg.addr_bits) for lane in range(cfg.simd))
+        last = i == BEATS - 1 or i % LONGEST == LONGEST - 1 or rng.random() < 0.25
+        return acts | addrs << act_bits | last << (act_bits + cfg.simd * cfg.addr_bits)
+
+    def cycles(self, cfg, beats):
+        return len(beats) + 3 + (cfg.simd - 1).bit_length() + (cfg.in_bits > 1)
