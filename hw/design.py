@@ -1,8 +1,8 @@
 """The dataflow of a graph: for each node its chain of module instances, with their parameters and memory images.
 
-A design is dense (every channel is computed), or follows the kept lists of the graph's edges. Channels travel with
-the kept ones first, so that the kept channels fill whole synapse groups and whole folds; the order is folded into
-weights, biases and thresholds here and costs no hardware.
+A pruned channel keeps its wire but is neither computed nor walked. Channels travel with the kept ones first, so that
+these fill whole synapse groups and whole folds; the order is folded into weights, biases and thresholds here and
+costs no hardware.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from scaflow.hw.cycles import node_law
-from scaflow.hw.fold import Folding
-from scaflow.quant import widths
+from scaflow.hw.fold import Fold, Folding
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.axis_out import AxisOut
 from scaflow.quant.golden.beats import address_bits, ceil_div
@@ -26,6 +25,7 @@ from scaflow.quant.golden.spike_pool import SpikePool
 from scaflow.quant.golden.stream_fifo import StreamFifo
 from scaflow.quant.golden.window_buffer import WindowBuffer, ring_depth
 from scaflow.quant.graph import Conv, Edge, Graph, Pool, Readout, validate
+from scaflow.quant.widths import ConvWidths, ReadoutWidths, widths
 
 FIFO_DEPTH = 16  # one LUT-RAM cell deep: lets a stage run ahead over its neighbour's short stalls
 AXI_BYTES = 4
@@ -91,17 +91,17 @@ class Design:
         return (first, *(instance for stage in self.stages for instance in stage.instances), last)
 
 
-def design(graph: Graph, folding: Folding, dense: bool = False) -> Design:
+def design(graph: Graph, folding: Folding) -> Design:
     """Lay out a graph.
 
     Args:
         folding: PE and SIMD of each weighted node.
-        dense: compute every channel, whatever is kept.
 
     Raises:
         ValueError: the graph breaks a rule.
     """
     validate(graph)
+    bits = widths(graph)
     stages: list[Stage] = []
     order = tuple(range(graph.input_shape[0]))
     nodes = list(zip(graph.nodes, graph.edges(), strict=True))
@@ -110,17 +110,17 @@ def design(graph: Graph, folding: Folding, dense: bool = False) -> Design:
         pools = []
         while nodes and isinstance(nodes[0][0], Pool):
             pools.append(nodes.pop(0))
-        kept_in = len(order) if dense else len(edge.kept)
+        kept_in = len(edge.kept)
         fold = folding[node.name]
         if isinstance(node, Readout):
-            instances = _readout(graph, node, edge, order, kept_in, fold.simd)
+            instances = _readout(graph, node, edge, bits[node.name], order, kept_in, fold.simd)
             kept_out, out_order, out_edge = len(node.weight), None, None
         else:
-            everything = range(len(node.weight))
-            kept = everything if dense else node.kept
-            out_order = (*kept, *sorted(set(everything) - set(kept)))
-            kept_out, out_edge = len(kept), nodes[0][1]
-            instances = _spiking(graph, node, edge, pools, order, out_order, kept_in, kept_out, fold.pe, fold.simd)
+            out_order = (*node.kept, *sorted(set(range(len(node.weight))) - set(node.kept)))
+            kept_out, out_edge = len(node.kept), nodes[0][1]
+            instances = _spiking(
+                graph, node, edge, bits[node.name], pools, order, out_order, kept_in, kept_out, fold
+            )
             order = out_order
         law = node_law(graph, node, edge, fold.pe, fold.simd, kept_in, kept_out)
         stages.append(
@@ -140,21 +140,20 @@ def _spiking(
     graph: Graph,
     node: Conv,
     edge: Edge,
+    bits: ConvWidths,
     pools: Sequence[tuple[Pool, Edge]],
     in_order: Sequence[int],
     out_order: Sequence[int],
     kept_in: int,
     kept_out: int,
-    pe: int,
-    simd: int,
+    fold: Fold,
 ) -> tuple[Instance, ...]:
     channels, height, width = edge.shape
     kernel = node.kernel[0] * node.kernel[1]
+    pe, simd = fold.pe, fold.simd
     steps, folds = ceil_div(kept_in, simd), ceil_div(kept_out, pe)
     rows = list(out_order[:kept_out])
     spare = folds * pe - kept_out  # idle lanes of the last fold: weights 0, bias 0, threshold 1 never fire
-    acc_bits = widths.acc_bits(node)
-    v_bits = widths.v_bits(node, graph.time_steps)
 
     banks = _banks(node.weight.reshape(len(node.weight), -1, kernel)[rows], in_order, kept_in, steps, simd)
     banks = np.pad(banks, ((0, 0), (0, 0), (0, 0), (0, spare))).reshape(simd, kernel, steps, folds, pe)
@@ -186,8 +185,8 @@ def _spiking(
         time_steps=graph.time_steps,
         direct=int(edge.bits > 1),
         weight_bits=node.weight_bits,
-        acc_bits=acc_bits,
-        v_bits=v_bits,
+        acc_bits=bits.acc_bits,
+        v_bits=bits.v_bits,
         fraction_bits=node.fraction_bits,
         leak_shift=node.leak_shift,
         soft_reset=int(node.reset == "soft"),
@@ -210,7 +209,7 @@ def _spiking(
 
 
 def _readout(
-    graph: Graph, node: Readout, edge: Edge, order: Sequence[int], kept_in: int, simd: int
+    graph: Graph, node: Readout, edge: Edge, bits: ReadoutWidths, order: Sequence[int], kept_in: int, simd: int
 ) -> tuple[Instance, ...]:
     channels, height, width = edge.shape
     classes, pixels = len(node.weight), height * width
@@ -224,7 +223,7 @@ def _readout(
         pixels=pixels,
         time_steps=graph.time_steps,
         weight_bits=node.weight_bits,
-        logit_bits=widths.logit_bits(node, graph.time_steps),
+        logit_bits=bits.logit_bits,
         list=np.arange(steps).reshape(-1, 1),
         weights=banks.reshape(simd, pixels * steps, classes),
         bias=(node.bias * graph.time_steps).reshape(1, classes),

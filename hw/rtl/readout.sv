@@ -2,7 +2,7 @@
 ///   logit[c] = bias[c] + sum over pixels, t, kept channels of  weights[c] * spike        class = arg-max, lowest index
 /// Beat        in: word of CHANNELS spikes, order pixel, t; out, one an image: CLASSES logits, class above them
 /// Latency     7 + ceil(log2(SIMD)) + STEPS + CLASSES cycles, an image's last word accepted -> out_valid
-/// Throughput  STEPS cycles a word: PIXELS * TIME_STEPS * STEPS cycles an image, at least CLASSES + 2
+/// Throughput  STEPS cycles a word: PIXELS * TIME_STEPS * STEPS cycles an image, at least CLASSES + 1
 /// Handshake   valid never waits for ready; payload stable while valid && !ready
 /// State       CLASSES accumulators of LOGIT_BITS; place in the image; the arg-max so far
 /// Memory      BIAS_FILE.mem: CLASSES biases (T times the bias of a step); weights as mac_array, group list as
