@@ -6,6 +6,7 @@ file and reports them together.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -115,31 +116,41 @@ class NetworkConfig(_Section):
                 continue
             if layer.padding >= layer.kernel:
                 problems.append(
-                    f"{where}: padding={layer.padding} must be below kernel={layer.kernel}: some windows would be empty"
+                    f"{where}: padding={layer.padding} must be below kernel={layer.kernel}, "
+                    "or some windows would be empty"
                 )
             height = (height + 2 * layer.padding - layer.kernel) // layer.stride + 1
             width = (width + 2 * layer.padding - layer.kernel) // layer.stride + 1
             if height < 1 or width < 1:
                 problems.append(
-                    f"{where}: kernel={layer.kernel} does not fit the map; use a smaller kernel or more padding"
+                    f"{where}: kernel={layer.kernel} does not fit the map; use a smaller one or more padding"
                 )
                 break
             height, width = height // layer.pool, width // layer.pool
             if height < 1 or width < 1:
                 problems.append(f"{where}: pool={layer.pool} leaves no pixel; use a smaller pool")
                 break
+        lanes, total = self.sca.granularity, sum(layer.channels for layer in self.layers)
         for i, layer in enumerate(self.layers):
-            if layer.channels % self.sca.granularity:
+            if layer.channels % lanes:
                 problems.append(
-                    f"layers[{i}]: channels={layer.channels} is no multiple of sca.granularity={self.sca.granularity}"
+                    f"layers[{i}]: channels={layer.channels} is no multiple of sca.granularity={lanes}"
                 )
+        least = sum(
+            max(1, math.ceil(self.sca.floor * layer.channels / lanes - 1e-9)) * lanes for layer in self.layers
+        )
+        if least > self.sca.keep * total:
+            problems.append(
+                f"sca: keep={self.sca.keep} of {total} channels is less than the {least} that floor="
+                f"{self.sca.floor} and granularity={lanes} protect; raise keep or lower these"
+            )
         if self.sca.ramp + self.sca.freeze > 1:
             problems.append(f"sca: ramp={self.sca.ramp} + freeze={self.sca.freeze} must not exceed 1")
         if self.fold.pe is not None and len(self.fold.pe) != n:
             problems.append(f"fold.pe: {len(self.fold.pe)} values for {n} spiking layers; give one per layer")
         if self.fold.simd is not None and len(self.fold.simd) != n + 1:
             problems.append(
-                f"fold.simd: {len(self.fold.simd)} values; give {n + 1}: one per spiking layer and the read-out's"
+                f"fold.simd: {len(self.fold.simd)} values; give {n + 1}: per spiking layer, then the read-out"
             )
         if (self.fold.pe is None) != (self.fold.simd is None):
             problems.append("fold: give both pe and simd, or neither (then they are balanced for fold.lanes)")

@@ -71,8 +71,8 @@ def load_dataset(name: str, root: Path) -> Dataset:
         raise ValueError(
             f"data set {name!r}: {len(problems)} file(s) cannot be used\n"
             + "".join(f"  {problem}\n" for problem in problems)
-            + f"Get them by `make data` (or `scaflow data {name} --root {root}`), or put the four standard IDX "
-            f"files, raw or .gz, into {folder}/"
+            + f"Get them by `make data` (or `scaflow data {name} --root {root}`), or put the four standard "
+            f"IDX files, raw or .gz, into {folder}/"
         )
     train_images, train_labels, test_images, test_labels = (
         parse_idx(contents[file], str(folder / file)) for file in FILES[name]
@@ -94,8 +94,7 @@ def split(dataset: Dataset, validation: int, seed: int) -> Split:
     total = len(dataset.train_images)
     if not 0 < validation < total:
         raise ValueError(
-            f"train.validation={validation} must be at least 1 and leave some of the {total} training images; "
-            "lower it"
+            f"train.validation={validation} must leave some of the {total} training images; lower it"
         )
     order = np.random.default_rng(seed).permutation(total)
     held, kept = np.sort(order[:validation]), np.sort(order[validation:])

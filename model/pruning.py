@@ -1,9 +1,9 @@
 """SCA: pruning and regrowth of channels by spiking activity, all layers ranked together.
 
-After Li et al., ICML 2024, arXiv 2406.01072, with these differences: the dense parameters are kept and the mask works
-behind the batch normalisation with a straight-through gradient (so that a pruned channel can come back), gradients
-are accumulated over the epoch, sparsity follows a cubic ramp and then stands still, no layer falls below a floor,
-and the channels kept in a layer are a multiple of the hardware's lanes.
+After Li et al., ICML 2024, arXiv 2406.01072, with these differences: the dense parameters are kept and the
+mask works behind the batch normalisation with a straight-through gradient (so that a pruned channel can come
+back), gradients are accumulated over the epoch, sparsity follows a cubic ramp and then stands still, no layer
+falls below a floor, and the channels kept in a layer are a multiple of the hardware's lanes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class KeepMask:
 
 @dataclass(frozen=True)
 class Event:
-    """What one mask update did to one layer: channels kept after it, switched off by it, switched on by it."""
+    """What one mask update did to one layer: channels kept after it, switched off and switched on by it."""
 
     layer: int
     kept: int
@@ -73,10 +73,10 @@ def update_masks(
 ) -> tuple[KeepMask, tuple[Event, ...]]:
     """One event for all channels of the network.
 
-    Of the `keep_fraction` of all channels that stay, the part `regrow_fraction` goes to the channels with the
-    largest gradient among those the score would prune, the rest to the channels with the largest score. Both
-    ranks are global. Then each layer's count is a multiple of `granularity`, not below its floor, and the total
-    is at most `keep_fraction` of all channels (unless the floors alone are more).
+    Of the `keep_fraction` of all channels that stay, `regrow_fraction` of all go to the channels with the
+    largest gradient among those the score would prune, the rest to those with the largest score. Both ranks
+    are global. Then each layer's count is made a multiple of `granularity`, not below its floor, with a total
+    of at most `keep_fraction` of all channels (unless the floors alone are more).
 
     Args:
         mask: what is kept now; only the events depend on it.
@@ -117,10 +117,10 @@ def _chosen(
 
 
 def _round_counts(groups: Sequence[ChannelGroup], wanted: Sequence[int], budget: int) -> list[int]:
-    """Counts per layer: multiples of the granularity, not below the floors, nearest to `wanted`, sum <= budget.
+    """Counts per layer: multiples of the granularity, not below the floors, near `wanted`, sum <= budget.
 
-    Starting from the floors, lanes are handed out one by one to the layer that is furthest below what it wants,
-    as long as the budget lasts.
+    Starting from the floors, the layer furthest below what it wants gets one more granule, as long as the
+    budget lasts.
     """
     counts = [group.least for group in groups]
     while True:
@@ -147,8 +147,8 @@ class Schedule:
 def schedule(sca: ScaConfig, epoch: int, epochs: int) -> Schedule:
     """The aim of the event after `epoch` (from 0) of `epochs`.
 
-    Sparsity rises as 1 - (1 - p)^3 with p the progress through the ramp; regrowth decays linearly to 0 by the time
-    the mask freezes. `final` is true where no event follows: the mask after the last event is the final one.
+    Sparsity rises as 1 - (1 - p)^3 with p the progress through the ramp; regrowth decays linearly to 0 at the
+    last event. `final`: the epoch is trained with the final mask, and no event follows it.
     """
     last_event = max(0, math.floor((1 - sca.freeze) * epochs + 1e-9) - 1)
     last_event = min(last_event, max(0, epochs - 2))  # at least one epoch learns with the final mask

@@ -1,6 +1,6 @@
 """Training: epochs over the training split, SCA between them, the best epoch by validation, then fine-tuning.
 
-The test set is not read here. A run cut off at any time continues from its last whole epoch to the same result.
+The test set is not read here. A run cut off continues from its last whole epoch to the same result.
 """
 
 from __future__ import annotations
@@ -74,17 +74,17 @@ def train(
 ) -> Path:
     """Train the network, with SCA if `prune`, and write `out/model.pt` (read it by `load_trained`).
 
-    Also written, after each epoch: checkpoint.pt, log.csv, events.csv (SCA) and TensorBoard files. The float stage
-    keeps the epoch best on the validation split, of a pruned network among the epochs trained with the final mask.
-    `fold` then turns that network into its integer form (a module of the same forward signature, with trainable
-    parameters), which is fine-tuned and selected alike, the form before fine-tuning included.
+    Also written, after each epoch: checkpoint.pt, log.csv, events.csv (SCA) and TensorBoard files. The float
+    stage keeps the epoch best on the validation split, of a pruned network among those with the final mask.
+    `fold` then turns that network into its integer form (a module of the same forward signature, with
+    trainable parameters), which is fine-tuned and selected alike, the form before fine-tuning included.
 
     Args:
         resume: continue from `out/checkpoint.pt` if there is one; return at once if the run had ended.
 
     Raises:
-        ValueError: the checkpoint belongs to another configuration, the loss is no number, pruning has no epoch
-            to learn with its final mask.
+        ValueError: the checkpoint belongs to another configuration, the loss is no number, pruning has no
+            epoch to learn with its final mask.
     """
     if prune and cfg.train.epochs < 2:
         raise ValueError(
@@ -162,7 +162,7 @@ def load_trained(path: Path) -> Trained:
 def evaluate(
     module: nn.Module, images: np.ndarray | Tensor, labels: np.ndarray | Tensor, batch: int = 500
 ) -> float:
-    """Part of the images [N, C, H, W] uint8 whose arg-max logit (lowest index on a tie) is the label; in float32."""
+    """Part of the images uint8 [N, C, H, W] whose arg-max logit (lowest index on a tie) is the label."""
     was_training = module.training
     module.eval()
     images, labels = torch.as_tensor(images), torch.as_tensor(labels)
@@ -175,7 +175,7 @@ def evaluate(
 
 
 def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
-    """Each image [N, C, H, W] moved by up to 2 pixels each way, zeros moving in; shift-flip also mirrors half."""
+    """Each image of [N, C, H, W] moved by up to 2 pixels each way, over zeros; shift-flip mirrors half."""
     if kind == "none":
         return images
     n, _, height, width = images.shape
@@ -218,7 +218,7 @@ class _Images:
         return cls(*(torch.from_numpy(array) for array in arrays))
 
     def batches(self, cfg: NetworkConfig, stage: str, epoch: int):
-        """The epoch's batches (images in 0..1, labels): order and augmentation depend on (seed, stage, epoch)."""
+        """The epoch's batches (images in 0..1, labels), a function of (seed, stage, epoch) alone."""
         number = int(np.random.SeedSequence((cfg.train.seed, len(stage), epoch)).generate_state(1)[0])
         generator = torch.Generator().manual_seed(number)
         order = torch.randperm(len(self.train), generator=generator)
