@@ -1,0 +1,100 @@
+"""The ONNX domain `scaflow.quant.ops`: the spiking neuron as one node, as qonnx finds and executes it.
+
+`LIF`, version 1
+    inputs      current    [T*N, C, ...], time-major rows t*N + n
+                threshold  scalar or [C]
+                step       scalar or [C], optional: the value of one accumulator step
+    output      spikes     the shape of current, 0 or 1, float32
+    attributes  time_steps (T), leak_shift (L; 0: no leak), reset ("hard" or "soft"),
+                fraction_bits (F, with `step` only),
+                kept (channels that may spike; without it, all)
+
+Without `step` the membrane is real: u = v - v*2^-L + current, spike where u >= threshold. With it the membrane is an
+integer on the grid step*2^-F: current and threshold are rounded to it, and u = v - (v >>> L) + current.
+`scaflow.quant.ops.torch` has the same neuron as a torch operator that exports as this node.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnx import helper
+from qonnx.core.datatype import DataType
+from qonnx.custom_op.base import CustomOp
+
+__all__ = ["LIF"]
+
+DOMAIN = "scaflow.quant.ops"
+
+
+class LIF(CustomOp):
+    def get_nodeattr_types(self) -> dict[str, tuple]:
+        return {
+            "time_steps": ("i", True, 0),
+            "leak_shift": ("i", True, 0),
+            "reset": ("s", True, "hard", {"hard", "soft"}),
+            "fraction_bits": ("i", False, 0),
+            "kept": ("ints", False, []),
+        }
+
+    def make_shape_compatible_op(self, model: Any) -> Any:
+        node = self.onnx_node
+        return helper.make_node("Identity", [node.input[0]], [node.output[0]])
+
+    def infer_node_datatype(self, model: Any) -> None:
+        model.set_tensor_datatype(self.onnx_node.output[0], DataType["BINARY"])
+
+    def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
+        node = self.onnx_node
+        inputs = [context[name] for name in node.input if name]
+        context[node.output[0]] = lif(
+            *inputs,
+            time_steps=self.get_nodeattr("time_steps"),
+            leak_shift=self.get_nodeattr("leak_shift"),
+            reset=self.get_nodeattr("reset"),
+            fraction_bits=self.get_nodeattr("fraction_bits"),
+            kept=self.get_nodeattr("kept"),
+        )
+
+    def verify_node(self) -> list[str]:
+        return []
+
+
+def lif(
+    current: np.ndarray,
+    threshold: np.ndarray,
+    step: np.ndarray | None = None,
+    *,
+    time_steps: int,
+    leak_shift: int,
+    reset: str,
+    fraction_bits: int = 0,
+    kept: list[int] | None = None,
+) -> np.ndarray:
+    """The node on arrays; see the module's head. Returns float32 of current's shape."""
+
+    def per_channel(value: np.ndarray) -> np.ndarray:
+        value = np.asarray(value)
+        return value.reshape(-1, *[1] * (current.ndim - 2)) if value.size > 1 else value.reshape(())
+
+    threshold = per_channel(threshold)
+    if step is not None:
+        grid = per_channel(step).astype(np.float64) * 2.0**-fraction_bits
+        current = np.rint(current / grid).astype(np.int64)
+        threshold = np.rint(threshold / grid).astype(np.int64)
+    steps = current.reshape(time_steps, -1, *current.shape[1:])
+    spikes = np.zeros(steps.shape, np.float32)
+    v = np.zeros_like(steps[0])
+    for t in range(time_steps):
+        if leak_shift:
+            v = v - (v >> leak_shift if step is not None else v * v.dtype.type(2.0**-leak_shift))
+        u = v + steps[t]
+        fired = u >= threshold
+        v = np.where(fired, 0, u).astype(u.dtype) if reset == "hard" else u - fired * threshold
+        spikes[t] = fired
+    if kept:
+        silent = np.ones(current.shape[1], bool)
+        silent[kept] = False
+        spikes[:, :, silent] = 0
+    return spikes.reshape(current.shape)
