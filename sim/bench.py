@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import First, RisingEdge, Timer
+from cocotb.triggers import Event, First, RisingEdge, Timer
 from scaflow.sim.stream import PERIOD, Monitor, Sink, Source, Stream
 
 RESET_CYCLES = 4
@@ -29,7 +29,9 @@ class Bench:
         stalls, seed = orders["stalls"], orders["seed"]
         in_stream, out_stream = Stream.find(dut, ("in", "s_axis")), Stream.find(dut, ("out", "m_axis"))
         self.source, self.sink = Source(in_stream, beats, stalls, seed), Sink(out_stream, stalls, seed)
-        self.taken, self.given = Monitor(in_stream, len(beats)), Monitor(out_stream, orders["expect"])
+        self.complete = Event()
+        self.taken = Monitor(in_stream, len(beats), self.complete)
+        self.given = Monitor(out_stream, orders["expect"], self.complete)
 
     async def run(self) -> None:
         """Drive all beats and wait for all expected ones.
@@ -44,25 +46,29 @@ class Bench:
         self.dut.rst_n.value = 1
         for part in (self.taken, self.given, self.sink, self.source):
             cocotb.start_soon(part.run())
-        for monitor in (self.taken, self.given):
-            await self._finish(monitor)
+        await self._all_beats()
         await Timer(QUIET_CYCLES * PERIOD, "step")
-        extra = len(self.given.beats) - self.given.expect
-        if extra:
-            raise BrokenRun(f"{extra} beats more than the {self.given.expect} expected")
+        self._no_surplus()
 
-    async def _finish(self, monitor: Monitor) -> None:
-        while not monitor.done.is_set():
+    async def _all_beats(self) -> None:
+        while any(len(monitor.beats) < monitor.expect for monitor in (self.taken, self.given)):
             before = len(self.taken.beats) + len(self.given.beats)
-            await First(monitor.done.wait(), Timer(self.orders["patience"] * PERIOD, "step"))
-            if monitor.done.is_set() or before != len(self.taken.beats) + len(self.given.beats):
-                continue
-            ends = ", ".join(
-                f"{m.stream.role}: {len(m.beats)} of {m.expect} beats, "
-                f"valid={m.stream.valid.value} ready={m.stream.ready.value}"
-                for m in (self.taken, self.given)
-            )
-            raise BrokenRun(f"no beat moved for {self.orders['patience']} cycles ({ends})")
+            self.complete.clear()
+            await First(self.complete.wait(), Timer(self.orders["patience"] * PERIOD, "step"))
+            self._no_surplus()
+            if before == len(self.taken.beats) + len(self.given.beats):
+                raise BrokenRun(f"no beat moved for {self.orders['patience']} cycles ({self._ends()})")
+
+    def _no_surplus(self) -> None:
+        if len(self.given.beats) > self.given.expect:
+            raise BrokenRun(f"more output beats than expected ({self._ends()})")
+
+    def _ends(self) -> str:
+        return ", ".join(
+            f"{m.stream.role}: {len(m.beats)} of {m.expect} beats, valid={m.stream.valid.value} "
+            f"ready={m.stream.ready.value}"
+            for m in (self.taken, self.given)
+        )
 
     def seen(self) -> dict:
         return {
