@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from onnx import helper
+from onnx import TensorProto, helper
 from qonnx.core.datatype import DataType
 from qonnx.custom_op.base import CustomOp
 
@@ -40,7 +40,7 @@ class LIF(CustomOp):
 
     def make_shape_compatible_op(self, model: Any) -> Any:
         node = self.onnx_node
-        return helper.make_node("Identity", [node.input[0]], [node.output[0]])
+        return helper.make_node("Cast", [node.input[0]], [node.output[0]], to=TensorProto.FLOAT)
 
     def infer_node_datatype(self, model: Any) -> None:
         model.set_tensor_datatype(self.onnx_node.output[0], DataType["BINARY"])
