@@ -87,7 +87,7 @@ class NetworkConfig(_Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
     dataset: Literal["digits", "mnist", "fashion-mnist"]
     time_steps: int = Field(ge=1, le=64)
-    layers: tuple[LayerConfig, ...] = Field(min_length=1)
+    layers: tuple[LayerConfig, ...]
     neuron: NeuronConfig = NeuronConfig()
     quant: QuantConfig = QuantConfig()
     train: TrainConfig
@@ -98,6 +98,8 @@ class NetworkConfig(_Section):
     def _shapes(self) -> NetworkConfig:
         problems = []
         n = len(self.layers)
+        if not n:
+            problems.append("layers: there is none; give at least one spiking layer")
         _, height, width = INPUT_SHAPES[self.dataset]
         flat = False
         for i, layer in enumerate(self.layers):

@@ -135,7 +135,7 @@ def parse_idx(content: bytes, where: str) -> np.ndarray:
             f"{where}: no IDX file of unsigned bytes (begins with {content[:4].hex() or 'nothing'})"
         )
     shape = struct.unpack_from(f">{content[3]}I", content, 4)
-    body = np.frombuffer(content, np.uint8, offset=4 + 4 * content[3])
+    body = np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).copy()  # writable
     if body.size != np.prod(shape, dtype=np.int64):
         raise ValueError(f"{where}: {body.size} bytes of data where the header says {shape}")
     return body.reshape(shape)

@@ -86,14 +86,15 @@ def update_masks(
     groups = [ChannelGroup.of(i, s.size, floor, granularity) for i, s in enumerate(scores)]
     total = sum(group.channels for group in groups)
     budget = math.floor(keep_fraction * total + 1e-9)
-    regrown = min(budget, round(regrow_fraction * total))
-    wanted = _chosen(scores, gradients, budget - regrown, regrown)
-    counts = _round_counts(groups, [int(chosen.sum()) for chosen in wanted], budget)
+    regrown_total = min(budget, round(regrow_fraction * total))
+    kept, regrown = _ranked(scores, gradients, budget - regrown_total, regrown_total)
+    wanted = [int(k.sum() + r.sum()) for k, r in zip(kept, regrown, strict=True)]
     layers = []
-    for chosen, score, gradient, count in zip(wanted, scores, gradients, counts, strict=True):
-        # chosen first, of these by score; when the layer is owed more than was chosen, by gradient
-        order = np.lexsort((np.where(chosen, -score, -gradient), ~chosen))
-        layer = np.zeros(score.size, dtype=bool)
+    for group, count in zip(groups, _round_counts(groups, wanted, budget), strict=True):
+        # where rounding takes or gives places, the regrown keep theirs and the others stand by score
+        score, gradient, fresh = (array[group.layer] for array in (scores, gradients, regrown))
+        order = np.lexsort((-gradient, -score, ~fresh))
+        layer = np.zeros(group.channels, dtype=bool)
         layer[order[:count]] = True
         layers.append(layer)
     events = tuple(
@@ -103,17 +104,17 @@ def update_masks(
     return KeepMask(tuple(layers)), events
 
 
-def _chosen(
+def _ranked(
     scores: Sequence[np.ndarray], gradients: Sequence[np.ndarray], by_score: int, by_gradient: int
-) -> list[np.ndarray]:
-    """Global ranks: the `by_score` highest scores, then of the rest the `by_gradient` highest gradients."""
-    flat = np.concatenate([np.asarray(score, dtype=np.float64) for score in scores])
-    slope = np.concatenate([np.asarray(gradient, dtype=np.float64) for gradient in gradients])
-    chosen = np.zeros(flat.size, dtype=bool)
-    chosen[np.argsort(-flat, kind="stable")[:by_score]] = True
-    rest = np.flatnonzero(~chosen)
-    chosen[rest[np.argsort(-slope[rest], kind="stable")[:by_gradient]]] = True
-    return np.split(chosen, np.cumsum([score.size for score in scores])[:-1])
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Global ranks, as masks per layer: the highest scores, and of the rest the highest gradients."""
+    score, gradient = np.concatenate(scores), np.concatenate(gradients)
+    kept, regrown = np.zeros(score.size, dtype=bool), np.zeros(score.size, dtype=bool)
+    kept[np.argsort(-score, kind="stable")[:by_score]] = True
+    rest = np.flatnonzero(~kept)
+    regrown[rest[np.argsort(-gradient[rest], kind="stable")[:by_gradient]]] = True
+    ends = np.cumsum([layer.size for layer in scores])[:-1]
+    return np.split(kept, ends), np.split(regrown, ends)
 
 
 def _round_counts(groups: Sequence[ChannelGroup], wanted: Sequence[int], budget: int) -> list[int]:
