@@ -1,0 +1,125 @@
+"""The command: help that says what is read and written, messages, exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from scaflow.flow import chain, cli
+from typer.testing import CliRunner
+
+VERBS = ("data", "train", "export", "compile", "sim", "cycles", "synth", "report", "demo")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs the command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCAFLOW_BUILD", "restored afterwards")
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *arguments: CliRunner().invoke(cli.app, arguments)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_says_what_it_reads_and_writes(run, verb):
+    result = run(verb, "--help")
+    assert result.exit_code == 0
+    text = " ".join(result.output.split())
+    assert "NET" in text
+    if verb != "demo":
+        assert "Writes " in text
+    if verb not in ("data", "demo"):
+        assert "Reads " in text
+
+
+def test_there_is_no_verb_without_this_test(run):
+    assert {
+        command.name or command.callback.__name__.strip("_") for command in cli.app.registered_commands
+    } == set(VERBS)
+
+
+def test_an_unknown_network_is_refused_with_the_known_ones(run):
+    result = run("train", "nope")
+    assert result.exit_code == 2
+    assert "error: network 'nope'" in result.stderr and "fashion" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_faulty_toml_is_refused_with_all_its_problems(run, tmp_path):
+    (tmp_path / "net.toml").write_text('name = "x"\ndataset = "imagenet"\ntime_steps = 0\nlayers = []\n')
+    result = run("compile", "net.toml")
+    assert result.exit_code == 2
+    for word in ("dataset", "time_steps", "train", "sca"):
+        assert word in result.stderr
+    assert not (tmp_path / "build").exists()
+
+
+@pytest.mark.parametrize(
+    ("verb", "first"),
+    [
+        ("export", "train"),
+        ("compile", "export"),
+        ("sim", "compile"),
+        ("cycles", "compile"),
+        ("synth", "compile"),
+    ],
+)
+def test_a_stage_too_early_names_the_stage_before(run, tmp_path, verb, first):
+    result = run(verb, "digits")
+    assert result.exit_code == 2
+    assert f"run `scaflow {first} digits` first" in result.stderr
+    assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_a_report_too_early_names_every_command(run):
+    result = run("report", "digits")
+    assert result.exit_code == 2
+    for verb in ("compile", "sim", "cycles", "synth"):
+        assert f"run `scaflow {verb} digits`" in result.stderr
+
+
+def test_waves_need_one_design(run):
+    result = run("sim", "digits", "--waves", "a.vcd")
+    assert result.exit_code == 2
+    assert "--variant dense, skip or compact" in result.stderr
+
+
+def test_an_interruption_exits_with_130_and_leaves_no_stamp(run, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(chain, "_train", interrupted)
+    result = run("train", "digits")
+    assert result.exit_code == 130
+    assert "interrupted" in result.stderr
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_mismatch_exits_with_1_and_names_the_row(run, monkeypatch):
+    row = {"rung": "3 top = golden", "variant": "skip", "compared": 20, "mismatches": 3}
+    monkeypatch.setattr(chain, "simulate_designs", lambda *_: {"equality": [row]})
+    result = run("sim", "digits", "--variant", "skip")
+    assert result.exit_code == 1
+    assert "not equal: 3 top = golden (skip): 3 mismatches in 20" in " ".join(result.stderr.split())
+
+
+def test_options_reach_the_stage(run, tmp_path, monkeypatch):
+    seen = {}
+
+    def train(project, training, resume, console):
+        seen[training] = (project.network.train.epochs, resume)
+        folder = project / training
+        folder.mkdir(parents=True)
+        for name in ("model.pt", "log.csv"):
+            (folder / name).write_text(training)
+
+    monkeypatch.setattr(chain, "_train", train)
+    assert (
+        run("train", "digits", "--only", "pruned", "--epochs", "3", "--resume", "--build", "b").exit_code == 0
+    )
+    assert seen == {"pruned": (3, True)}
+    stamp = json.loads((tmp_path / "b/digits/stamps/train-pruned.json").read_text())
+    assert stamp["reads"]["settings"]["network"]["train"]["epochs"] == 3
+    seen.clear()
+    assert run("train", "digits", "--only", "pruned", "--epochs", "3", "--build", "b").exit_code == 0
+    assert seen == {}

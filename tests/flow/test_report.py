@@ -1,0 +1,179 @@
+"""The comparison: what is collected, what counts as failed, and what a reader sees."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scaflow.flow import report
+from scaflow.flow.page import render
+from scaflow.flow.stages import VARIANTS, open_project, write_json
+
+
+def row(rung: str, variant: str, compared: int = 10, mismatches: int = 0) -> dict:
+    return {"rung": rung, "variant": variant, "compared": compared, "mismatches": mismatches}
+
+
+def stage(name: str, kept_in, kept_out, cycles) -> dict:
+    by_variant = dict(zip(VARIANTS, cycles, strict=True))
+    return {
+        "name": name,
+        "pe": 4,
+        "simd": 2,
+        "kept_in": dict(zip(("kept", "total"), kept_in, strict=True)),
+        "kept_out": dict(zip(("kept", "total"), kept_out, strict=True)),
+        "cycles": by_variant,
+        "law": dict(by_variant),
+    }
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A finished build with figures chosen so that every derived number can be worked out by hand."""
+    project = open_project("digits", tmp_path / "build", tmp_path / "data")
+    layers = [{"name": "conv0", "total": 8, "kept": 4}, {"name": "conv1", "total": 16, "kept": 8}]
+    compiled = {
+        "equality": [row("0 torch = golden", "dense", 360)],
+        "accuracy": {"dense": 0.96, "pruned": 0.95, "test_images": 360},
+        "channels": {"total": 24, "kept": 12, "layers": layers},
+        "provenance": {"scaflow": "0.1.0"},
+    }
+    sim = {
+        "equality": [row("3 top = golden", variant, 20) for variant in VARIANTS],
+        "interval": {"dense": 6000, "skip": 2000, "compact": 1500},
+        "latency": {"dense": 9000, "skip": 4000, "compact": 3000},
+    }
+    cycles = {
+        "equality": [row("2 stage = golden", "dense", 64)],
+        "stages": [
+            stage("conv0", (1, 1), (4, 8), (2000, 1000, 1000)),
+            stage("conv1", (4, 8), (8, 16), (6000, 1500, 1400)),
+        ],
+    }
+    routed = {"target": "ecp5-85", "lut": 4321, "ff": 1234, "bram": 5, "dsp": 0, "fmax_mhz": 120.0}
+    synth = {
+        "synth": [
+            routed | {"variant": "skip"},
+            routed | {"variant": "skip", "target": "xc7", "fmax_mhz": None},
+        ]
+    }
+    for name, content in (("compile", compiled), ("sim", sim), ("cycles", cycles), ("synth", synth)):
+        write_json(project / f"{name}.json", content)
+    return project
+
+
+def printed(found: dict) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    report.show(found, console)
+    return console.file.getvalue()
+
+
+def test_the_report_has_the_agreed_keys(project):
+    found = report.collect(project)
+    assert found.keys() >= {
+        "network", "dataset", "time_steps", "weight_bits", "accuracy", "channels", "equality", "stages",
+        "interval", "latency", "synth",
+    }  # fmt: skip
+    assert (found["network"], found["dataset"], found["time_steps"], found["weight_bits"]) == (
+        "digits",
+        "digits",
+        4,
+        4,
+    )
+    assert found["stages"][0].keys() >= {
+        "name",
+        "pe",
+        "simd",
+        "kept_in",
+        "kept_out",
+        "cycles",
+        "law",
+        "ideal",
+    }
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_ratios_are_those_of_the_whole_network(project):
+    found = report.collect(project)
+    assert [s["ideal"] for s in found["stages"]] == [0.5, 0.25]
+    assert found["reduction"] == {
+        "dense": 1.0,
+        "skip": 2500 / 8000,
+        "compact": 2400 / 8000,
+        "ideal": 2500 / 8000,
+    }
+    assert report.images_per_second(found) == {"skip": 60_000.0}
+
+
+def test_equalities_of_all_stages_are_there_and_hold(project):
+    found = report.collect(project)
+    assert len(found["equality"]) == 1 + 1 + 3 + 3
+    assert report.failures(found["equality"]) == []
+
+
+@pytest.mark.parametrize("broken", [{"mismatches": 1}, {"compared": 0}])
+def test_a_mismatch_or_an_empty_comparison_fails(broken):
+    rows = [row("3 top = golden", "skip") | broken, row("3 top = golden", "dense")]
+    failed = report.failures(rows)
+    assert len(failed) == 1 and failed[0].startswith("3 top = golden (skip)")
+
+
+def test_cycles_beside_the_law_fail_and_show_both(project):
+    content = json.loads((project / "cycles.json").read_text())
+    content["stages"][1]["cycles"]["skip"] += 1
+    write_json(project / "cycles.json", content)
+    found = report.collect(project)
+    assert report.failures(found["equality"]) == [
+        "measured cycles = law, per stage (skip): 1 mismatches in 2"
+    ]
+    assert "1,501 (law 1,500)" in printed(found)
+    assert 'class="bad"' in render(project, found)
+
+
+def test_a_missing_stage_is_named_with_its_command(project):
+    (project / "sim.json").unlink()
+    (project / "synth.json").unlink()
+    with pytest.raises(ValueError) as error:
+        report.collect(project)
+    assert re.findall(r"run `(.+)`", str(error.value)) == ["scaflow sim digits", "scaflow synth digits"]
+
+
+def test_the_tables_hold_every_figure_uncut(project):
+    text = printed(report.collect(project))
+    for figure in (
+        "6,000 =",
+        "1,400 =",
+        "0.312",
+        "60,000",
+        "120.0",
+        "4,321",
+        "360",
+        "96.00%",
+        "95.00%",
+        "-1.00",
+    ):
+        assert figure in text
+    assert "…" not in text
+
+
+def test_the_page_is_self_contained_and_escapes(project):
+    for name in ("dense", "pruned"):
+        (project / name).mkdir()
+        lines = ["stage,epoch,validation_accuracy", "float,0,0.5", "float,1,0.9", "folded,0,0.91"]
+        (project / f"{name}/log.csv").write_text("\n".join(lines))
+    spikes = np.zeros((4, 8, 8, 8), np.uint8)
+    np.savez(project / "raster.npz", conv0=spikes)
+    found = report.collect(project)
+    found["equality"][0]["rung"] = "<script>"
+    page = render(project, found)
+    assert page.count('src="data:image/png;base64,') == 4
+    assert "http" not in page and "<script>" not in page and "&lt;script&gt;" in page
+    assert "All equalities hold." in page
+
+
+def test_the_page_needs_neither_logs_nor_raster(project):
+    assert render(project, report.collect(project)).count('src="data:image/png;base64,') == 2
