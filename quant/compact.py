@@ -1,14 +1,15 @@
 """Removes the channels a graph can do without, with a certificate that the logits stay the same.
 
-Three kinds of output channels of a Conv go, front to back, so that each layer is judged behind what went before it:
+Three kinds of output channels of a Conv go, front to back, each layer judged behind what went before it:
 
     pruned         not in `kept`: its spikes are zero by definition
-    never fires    its highest u stays below the threshold at every step (widths.potential_bounds): zero for any input
-    always fires   its lowest u reaches the threshold at every step: one for any input, and after any OR-pool; what it
-                   adds to its reader is a constant and goes into the reader's bias. That is exact where every window
-                   lies inside the map: a reader without padding, or the read-out. Elsewhere the channel stays.
+    never fires    its highest u stays below the threshold at every step: zero for any input
+    always fires   its lowest u reaches the threshold at every step: one for any input and after any pool;
+                   what it adds to its reader is a constant and goes into the reader's bias. That is exact where
+                   every window lies inside the map: a reader without padding, or the read-out. Elsewhere the
+                   channel stays.
 
-A layer keeps at least one channel.
+The bounds of u are those of widths.potential_bounds. A layer keeps at least one channel.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ def compact(graph: Graph, images: np.ndarray | None = None) -> tuple[Graph, Cert
         narrowed = replace(narrowed, bias=node.bias + (added << node.fraction_bits))
         # The edge in front of this node, of the graph as far as it is compacted.
         edge = Graph(graph.name, graph.input_shape, graph.time_steps, (*nodes, narrowed)).edges()[len(nodes)]
-        found = _removable(narrowed, *potential_bounds(narrowed, edge, graph.time_steps), _sees_whole_windows(graph, i))
+        found = _removable(
+            narrowed, *potential_bounds(narrowed, edge, graph.time_steps), _sees_whole_windows(graph, i)
+        )
         gone = {channel.channel for channel in found}
         if len(gone) == len(node.weight):
             gone.discard(node.kept[0])
@@ -91,18 +94,22 @@ def _sees_whole_windows(graph: Graph, producer: int) -> bool:
 
 
 def _removable(node: Conv, low: np.ndarray, high: np.ndarray, foldable: bool) -> list[RemovedChannel]:
-    """The channels of a Conv that can go, by the bounds [T, Co] of its u; `foldable`: also those that always fire."""
+    """The channels that can go, by the bounds [T, Co] of u; `foldable`: also those that always fire."""
     found = []
     for c, threshold in enumerate(node.threshold.tolist()):
         if c not in node.kept:
             found.append(RemovedChannel(node.name, c, "pruned", "not kept"))
         elif high[:, c].max() < threshold:
             found.append(
-                RemovedChannel(node.name, c, "never fires", f"u <= {high[:, c].max()} < threshold {threshold}")
+                RemovedChannel(
+                    node.name, c, "never fires", f"u <= {high[:, c].max()} < threshold {threshold}"
+                )
             )
         elif foldable and low[:, c].min() >= threshold:
             found.append(
-                RemovedChannel(node.name, c, "always fires", f"u >= {low[:, c].min()} >= threshold {threshold}")
+                RemovedChannel(
+                    node.name, c, "always fires", f"u >= {low[:, c].min()} >= threshold {threshold}"
+                )
             )
     return found
 
@@ -115,7 +122,7 @@ def _certify(
     differ = (execute(graph, images) != execute(result, images)).any(1)
     if differ.any():
         raise ValueError(
-            f"graph {graph.name!r}: the compact graph differs on {int(differ.sum())} of {len(images)} images, first on"
-            f" image {int(differ.argmax())}; it must not be used: report this with the graph"
+            f"graph {graph.name!r}: the compact graph differs on {int(differ.sum())} of {len(images)} images,"
+            f" first on image {int(differ.argmax())}; it must not be used: report this with the graph"
         )
     return Certificate(removed, len(images), 0)

@@ -1,8 +1,9 @@
 """The folded network as a QONNX file, written through Brevitas.
 
-A file holds the integer network exactly. For that every scale in it is a power of two: the weights of a channel are
-in units of `step`, the power of two next to a[c], and bias and threshold are whole multiples of step * 2^-F. So all
-that float32 computes on the way is exact; a layer whose membrane passes 24 bits computes its current in float64.
+A file holds the integer network exactly. For that every scale in it is a power of two: the weights of a
+channel are in units of `step`, the power of two next to a[c], and bias and threshold are whole multiples of
+step * 2^-F. So all that float32 computes on the way is exact; where that needs more bits, the current is
+float64.
 """
 
 from __future__ import annotations
@@ -132,7 +133,8 @@ class _Pool(nn.Module):
 def export(folded: FoldedNetwork, path: Path) -> Graph:
     """Write the folded network to `path` as QONNX; returns the integer graph that was written.
 
-    The file takes images [1, C, H, W] in 0..1 and gives logits [1, classes] in units of the read-out weights' scale.
+    The file takes images [1, C, H, W] in 0..1 and gives logits [1, classes] in units of the read-out
+    weights' scale.
     """
     graph = to_graph(folded)
     bits = widths(graph)
@@ -169,16 +171,9 @@ def _write(module: nn.Module, graph: Graph, path: Path) -> None:
             input_names=["image"],
             output_names=["logits"],
         )
-    model = ModelWrapper(str(half))
-    model.graph.name = graph.name
-    # The exporter's tensor names differ from run to run; these do not. Spikes become BINARY by their node.
-    for transformation in (
-        InferShapes(),
-        FoldConstants(),
-        GiveUniqueNodeNames(),
-        GiveReadableTensorNames(),
-        InferDataTypes(),
-    ):
-        model = model.transform(transformation)
+    model = ModelWrapper(str(half)) model.graph.name = graph.name # The exporter's tensor names differ from
+    run to run; these do not. Spikes become BINARY by their node. for step in (InferShapes(),
+    FoldConstants(), GiveUniqueNodeNames(), GiveReadableTensorNames(), InferDataTypes()):
+        model = model.transform(step)
     model.save(str(half))
     os.replace(half, path)

@@ -1,4 +1,4 @@
-"""A QONNX file as an integer graph: files of our export, and files any Brevitas script wrote with the `LIF` node.
+"""A QONNX file as an integer graph: of our export, or of any Brevitas script that uses the `LIF` node.
 
 What is understood, from the image to the logits:
 
@@ -52,16 +52,16 @@ def import_qonnx(path: Path) -> Graph:
     """Read a QONNX file into the integer graph.
 
     Raises:
-        ValueError: the file is missing or no ONNX, or holds what the graph cannot represent: every such node with its
-            reason and remedy.
+        ValueError: the file is missing, is no ONNX, or holds what the graph cannot represent: every such node
+            with its reason and remedy.
     """
     return _read(Path(path))[1].graph
 
 
 def import_with_report(path: Path, images: np.ndarray | None = None) -> tuple[Graph, ImportReport]:
-    """As `import_qonnx`, and how near the integers came to the file: spikes compared on `images`, uint8 [N, C, H, W].
+    """As `import_qonnx`, and how near the integers came to the file.
 
-    Without images, on eight images of noise.
+    Spikes are compared on `images`, uint8 [N, C, H, W]; without images, on eight of noise.
     """
     model, reading = _read(Path(path))
     graph = reading.graph

@@ -1,58 +1,38 @@
-"""Reads the nodes of a QONNX model, image to logits, as nodes of the integer graph; what it accepts: importer.py.
+"""Reads a QONNX model, from the image to the logits, as an integer graph; importer.py says what it accepts.
 
-Two passes: every node is checked by itself, then the one path from the image to the logits is followed. Each finds
-all the problems it can.
+Every node is checked by itself first (qonnx_check.py); then the one path through the model is followed.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import NodeProto
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.custom_op.general.quant import quant
 
 from scaflow.quant.graph import Conv, Graph, Node, Pool, Readout, validate
-from scaflow.quant.ops import DOMAIN
+from scaflow.quant.qonnx_check import (
+    AFFINE,
+    QUANT,
+    TRANSPARENT,
+    WEIGHTED,
+    attributes,
+    node_problems,
+    refusal,
+    title,
+)
 
 _LARGEST_FRACTION = 8
 _GRID = 2.0**-8  # where the file names no grid, a grid step is at most this part of a threshold
 _CONSTANT_STEP = 2.0**-6  # accumulator step of a channel without synapses, in thresholds
-_QUANT = ("Quant", "IntQuant")
-_AFFINE = ("Mul", "Div", "Add", "Sub")
-_WEIGHTED = ("Conv", "MatMul", "Gemm")
-_TRANSPARENT = ("Identity", "Dropout", "Cast")
-_OTHER = (
-    "BatchNormalization",
-    "LIF",
-    "MaxPool",
-    "Flatten",
-    "Reshape",
-    "ReduceSum",
-    "ReduceMean",
-    "Tile",
-    "Expand",
-)
-_REMEDIES = {
-    "GlobalAveragePool": "use a read-out over the whole map, or a strided convolution",
-    "AveragePool": "use MaxPool on spikes, or a strided convolution",
-    "BipolarQuant": "use weights of 2 to 8 bits; a spike needs no quantiser behind LIF",
-    "Concat": "the graph is a chain: use one path from the image to the logits",
-    "Softmax": "end with the logits",
-    "ArgMax": "end with the logits",
-}
-
-
-def title(node: NodeProto) -> str:
-    return node.name or f"the {node.op_type} that makes {node.output[0]}"
 
 
 @dataclass
 class _Pending:
-    """A weighted layer on the way to its LIF or to the read-out's sum: per channel, slope*(weights . input) + offset."""
+    """A weighted layer on the way to its LIF or to the read-out's sum: slope*(weights . input) + offset."""
 
     node: NodeProto
     weight: np.ndarray  # int64 [Co, Ci, Kh, Kw]
@@ -71,7 +51,7 @@ class Reading:
 
     def __init__(self, model: ModelWrapper) -> None:
         self.model = model
-        self.problems: list[str] = []
+        self.problems = node_problems(model)
         self.sources: list[NodeProto] = []
         self.input_scale = 1.0  # what one pixel level is worth at the input
         self.logit_scale = 1.0  # what one integer of a logit is worth at the output
@@ -81,8 +61,6 @@ class Reading:
         self._gain = 1.0  # value of one pixel level where the weights see it
         self._tiled = 1
         self._steps: int | None = None
-        for node in model.graph.node:
-            self._check(node)
         if self.problems:
             return
         shape = model.get_tensor_shape(model.graph.input[0].name)
@@ -102,78 +80,7 @@ class Reading:
                 self.problems += [line.strip() for line in str(error).splitlines()[1:]]
 
     def _refuse(self, node: NodeProto, reason: str) -> None:
-        self.problems.append(f"node {title(node)!r} ({node.op_type}): {reason}")
-
-    # Every node by itself.
-
-    def _check(self, node: NodeProto) -> None:
-        kind, attribute = node.op_type, _attributes(node)
-        if kind not in (*_QUANT, *_AFFINE, *_WEIGHTED, *_TRANSPARENT, *_OTHER, "Transpose"):
-            remedy = _REMEDIES.get(kind, "replace it, or leave it out")
-            self._refuse(node, f"has no place in the integer graph; {remedy}")
-        elif kind == "LIF":
-            self._check_lif(node, attribute)
-        elif kind in _QUANT:
-            constants = [self.model.get_initializer(name) for name in node.input[1:4]]
-            if any(constant is None for constant in constants):
-                self._refuse(node, "scale, zero point and bit width must be constants; export after training")
-                return
-            scale, zero, bits = constants
-            if (zero != 0).any():
-                self._refuse(node, f"zero point {zero.ravel()[0]:g} must be 0; use a symmetric quantiser")
-            if bits.size != 1 or not float(bits.item()).is_integer() or not 2 <= bits.item() <= 8:
-                self._refuse(node, f"bit width {bits.ravel()[0]:g} must be a whole number from 2 to 8")
-            if (scale <= 0).any():
-                self._refuse(node, "scale must be above 0")
-            mode = attribute.get("rounding_mode", "ROUND")
-            if mode != "ROUND":
-                self._refuse(node, f"rounding_mode={mode} must be ROUND")
-        elif kind == "Conv":
-            pads, strides = attribute.get("pads", [0]), attribute.get("strides", [1])
-            if attribute.get("group", 1) != 1:
-                self._refuse(node, f"group={attribute['group']} must be 1; use a full convolution")
-            if len(set(pads)) > 1 or len(set(strides)) > 1 or attribute.get("auto_pad", "NOTSET") != "NOTSET":
-                self._refuse(
-                    node, f"pads={list(pads)}, strides={list(strides)} must be the same on all sides"
-                )
-            if set(attribute.get("dilations", [1])) != {1}:
-                self._refuse(node, f"dilations={list(attribute['dilations'])} must be 1")
-        elif kind == "Gemm":
-            if (attribute.get("alpha", 1.0), attribute.get("beta", 1.0), attribute.get("transA", 0)) != (
-                1,
-                1,
-                0,
-            ):
-                self._refuse(node, "alpha and beta must be 1 and transA 0; scale in a Mul behind it")
-        elif kind == "MaxPool":
-            window = [*attribute["kernel_shape"], *attribute.get("strides", [1])]
-            if len(set(window)) > 1 or any(attribute.get("pads", [0])) or attribute.get("ceil_mode", 0):
-                self._refuse(
-                    node,
-                    "windows must be square, side by side, without padding; set stride to the kernel size",
-                )
-        elif kind == "BatchNormalization":
-            if any(self.model.get_initializer(name) is None for name in node.input[1:5]):
-                self._refuse(node, "its parameters must be constants; export in evaluation mode")
-        elif (
-            kind in _AFFINE and sum(self.model.get_initializer(name) is not None for name in node.input) != 1
-        ):
-            self._refuse(node, "one operand must be a constant: the graph is a chain; remove the second path")
-
-    def _check_lif(self, node: NodeProto, attribute: dict[str, Any]) -> None:
-        if node.domain != DOMAIN:
-            self._refuse(node, f"domain {node.domain!r} must be {DOMAIN!r}")
-        missing = {"time_steps", "leak_shift", "reset"} - set(attribute)
-        if missing:
-            self._refuse(node, f"attributes {', '.join(sorted(missing))} are missing; write them")
-        if not 0 <= attribute.get("leak_shift", 0) <= 8:
-            self._refuse(node, f"leak_shift={attribute['leak_shift']} must be 0 (no leak) to 8")
-        if attribute.get("reset", "hard") not in ("hard", "soft"):
-            self._refuse(node, f"reset={attribute['reset']!r} must be 'hard' or 'soft'")
-        for name in node.input[1:]:
-            value = self.model.get_initializer(name)
-            if value is None or not (value > 0).all():
-                self._refuse(node, f"{name!r} must be a constant above 0")
+        self.problems.append(refusal(node, reason))
 
     # The path from the image to the logits.
 
@@ -192,25 +99,25 @@ class Reading:
             tensor = node.output[0]
         if not self.problems and not self._summed:
             self.problems.append(
-                f"output {tensor!r} is no read-out; end with MatMul/Gemm, Reshape to [T, N, classes] and ReduceSum"
+                f"output {tensor!r} is no read-out; end with MatMul, Reshape to [T, N, classes] and ReduceSum"
             )
 
     def _take(self, node: NodeProto, tensor: str) -> None:
         kind = node.op_type
-        if kind in _TRANSPARENT:
+        if kind in TRANSPARENT:
             return
         if kind == "Expand":
             if (np.asarray(self.model.get_initializer(node.input[1])) != 1).any():
                 self._refuse(node, "only an expansion by ones is understood; repeat the batch with Tile")
-        elif kind in _QUANT:
+        elif kind in QUANT:
             self._image_quant(node)
-        elif kind in _AFFINE:
+        elif kind in AFFINE:
             self._affine(node, tensor)
         elif kind == "BatchNormalization":
             self._batch_norm(node)
         elif kind == "Tile":
             self._tile(node)
-        elif kind in _WEIGHTED:
+        elif kind in WEIGHTED:
             self._weighted(node, tensor)
         elif kind == "LIF":
             self._lif(node)
@@ -234,7 +141,7 @@ class Reading:
             self._refuse(
                 node, "quantises what is an integer already: behind LIF everything is 0 or 1; leave it out"
             )
-        elif bits.item() != 8 or _attributes(node).get("signed", 1) or scale.size != 1:
+        elif bits.item() != 8 or attributes(node).get("signed", 1) or scale.size != 1:
             self._refuse(node, "the image needs 8 bits, unsigned, one scale")
         else:
             self._quantised = True
@@ -292,7 +199,7 @@ class Reading:
         gamma, beta, mean, var = (
             np.asarray(self.model.get_initializer(i), np.float64) for i in node.input[1:5]
         )
-        gain = gamma / np.sqrt(var + _attributes(node).get("epsilon", 1e-5))
+        gain = gamma / np.sqrt(var + attributes(node).get("epsilon", 1e-5))
         self._pending.slope = self._pending.slope * gain
         self._pending.offset = (self._pending.offset - mean) * gain + beta
 
@@ -320,17 +227,17 @@ class Reading:
             source, transposed = self.model.find_producer(source.input[0]), True
         if (
             source is None
-            or source.op_type not in _QUANT
+            or source.op_type not in QUANT
             or self.model.get_initializer(source.input[0]) is None
         ):
             self._refuse(node, "its weight is not quantised; use a Brevitas layer with 2 to 8 bits")
             return
-        if not _attributes(source).get("signed", 1):
+        if not attributes(source).get("signed", 1):
             self._refuse(source, "weights must be signed")
             return
         weight, scale, bits = self._integers(source)
         if flat:
-            if transposed == bool(_attributes(node).get("transB", 0)):  # [in, out]
+            if transposed == bool(attributes(node).get("transB", 0)):  # [in, out]
                 weight, scale = weight.T, scale.T
             if not self._flat or weight.shape[1] != math.prod(self._shape):
                 self._refuse(
@@ -349,7 +256,7 @@ class Reading:
                 self._refuse(node, "its bias must be a constant; leave the bias unquantised")
                 return
             offset = np.asarray(bias, np.float64).reshape(-1)
-        attribute = _attributes(node)
+        attribute = attributes(node)
         self._pending = _Pending(
             node,
             weight,
@@ -364,7 +271,7 @@ class Reading:
         weight, scale, zero, bits = (
             np.asarray(self.model.get_initializer(i), np.float64) for i in node.input
         )
-        attribute = _attributes(node)
+        attribute = attributes(node)
         signed, narrow = attribute.get("signed", 1), attribute.get("narrow", 0)
         values = (
             quant(weight, scale, zero, bits, signed, narrow, attribute.get("rounding_mode", "ROUND")) / scale
@@ -372,7 +279,7 @@ class Reading:
         return np.rint(values).astype(np.int64), scale, int(bits.item())
 
     def _lif(self, node: NodeProto) -> None:
-        pending, attribute = self._pending, _attributes(node)
+        pending, attribute = self._pending, attributes(node)
         if not pending:
             self._refuse(node, "must follow a weighted layer; pool and flatten behind it")
             return
@@ -442,7 +349,7 @@ class Reading:
         if not self._nodes or self._pending or self._flat:
             self._refuse(node, "pools spikes only: put it behind a LIF")
             return
-        size = _attributes(node)["kernel_shape"][0]
+        size = attributes(node)["kernel_shape"][0]
         same = sum(isinstance(n, Pool) for n in self._nodes[-1:])
         self._nodes.append(Pool(f"pool{len(self.sources) - 1}" + "_next" * same, size))
         self._shape = (self._shape[0], self._shape[1] // size, self._shape[2] // size)
@@ -454,7 +361,7 @@ class Reading:
         self._pending.reshaped = True
 
     def _reduce(self, node: NodeProto) -> None:
-        pending, attribute = self._pending, _attributes(node)
+        pending, attribute = self._pending, attributes(node)
         axes = attribute.get("axes")
         if axes is None and len(node.input) > 1:
             axes = np.asarray(self.model.get_initializer(node.input[1])).ravel().tolist()
@@ -473,8 +380,3 @@ class Reading:
         self._nodes.append(Readout("readout", weight, bias, bits))
         self.logit_scale = abs(scale) / (self._steps if node.op_type == "ReduceMean" else 1)
         self._pending, self._summed = None, True
-
-
-def _attributes(node: NodeProto) -> dict[str, Any]:
-    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    return {key: value.decode() if isinstance(value, bytes) else value for key, value in values.items()}

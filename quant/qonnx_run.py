@@ -13,8 +13,8 @@ _CHUNK = 16  # images at once, where the file leaves the batch open
 def run(model: ModelWrapper, x: np.ndarray, tensors: list[str]) -> dict[str, np.ndarray]:
     """The named tensors for float inputs x [N, C, H, W], gathered over chunks of the batch the file can take.
 
-    Tensors that hold time steps have their rows time-major within a chunk; they come back as [chunks, rows, ...].
-    A last chunk is filled up with zeros, so rows of those surplus images follow at its end.
+    They come back as [chunks, rows, ...]; where rows are steps and images, they are time-major within a
+    chunk. The last chunk is filled up with empty images.
     """
     name = model.graph.input[0].name
     model, batch = _open_batch(model, min(len(x), _CHUNK))
@@ -29,7 +29,7 @@ def run(model: ModelWrapper, x: np.ndarray, tensors: list[str]) -> dict[str, np.
 
 
 def _open_batch(model: ModelWrapper, batch: int) -> tuple[ModelWrapper, int]:
-    """The model with its batch set to `batch`, and that number; or its own batch, where a Reshape fixes it."""
+    """The model with its batch set to `batch`, and that number; or its own, where a Reshape fixes it."""
     own = model.get_tensor_shape(model.graph.input[0].name)[0]
     targets = [model.get_initializer(node.input[1]) for node in model.graph.node if node.op_type == "Reshape"]
     if own > 0 and any(target is None or -1 not in target for target in targets):

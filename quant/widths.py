@@ -1,4 +1,4 @@
-"""How many bits each integer of a graph needs, from its weights alone: no input can overflow what is derived here.
+"""How many bits each integer of a graph needs, from its weights alone: no input can overflow them.
 
 Two's complement throughout. x is the largest input (255 for pixels, 1 for spikes); sums go over one output
 channel's weights, those that meet an input channel which can be non-zero.
@@ -27,7 +27,7 @@ from scaflow.quant.graph import Conv, Edge, Graph, Readout
 
 @dataclass(frozen=True)
 class ConvWidths:
-    """`acc_bits` holds every accumulator, `v_bits` all the neuron computes with, bias and threshold included."""
+    """`acc_bits` holds every accumulator, `v_bits` all the neuron computes with."""
 
     acc_bits: int
     v_bits: int

@@ -1,7 +1,7 @@
 """The ONNX domain `scaflow.quant.ops`: the spiking neuron as one node, as qonnx finds and executes it.
 
 `LIF`, version 1
-    inputs      current    [T*N, C, ...], time-major rows t*N + n
+    inputs      current    [T*N, C, ...], rows time-major: t*N + n
                 threshold  scalar or [C]
                 step       scalar or [C], optional: the value of one accumulator step
     output      spikes     the shape of current, 0 or 1, float32
@@ -9,9 +9,9 @@
                 fraction_bits (F, with `step` only),
                 kept (channels that may spike; without it, all)
 
-Without `step` the membrane is real: u = v - v*2^-L + current, spike where u >= threshold. With it the membrane is an
-integer on the grid step*2^-F: current and threshold are rounded to it, and u = v - (v >>> L) + current.
-`scaflow.quant.ops.torch` has the same neuron as a torch operator that exports as this node.
+Without `step` the membrane is real: u = v - v*2^-L + current, spike where u >= threshold. With it the
+membrane is an integer on the grid step*2^-F: current and threshold are rounded to it, and u = v - (v >>> L)
++ current. `scaflow.quant.ops.torch` has the same neuron as a torch operator that exports as this node.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The `LIF` node of `scaflow.quant.ops` as a torch operator: it runs, trains, and exports to ONNX as one node."""
+"""The `LIF` node of `scaflow.quant.ops` as a torch operator: it runs, trains and exports as one node."""
 
 from __future__ import annotations
 
