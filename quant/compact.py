@@ -4,10 +4,10 @@ Three kinds of output channels of a Conv go, front to back, each layer judged be
 
     pruned         not in `kept`: its spikes are zero by definition
     never fires    its highest u stays below the threshold at every step: zero for any input
-    always fires   its lowest u reaches the threshold at every step: one for any input and after any pool;
-                   what it adds to its reader is a constant and goes into the reader's bias. That is exact where
-                   every window lies inside the map: a reader without padding, or the read-out. Elsewhere the
-                   channel stays.
+    always fires   its lowest u reaches the threshold at every step: one for any input, also when pooled;
+                   what it adds to its reader is a constant and goes into the reader's bias. That is exact
+                   where every window lies inside the map: a reader without padding, or the read-out.
+                   Elsewhere the channel stays.
 
 The bounds of u are those of widths.potential_bounds. A layer keeps at least one channel.
 """

@@ -171,9 +171,10 @@ def _write(module: nn.Module, graph: Graph, path: Path) -> None:
             input_names=["image"],
             output_names=["logits"],
         )
-    model = ModelWrapper(str(half)) model.graph.name = graph.name # The exporter's tensor names differ from
-    run to run; these do not. Spikes become BINARY by their node. for step in (InferShapes(),
-    FoldConstants(), GiveUniqueNodeNames(), GiveReadableTensorNames(), InferDataTypes()):
-        model = model.transform(step)
+    model = ModelWrapper(str(half))
+    model.graph.name = graph.name
+    # The exporter's tensor names differ from run to run; these do not. Spikes become BINARY by their node.
+    for step in (InferShapes, FoldConstants, GiveUniqueNodeNames, GiveReadableTensorNames, InferDataTypes):
+        model = model.transform(step())
     model.save(str(half))
     os.replace(half, path)
