@@ -322,7 +322,7 @@ def _measure_stage(project: Project, variant: str, name: str) -> dict[str, int]:
     from scaflow.quant.graph import load
 
     folding = {s["name"]: Fold(s["pe"], s["simd"]) for s in _manifest(project, variant)["stages"]}
-    laid = design(load(project / f"{variant}/graph"), folding, dense=variant == "dense")
+    laid = design(load(project / f"{variant}/graph"), folding)
     images = load_dataset(project.network.dataset, project.data).test_images[:CYCLE_IMAGES]
     with tempfile.TemporaryDirectory(prefix="scaflow-stage-") as scratch:
         return asdict(rungs.run_stage_alone(laid, name, images, Path(scratch) / "rtl"))
@@ -357,7 +357,7 @@ def _compile(project: Project, progress: Progress) -> None:
         equality.append(rungs.row("0 torch = golden, spikes and logits", training, len(images), wrong))
         wrong = rungs.differing(execute_qonnx(qonnx, few), logits[training][: len(few)])
         equality.append(rungs.row("1 QONNX = golden, logits", training, len(few), wrong))
-    small = compact(graphs["pruned"])
+    small, certificate = compact(graphs["pruned"])
     progress(f"compile: compact, golden model on {len(images):,} test images")
     wrong = rungs.differing(execute(small, images), logits["pruned"])
     equality.append(rungs.row("certificate: compact = pruned, logits", "compact", len(images), wrong))
@@ -369,7 +369,7 @@ def _compile(project: Project, progress: Progress) -> None:
         progress(f"compile: {variant} design")
         (project / variant).mkdir(parents=True, exist_ok=True)
         save(graph, project / f"{variant}/graph")
-        emit(design(graph, folding, dense=variant == "dense"), project / f"{variant}/rtl")
+        emit(design(graph, folding), project / f"{variant}/rtl")
 
     spikes = execute(graphs["pruned"], images[:1], trace=True)[1]
     half = project / "raster.npz.part"
@@ -383,6 +383,7 @@ def _compile(project: Project, progress: Progress) -> None:
             "accuracy": {name: rungs.accuracy(logits[name], data.test_labels) for name in TRAININGS}
             | {"test_images": len(images)},
             "channels": rungs.channels(graphs["pruned"]),
+            "removed": [asdict(channel) for channel in certificate.removed],
             "provenance": {name: version(name) for name in TOOLS},
         },
     )

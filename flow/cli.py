@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -22,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Spiking networks from SCA-pruned training to a channel-sparse FPGA dataflow, proved equal.",
 )
+# Its advice is about speed on a GPU, and it would stand between the lines of the progress.
+warnings.filterwarnings("ignore", message="fast_hadamard_transform")
 out = Console()
 out.width = max(out.width, 100)  # a figure is never cut, whatever the terminal
 err = Console(stderr=True)
