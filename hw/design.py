@@ -130,10 +130,10 @@ def design(graph: Graph, folding: Folding) -> Design:
 
 
 def _banks(weight: np.ndarray, order: Sequence[int], kept: int, steps: int, simd: int) -> np.ndarray:
-    """[out, in, positions] -> [simd, positions, steps, out]: bank b holds every simd-th channel of the order."""
+    """[out, in, positions] -> [simd, steps, positions, out]: bank b holds every simd-th channel of the order."""
     lanes = np.zeros((*weight.shape[::2], steps * simd), dtype=np.int64)  # [out, positions, in]
     lanes[:, :, :kept] = weight[:, list(order[:kept])].transpose(0, 2, 1)
-    return lanes.reshape(*lanes.shape[:2], steps, simd).transpose(3, 1, 2, 0)
+    return lanes.reshape(*lanes.shape[:2], steps, simd).transpose(3, 2, 1, 0)
 
 
 def _spiking(
@@ -156,8 +156,8 @@ def _spiking(
     spare = folds * pe - kept_out  # idle lanes of the last fold: weights 0, bias 0, threshold 1 never fire
 
     banks = _banks(node.weight.reshape(len(node.weight), -1, kernel)[rows], in_order, kept_in, steps, simd)
-    banks = np.pad(banks, ((0, 0), (0, 0), (0, 0), (0, spare))).reshape(simd, kernel, steps, folds, pe)
-    weights = banks.transpose(0, 3, 1, 2, 4).reshape(simd, folds * kernel * steps, pe)
+    banks = np.pad(banks, ((0, 0), (0, 0), (0, 0), (0, spare))).reshape(simd, steps, kernel, folds, pe)
+    weights = banks.transpose(0, 3, 1, 2, 4).reshape(simd, folds * steps * kernel, pe)
 
     word_bits = channels * edge.bits
     beat_bits = word_bits + address_bits(kernel) + 1
@@ -225,7 +225,7 @@ def _readout(
         weight_bits=node.weight_bits,
         logit_bits=bits.logit_bits,
         list=np.arange(steps).reshape(-1, 1),
-        weights=banks.reshape(simd, pixels * steps, classes),
+        weights=banks.reshape(simd, steps * pixels, classes),
         bias=(node.bias * graph.time_steps).reshape(1, classes),
     )
     out_bits = classes * cfg.logit_bits + address_bits(classes)

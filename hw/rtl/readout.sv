@@ -6,7 +6,7 @@
 /// Handshake   valid never waits for ready; payload stable while valid && !ready
 /// State       CLASSES accumulators of LOGIT_BITS; place in the image; the arg-max so far
 /// Memory      BIAS_FILE.mem: CLASSES biases (T times the bias of a step); weights as mac_array, group list as
-///             synapse_list, address pixel*STEPS + j
+///             synapse_list, address j*PIXELS + pixel
 /// Golden      quant/golden/readout.py
 module readout #(
   parameter int unsigned CHANNELS,

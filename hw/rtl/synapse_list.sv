@@ -1,5 +1,5 @@
 /// synapse_list - the list scheduler: walks the kept synapse groups of each window, SIMD synapses a cycle.
-///   for each beat (word, k): for j in 0..STEPS-1:  act = word[group[j]],  addr = (fold*KERNEL + k)*STEPS + j
+///   for each beat (word, k): for j in 0..STEPS-1:  act = word[group[j]],  addr = (fold*STEPS + j)*KERNEL + k
 /// Beat        in: word (CHANNELS activations of IN_BITS), k, last (of a window), word lowest
 ///             out: SIMD act, SIMD addr (one a weight bank; channel i belongs to bank i mod SIMD), last, act lowest
 /// List        STEPS group numbers, read from LIST_FILE; group g is channels g*SIMD .. g*SIMD+SIMD-1. The full list
@@ -45,7 +45,7 @@ module synapse_list #(
 
   logic [GROUPS-1:0][SIMD*IN_BITS-1:0] word;  // the beat being walked
   logic busy, last;
-  addr_t base;                                // its first address
+  addr_t base;                                // address of the step
   addr_t fold_base;                           // first address of the fold
   logic [STEP_BITS-1:0] step;
 
@@ -58,8 +58,10 @@ module synapse_list #(
   always_ff @(posedge clk) begin
     if (in_ready) begin
       word <= (GROUPS * SIMD * IN_BITS)'(in_data[CHANNELS*IN_BITS-1:0]);
-      base <= fold_base + addr_t'(in_k) * addr_t'(STEPS);
+      base <= fold_base + addr_t'(in_k);
       last <= in_last;
+    end else if (busy && enable) begin
+      base <= base + addr_t'(KERNEL);
     end
     if (!rst_n) begin
       busy <= 1'b0;
@@ -80,7 +82,7 @@ module synapse_list #(
   always_ff @(posedge clk) begin
     if (enable) begin
       act <= word[list[step]];
-      addr <= base + addr_t'(step);
+      addr <= base;
       last_q <= last && done;
     end
     if (!rst_n) out_valid <= 1'b0;

@@ -121,7 +121,9 @@ module window_buffer #(
       line_3 <= line_2;
       org_3 <= line_2 + left_2;
       end_3 <= line_2 + right_2;
-      rows_3 <= ptr_t'(ROW) * (ptr_t'(ky_hi_2) - ptr_t'(ky_lo_2));
+      for (int unsigned r = 0; r < KERNEL_H; r++) begin  // a table: no multiplier
+        if (ky_hi_2 - ky_lo_2 == k_t'(r)) rows_3 <= ptr_t'(r * ROW);
+      end
 
       {ky_lo, ky_hi, kx_lo, kx_hi, k_lo} <= {ky_lo_3, ky_hi_3, kx_lo_3, kx_hi_3, k_3};
       need <= end_3 + rows_3;

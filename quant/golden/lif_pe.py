@@ -27,7 +27,7 @@ class LifPe:
     leak_shift: int
     soft_reset: int
     list: np.ndarray = field(metadata={"bits": "group_bits", "signed": False})  # [steps, 1]
-    weights: np.ndarray = field(metadata={"bits": "weight_bits"})  # [simd, folds*kernel*steps, pe]
+    weights: np.ndarray = field(metadata={"bits": "weight_bits"})  # [simd, folds*steps*kernel, pe]
     bias: np.ndarray = field(metadata={"bits": "v_bits"})  # [folds, pe]
     threshold: np.ndarray = field(metadata={"bits": "v_bits"})  # [folds, pe]
 
@@ -40,7 +40,7 @@ def lif_pe(cfg: LifPe, beats: list[int]) -> list[int]:
     """beats: (word, k, last), each window once a fold. Returns PE spikes in order pixel, t, fold."""
     word_bits, k_bits = cfg.channels * cfg.in_bits, address_bits(cfg.kernel)
     groups = [int(g) for g in cfg.list[:, 0]]
-    table = cfg.weights.reshape(cfg.simd, cfg.folds, cfg.kernel, cfg.steps, cfg.pe)
+    table = cfg.weights.reshape(cfg.simd, cfg.folds, cfg.steps, cfg.kernel, cfg.pe)
 
     sums: list[np.ndarray] = []  # one a window and fold
     window: list[tuple[int, list[int]]] = []
@@ -52,7 +52,7 @@ def lif_pe(cfg: LifPe, beats: list[int]) -> list[int]:
             for k, values in window:
                 for j, group in enumerate(groups):
                     for lane in range(cfg.simd):
-                        acc += values[group * cfg.simd + lane] * table[lane, fold, k, j].astype(np.int64)
+                        acc += values[group * cfg.simd + lane] * table[lane, fold, j, k].astype(np.int64)
             sums.append(acc)
             window = []
 

@@ -20,7 +20,7 @@ class Readout:
     weight_bits: int
     logit_bits: int
     list: np.ndarray = field(metadata={"bits": "group_bits", "signed": False})  # [steps, 1]
-    weights: np.ndarray = field(metadata={"bits": "weight_bits"})  # [simd, pixels*steps, classes]
+    weights: np.ndarray = field(metadata={"bits": "weight_bits"})  # [simd, steps*pixels, classes]
     bias: np.ndarray = field(metadata={"bits": "logit_bits"})  # [1, classes], T times a step's bias
 
     @property
@@ -31,8 +31,8 @@ class Readout:
 def readout(cfg: Readout, beats: list[int]) -> list[int]:
     """beats: words in order pixel, t. Returns (CLASSES logits, class) an image."""
     kept = [int(g) * cfg.simd + lane for g in cfg.list[:, 0] for lane in range(cfg.simd)]
-    # [simd, pixels*steps, classes] -> [pixels, kept channel, classes]
-    table = cfg.weights.reshape(cfg.simd, cfg.pixels, cfg.steps, cfg.classes).transpose(1, 2, 0, 3)
+    # [simd, steps*pixels, classes] -> [pixels, kept channel, classes]
+    table = cfg.weights.reshape(cfg.simd, cfg.steps, cfg.pixels, cfg.classes).transpose(2, 1, 0, 3)
     table = table.reshape(cfg.pixels, cfg.steps * cfg.simd, cfg.classes).astype(np.int64)
     out = []
     for image in batches(beats, cfg.pixels * cfg.time_steps):

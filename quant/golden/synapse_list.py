@@ -39,7 +39,7 @@ def synapse_list(cfg: SynapseList, beats: list[int]) -> list[int]:
         last = beat >> (word_bits + k_bits)
         for j, (group,) in enumerate(cfg.list):
             act = word >> (int(group) * group_bits) & ((1 << group_bits) - 1)
-            addr = (fold * cfg.kernel + k) * cfg.steps + j
+            addr = (fold * cfg.steps + j) * cfg.kernel + k
             addrs = sum(addr << (lane * cfg.addr_bits) for lane in range(cfg.simd))
             end = int(last and j == cfg.steps - 1)
             out.append(act | addrs << group_bits | end << (group_bits + cfg.simd * cfg.addr_bits))

@@ -1,0 +1,37 @@
+"""Golden twin of hw/rtl/axis_in.sv: frames of bytes cut into pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AxisIn:
+    axi_bytes: int  # of an AXI4-Stream beat
+    pixel_bytes: int
+    frame_pixels: int
+
+    @property
+    def frame_beats(self) -> int:
+        return -(-self.frame_pixels * self.pixel_bytes // self.axi_bytes)
+
+
+def axis_in(cfg: AxisIn, beats: list[int]) -> list[int]:
+    """beats: axi_bytes bytes with tlast above them. Returns pixels of pixel_bytes bytes, lowest byte first."""
+    pixels = []
+    for start in range(0, len(beats), cfg.frame_beats):
+        frame = b"".join(
+            (beat & (1 << 8 * cfg.axi_bytes) - 1).to_bytes(cfg.axi_bytes, "little")
+            for beat in beats[start : start + cfg.frame_beats]
+        )
+        whole = min(len(frame) // cfg.pixel_bytes, cfg.frame_pixels)
+        pixels += [
+            int.from_bytes(frame[p * cfg.pixel_bytes : (p + 1) * cfg.pixel_bytes], "little") for p in range(whole)
+        ]
+    return pixels
+
+
+def frame_error(cfg: AxisIn, beats: list[int]) -> bool:
+    """Whether tlast was ever missing from a frame's last beat, or set on another."""
+    lasts = [bool(beat >> 8 * cfg.axi_bytes) for beat in beats]
+    return lasts != [i % cfg.frame_beats == cfg.frame_beats - 1 for i in range(len(beats))]

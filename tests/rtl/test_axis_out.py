@@ -1,0 +1,33 @@
+"""axis_out against its twin."""
+
+from __future__ import annotations
+
+import random
+
+from scaflow.quant.golden.axis_out import AxisOut
+from scaflow.sim.suite import RtlSuite
+
+
+class TestAxisOut(RtlSuite):
+    stem = "axis_out"
+    directed = (
+        AxisOut(classes=10, logit_bits=18, class_bits=4),
+        AxisOut(classes=1, logit_bits=32, class_bits=1),
+        AxisOut(classes=2, logit_bits=1, class_bits=32),
+    )
+    mutants = (
+        ("$signed(logits[LOGIT_BITS-1:0])", "logits[LOGIT_BITS-1:0]"),
+        ("(m_axis_tready && last)", "m_axis_tready"),
+        ("COUNT_BITS'(CLASSES)", "COUNT_BITS'(CLASSES - 1)"),
+        ("end else if (give) begin", "end else begin"),
+        ("assign m_axis_tlast = last", "assign m_axis_tlast = 1'b0"),
+    )
+
+    def draw(self, rng: random.Random) -> AxisOut:
+        return AxisOut(rng.randint(1, 20), logit_bits=rng.randint(2, 32), class_bits=rng.randint(1, 8))
+
+    def beats(self, cfg: AxisOut, rng: random.Random) -> list[int]:
+        return [rng.getrandbits(cfg.classes * cfg.logit_bits + cfg.class_bits) for _ in range(100)]
+
+    def cycles(self, cfg: AxisOut, beats: list[int]) -> int:
+        return len(beats) * (cfg.classes + 1) + 1

@@ -1,0 +1,37 @@
+"""spike_pack against its twin."""
+
+from __future__ import annotations
+
+import random
+
+from scaflow.quant.golden.spike_pack import SpikePack
+from scaflow.sim.suite import RtlSuite
+
+
+class TestSpikePack(RtlSuite):
+    stem = "spike_pack"
+    directed = (
+        SpikePack(pe=4, folds=3, channels=12),
+        SpikePack(pe=4, folds=3, channels=10),  # the last fold is not full
+        SpikePack(pe=4, folds=2, channels=13),  # pruned channels, in dense shape
+        SpikePack(pe=5, folds=1, channels=5),
+        SpikePack(pe=1, folds=6, channels=6),
+        SpikePack(pe=8, folds=1, channels=3),
+    )
+    mutants = (
+        ("in_ready = !last || !out_valid || out_ready", "in_ready = 1'b1"),
+        ("in_ready = !last || !out_valid || out_ready", "in_ready = !out_valid"),
+        ("{in_data, parts}", "{parts, in_data}"),
+        ("FOLD_BITS'(FOLDS - 1)", "FOLD_BITS'(FOLDS - 2)"),
+        ("else if (out_ready) out_valid", "else out_valid"),
+    )
+
+    def draw(self, rng: random.Random) -> SpikePack:
+        pe, folds = rng.randint(1, 20), rng.randint(1, 9)
+        return SpikePack(pe=pe, folds=folds, channels=max(1, pe * folds + rng.randint(-pe, pe)))
+
+    def beats(self, cfg: SpikePack, rng: random.Random) -> list[int]:
+        return [rng.getrandbits(cfg.pe) for _ in range(200 * cfg.folds)]
+
+    def cycles(self, cfg: SpikePack, beats: list[int]) -> int:
+        return len(beats) + 1
