@@ -44,66 +44,68 @@ def surrogate(u: Tensor, kind: Literal["sigmoid", "arctan"], slope: float) -> Te
 class _MultiStep(torch.autograd.Function):
     """All T steps with the loops written by hand: only the membranes before the reset are kept for backward.
 
-    `current` is [T, N, C, ...]; a stride of 0 on the first axis (the same current at every step) is no copy.
+    `current` is [T*N, C, ...], or [N, C, ...] if it is constant over the steps.
     """
 
     @staticmethod
-    def forward(ctx, current: Tensor, neuron: NeuronConfig, record: bool):
+    def forward(ctx, current: Tensor, neuron: NeuronConfig, steps: int, constant: bool, record: bool):
         keep = 1 - 2.0**-neuron.leak_shift if neuron.leak_shift else 1.0
-        layout = torch.channels_last if _is_channels_last(current[0]) else torch.contiguous_format
-        steps, rows = current.shape[0] * current.shape[1], current.shape[2:]
-        membranes = torch.empty((steps, *rows), dtype=current.dtype, memory_format=layout).view(current.shape)
-        spikes = torch.empty_like(membranes.flatten(0, 1)).view(current.shape)
-        v = torch.empty_like(current[0], memory_format=layout)
-        activity = current.new_zeros(current.shape[2], dtype=torch.float32) if record else None
-        for t in range(current.shape[0]):
-            u, s = membranes[t], spikes[t]
+        layout = torch.channels_last if _is_channels_last(current) else torch.contiguous_format
+        rows = current.shape[0] if constant else current.shape[0] // steps
+        shape = (steps * rows, *current.shape[1:])
+        membranes = torch.empty(shape, dtype=current.dtype, memory_format=layout)
+        spikes = torch.empty_like(membranes)
+        v = torch.empty((rows, *shape[1:]), dtype=current.dtype, memory_format=layout)
+        activity = torch.zeros(shape[1]) if record else None
+        currents = [current] * steps if constant else current.split(rows)
+        for t, (u, s, i) in enumerate(zip(membranes.split(rows), spikes.split(rows), currents, strict=True)):
             if t == 0:
-                u.copy_(current[0])
+                u.copy_(i)
             else:
-                torch.add(current[t], v, alpha=keep, out=u)
+                torch.add(i, v, alpha=keep, out=u)
             torch.ge(u, 1.0, out=s)
-            last = t == current.shape[0] - 1
-            if last and not record:
+            if t == steps - 1 and not record:
                 break
             if neuron.reset == "hard":
                 torch.addcmul(u, u, s, value=-1, out=v)
             else:
                 torch.sub(u, s, out=v)
             if record:
-                activity += _channel_sum(v.abs_()) if last else _channel_sum(v.abs())
-                activity += _channel_sum(s)
+                activity += _channel_sum(v.abs()) + _channel_sum(s)
         if record:
-            activity /= steps * math.prod(rows[1:])
+            activity /= spikes.numel() / shape[1]
             ctx.mark_non_differentiable(activity)
         ctx.save_for_backward(membranes)
-        ctx.neuron, ctx.keep = neuron, keep
-        return spikes.flatten(0, 1), activity
+        ctx.neuron, ctx.keep, ctx.rows, ctx.constant = neuron, keep, rows, constant
+        return spikes, activity
 
     @staticmethod
     def backward(ctx, grad_spikes: Tensor, _grad_activity: Tensor | None):
         (membranes,) = ctx.saved_tensors
         neuron: NeuronConfig = ctx.neuron
-        grad_spikes = grad_spikes.view(membranes.shape)
-        grads = torch.empty_like(membranes.flatten(0, 1)).view(membranes.shape)
-        silent = torch.empty_like(membranes[0])
-        for t in reversed(range(membranes.shape[0])):
-            u, g = membranes[t], grads[t]
+        us = membranes.split(ctx.rows)
+        grads = torch.empty_like(us[0] if ctx.constant else membranes)
+        silent = torch.empty_like(us[0])
+        after = None  # the gradient at the membrane of the step after
+        for t in reversed(range(len(us))):
+            u, grad = us[t], grad_spikes[t * ctx.rows : (t + 1) * ctx.rows]
+            g = torch.empty_like(u) if ctx.constant else grads[t * ctx.rows : (t + 1) * ctx.rows]
             if neuron.surrogate == "sigmoid":
                 torch.sub(u, 1.0, out=g).mul_(neuron.slope).sigmoid_()
-                torch.ops.aten.sigmoid_backward.grad_input(grad_spikes[t], g, grad_input=g)
+                torch.ops.aten.sigmoid_backward.grad_input(grad, g, grad_input=g)
                 g.mul_(neuron.slope)
             else:
                 torch.sub(u, 1.0, out=g).mul_(math.pi / 2 * neuron.slope).square_().add_(1)
-                torch.div(grad_spikes[t], g, out=g).mul_(neuron.slope / 2)
-            if t < membranes.shape[0] - 1:
-                after = grads[t + 1]
-                if neuron.reset == "hard":
-                    # the membrane lives on only where the neuron did not fire
+                torch.div(grad, g, out=g).mul_(neuron.slope / 2)
+            if after is not None:
+                if neuron.reset == "hard":  # the membrane lives on only where the neuron did not fire
                     g.addcmul_(after, torch.lt(u, 1.0, out=silent), value=ctx.keep)
                 else:
                     g.add_(after, alpha=ctx.keep)
-        return grads, None, None
+            if ctx.constant:
+                grads = grads.copy_(g) if after is None else grads.add_(g)
+            after = g
+        return grads, None, None, None, None
 
 
 def _is_channels_last(x: Tensor) -> bool:
@@ -131,11 +133,7 @@ class MultiStepNeuron(nn.Module):
 
     def forward(self, current: Tensor, constant: bool = False) -> Tensor:
         """Current [T*N, C, ...] -> spikes [T*N, C, ...]; `constant`: [N, C, ...], the same at every step."""
-        if constant:
-            steps = current.unsqueeze(0).expand(self.time_steps, *current.shape)
-        else:
-            steps = current.unflatten(0, (self.time_steps, -1))
-        spikes, self.activity = _MultiStep.apply(steps, self.neuron, self.record)
+        spikes, self.activity = _MultiStep.apply(current, self.neuron, self.time_steps, constant, self.record)
         return spikes
 
     def extra_repr(self) -> str:
