@@ -70,6 +70,10 @@ class RtlSuite:
         """The law: cycles from the first input beat to the last output beat, flowing. None: no law."""
         return None
 
+    def probes(self, cfg: Any, beats: list[int]) -> dict[str, int]:
+        """Further outputs of the module and what they must be at the end."""
+        return {}
+
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "cfg" in metafunc.fixturenames:
             shapes = [pytest.param(cfg, id=f"directed{i}") for i, cfg in enumerate(self.directed)]
@@ -84,15 +88,12 @@ class RtlSuite:
     @pytest.mark.rtl
     def test_flowing(self, cfg: Any) -> None:
         """Equal to the twin without stalls, in exactly the cycles of the law."""
-        beats = self._stimulus(cfg)
-        run = compare(self.stem, cfg, beats)
-        law = self.cycles(cfg, beats)
-        assert law is None or run.cycles == law, f"{cfg}: {run.cycles} cycles measured, the law says {law}"
+        self._check(cfg, 0.0)
 
     @pytest.mark.rtl
     def test_stalling(self, cfg: Any) -> None:
         """Equal to the twin with random pauses on both sides."""
-        compare(self.stem, cfg, self._stimulus(cfg), stalls=STALLS, seed=1)
+        self._check(cfg, STALLS)
 
     @pytest.mark.rtl
     def test_lint(self) -> None:
@@ -112,15 +113,17 @@ class RtlSuite:
 
     def _caught(self, broken: Path) -> bool:
         for cfg in self.directed:
-            beats = self._stimulus(cfg)
             for stalls in (0.0, STALLS):
                 try:
-                    run = compare(self.stem, cfg, beats, stalls=stalls, seed=1, source=broken, patience=5000)
+                    self._check(cfg, stalls, source=broken, patience=5000)
                 except (AssertionError, SimulationError):
-                    return True
-                if not stalls and self.cycles(cfg, beats) not in (None, run.cycles):
                     return True
         return False
 
-    def _stimulus(self, cfg: Any) -> list[int]:
-        return self.beats(cfg, random.Random(f"{self.stem} {cfg}"))
+    def _check(self, cfg: Any, stalls: float, **options) -> None:
+        beats = self.beats(cfg, random.Random(f"{self.stem} {cfg}"))
+        expected = self.probes(cfg, beats)
+        run = compare(self.stem, cfg, beats, stalls=stalls, seed=1, probes=tuple(expected), **options)
+        assert run.probes == expected, f"{self.stem} {cfg}: at the end {run.probes}, expected {expected}"
+        law = None if stalls else self.cycles(cfg, beats)
+        assert law in (None, run.cycles), f"{self.stem} {cfg}: {run.cycles} cycles, the law says {law}"

@@ -46,7 +46,7 @@ module axis_in #(
   localparam int unsigned UNITS = BEATS * AXI_BYTES / UNIT;                   // in those beats
   localparam int unsigned KEEP = FRAME_BYTES / UNIT;                          // of them, the frame's own
 
-  logic unit_valid, unit_ready, part_ready;
+  logic unit_valid, unit_ready;
   logic [8*UNIT-1:0] unit_data;
 
   stream_width #(
@@ -65,7 +65,6 @@ module axis_in #(
 
   // --- drop what lies behind the frame ---------------------------------------------------------------------------
   logic keep;
-  assign unit_ready = part_ready || !keep;
   if (UNITS == KEEP) begin : whole
     assign keep = 1'b1;
   end else begin : drop
@@ -85,7 +84,7 @@ module axis_in #(
     .clk(clk),
     .rst_n(rst_n),
     .in_valid(unit_valid && keep),
-    .in_ready(part_ready),
+    .in_ready(unit_ready),
     .in_data(unit_data),
     .out_valid(out_valid),
     .out_ready(out_ready),

@@ -17,17 +17,16 @@ class AxisIn:
 
 
 def axis_in(cfg: AxisIn, beats: list[int]) -> list[int]:
-    """beats: axi_bytes bytes with tlast above them. Returns pixels of pixel_bytes bytes, lowest byte first."""
+    """beats: axi_bytes bytes with tlast above them. Returns pixels, lowest byte first."""
     pixels = []
     for start in range(0, len(beats), cfg.frame_beats):
         frame = b"".join(
             (beat & (1 << 8 * cfg.axi_bytes) - 1).to_bytes(cfg.axi_bytes, "little")
             for beat in beats[start : start + cfg.frame_beats]
         )
-        whole = min(len(frame) // cfg.pixel_bytes, cfg.frame_pixels)
-        pixels += [
-            int.from_bytes(frame[p * cfg.pixel_bytes : (p + 1) * cfg.pixel_bytes], "little") for p in range(whole)
-        ]
+        whole = min(len(frame) // cfg.pixel_bytes, cfg.frame_pixels) * cfg.pixel_bytes
+        cuts = range(0, whole, cfg.pixel_bytes)
+        pixels += [int.from_bytes(frame[cut : cut + cfg.pixel_bytes], "little") for cut in cuts]
     return pixels
 
 

@@ -14,7 +14,7 @@ class TestSpikePool(RtlSuite):
     stem = "spike_pool"
     directed = (
         SpikePool(channels=12, height=6, width=6, size=2, time_steps=4),
-        SpikePool(channels=12, height=5, width=7, size=2, time_steps=1),  # remainders; one word twice in a row
+        SpikePool(channels=12, height=5, width=7, size=2, time_steps=1),  # remainders; a word twice in a row
         SpikePool(channels=7, height=7, width=8, size=3, time_steps=2),
         SpikePool(channels=9, height=2, width=2, size=2, time_steps=1),  # one window
         SpikePool(channels=3, height=3, width=4, size=1, time_steps=3),
