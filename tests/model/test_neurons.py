@@ -69,6 +69,11 @@ def test_lif_step_follows_the_law():
     torch.testing.assert_close(after, torch.tensor([0.5, 0.75, -0.5]))
 
 
+def test_the_threshold_is_inclusive():
+    current = torch.tensor([1.0, 1.0, 0.5, 0.75]).view(4, 1, 1, 1)
+    assert MultiStepNeuron(NeuronConfig(), 4)(current).flatten().tolist() == [1, 1, 0, 1]
+
+
 @pytest.mark.parametrize("reset", ["hard", "soft"])
 def test_the_module_repeats_the_step(reset):
     current = torch.randn(6, 2, 3, 4, 4) + 0.4
