@@ -109,13 +109,13 @@ def show(report: Report, console: Console) -> None:
 
 def stage_table(stages: list[Row]) -> Table:
     """Per stage and in total: lanes, kept channels, measured cycles beside the law, ratios."""
-    names = ("PE x SIMD", "in", "out", *VARIANTS, "skip/dense", "compact/dense", "ideal")
+    names = ("lanes\nPExSIMD", "kept\nin", "kept\nout", *VARIANTS, "skip\n/dense", "compact\n/dense", "ideal")
     table = _table("Cycles an image, measured; = where the law says exactly that", ("stage",), names)
     for stage in stages:
         cycles = stage["cycles"]
         table.add_row(
             stage["name"],
-            f"{stage['pe']} x {stage['simd']}",
+            f"{stage['pe']}x{stage['simd']}",
             *(f"{stage[side]['kept']}/{stage[side]['total']}" for side in ("kept_in", "kept_out")),
             *(_beside_law(cycles[variant], stage["law"][variant]) for variant in VARIANTS),
             *(f"{cycles[variant] / cycles['dense']:.3f}" for variant in VARIANTS[1:]),
@@ -126,7 +126,7 @@ def stage_table(stages: list[Row]) -> Table:
     table.add_section()
     table.add_row(
         "total",
-        f"{sum(stage['pe'] * stage['simd'] for stage in stages)} lanes",
+        f"{sum(stage['pe'] * stage['simd'] for stage in stages)}",
         "",
         "",
         *(_beside_law(measured, law) for measured, law in zip(sums["cycles"], sums["law"], strict=True)),

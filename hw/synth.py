@@ -75,6 +75,7 @@ _ECP5 = {
     "MULT18X18D": Resources(dsp=1),
     "PFUMX": Resources(),
     "L6MUX21": Resources(),
+    "$scopeinfo": Resources(),  # Yosys's note of a flattened scope; no hardware
 }
 _XC7 = (
     {f"LUT{n}": Resources(lut=1) for n in range(1, 7)}
@@ -83,7 +84,7 @@ _XC7 = (
     | {name: Resources(lut=4) for name in ("RAM32M", "RAM64M", "RAM128X1D", "RAM256X1S")}
     | {name: Resources(ff=1) for name in ("FDRE", "FDSE", "FDCE", "FDPE")}
     | {"RAMB18E1": Resources(bram=0.5), "RAMB36E1": Resources(bram=1), "DSP48E1": Resources(dsp=1)}
-    | {name: Resources() for name in ("CARRY4", "MUXF7", "MUXF8", "BUFG")}
+    | {name: Resources() for name in ("CARRY4", "MUXF7", "MUXF8", "BUFG", "$scopeinfo")}
 )
 _CELLS = {"ecp5-85": _ECP5, "xc7": _XC7}
 
