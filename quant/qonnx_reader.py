@@ -185,7 +185,7 @@ class Reading:
     def _per_channel(self, node: NodeProto, value: np.ndarray, channels: int) -> np.ndarray | None:
         rank = 2 if self._flat else 4
         shape = (1,) * (rank - value.ndim) + value.shape
-        if len(shape) != rank or shape[1] not in (1, channels) or value.size not in (1, channels):
+        if len(shape) != rank or value.size != shape[1] or value.size not in (1, channels):
             self._refuse(
                 node, f"constant of shape {value.shape}; give a scalar or one value per channel ({channels})"
             )
