@@ -395,12 +395,20 @@ def _read_checkpoint(out: Path, identity: dict[str, Any]) -> dict[str, Any] | No
 
 def _same_run(path: Path, identity: dict[str, Any]) -> Path:
     content = torch.load(path, weights_only=True)
-    changed = [key for key, value in identity.items() if content.get(key) != value]
+    changed = [key for key in identity if _decisive(content, key) != _decisive(identity, key)]
     if changed:
         raise ValueError(
             f"{path}: made with another {', '.join(changed)}; train without --resume, or elsewhere"
         )
     return path
+
+
+def _decisive(content: dict[str, Any], key: str) -> Any:
+    """What decides the result: lanes do not, nor does [sca] without pruning."""
+    if key != "config":
+        return content.get(key)
+    ignored = {"fold"} if content["prune"] else {"fold", "sca"}
+    return {section: value for section, value in content["config"].items() if section not in ignored}
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
