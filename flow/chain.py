@@ -305,9 +305,12 @@ def _simulate_design(
     wrong = rungs.wrong_frames(frames, logits[:few])
     equality.append(rungs.row("3 top = golden, flowing", variant, few, wrong))
     gaps = [after - before for before, after in pairwise(frames.out_end)]
+    law = _manifest(project, variant)["interval"]
+    # the last gap: by then every stage is full
+    equality.append(rungs.row("3 top's interval = slowest stage's law", variant, 1, gaps[-1] != law))
     return {
         "equality": equality,
-        "interval": gaps[-1] if gaps else None,  # the last: by then every stage is full
+        "interval": gaps[-1],
         "latency": frames.out_end[0] - frames.in_start[0] + 1,
     }
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scaflow.flow.report import Report, failures, images_per_second
 from scaflow.flow.stages import TRAININGS, VARIANTS, Project
 
@@ -69,6 +70,7 @@ def channel_plot(report: Report) -> Figure:
     bars = axes.bar(names, [layer["kept"] for layer in layers], color=COLOURS["pruned"], label="kept")
     axes.bar_label(bars, label_type="center", color="white")
     axes.set_ylabel("channels")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
     return _plain(figure)
 

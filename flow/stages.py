@@ -99,7 +99,7 @@ def run_stage(project: Project, stage: Stage, progress: Progress, force: bool = 
     lost = [str(path) for path in stage.writes if not path.is_file()]
     if lost:
         raise ValueError(f"{stage.name}: ended without writing {', '.join(lost)}")
-    write_json(stamp, {"reads": reads, "writes": {path.name: _digest(path) for path in stage.writes}})
+    write_json(stamp, {"reads": reads, "writes": [_digest(path) for path in stage.writes]})
     return True
 
 
@@ -132,7 +132,7 @@ def _inputs(stage: Stage) -> dict[str, Any]:
         for path in sorted([*(ROOT / room).rglob("*.py"), *(ROOT / room).rglob("*.sv")]):
             sources.update(f"{path.relative_to(ROOT)} {_digest(path)}\n".encode())
     return {
-        "files": {str(i): _digest(path) for i, path in enumerate(stage.reads)},
+        "files": [_digest(path) for path in stage.reads],
         "settings": json.loads(json.dumps(stage.settings)),
         "sources": sources.hexdigest(),
     }
@@ -141,7 +141,7 @@ def _inputs(stage: Stage) -> dict[str, Any]:
 def _fresh(stamp: Path, reads: dict[str, Any], stage: Stage) -> bool:
     try:
         record = json.loads(stamp.read_text())
-        return record["reads"] == reads and record["writes"] == {p.name: _digest(p) for p in stage.writes}
+        return record["reads"] == reads and record["writes"] == [_digest(path) for path in stage.writes]
     except (OSError, ValueError, KeyError, TypeError):
         return False  # no stamp, a damaged one, or an output is gone: not up to date
 

@@ -1,0 +1,136 @@
+"""The whole chain on a small network, by the command: from training to the comparison, and what breaks it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scaflow.flow import chain, cli, rungs
+from scaflow.flow.stages import VARIANTS
+from scaflow.hw.synth import Resources, SynthResult
+from scaflow.sim.rtl import Frames
+from typer.testing import CliRunner
+
+NETWORK = """
+name = "tiny"
+dataset = "digits"
+time_steps = 2
+layers = [{ channels = 6, stride = 2 }, { channels = 4, pool = 2 }]
+[train]
+epochs = 3
+finetune_epochs = 1
+batch = 32
+lr = 0.01
+validation = 100
+train_images = 320
+[sca]
+keep = 0.6
+[fold]
+pe = [2, 2]
+simd = [1, 2, 2]
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder where `scaflow demo` has run on a small network; only the synthesis is stood in for."""
+    folder = tmp_path_factory.mktemp("chain")
+    (folder / "tiny.toml").write_text(NETWORK)
+
+    def synthesized(directory, top, target, progress, cache):
+        return SynthResult(target, 100, 50, 1, 0, 80.0, {"all": Resources(100, 50, 1, 0)}, directory)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chain, "synthesize", synthesized)
+        patch.setenv("SCAFLOW_BUILD", "")  # the command sets it: to be restored
+        patch.chdir(folder)
+        result = CliRunner().invoke(cli.app, ["demo", "tiny.toml", "--images", "3"])
+        assert result.exit_code == 0, result.output
+        yield folder, result
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(cli.app, arguments)
+
+
+@pytest.mark.rtl
+def test_the_report_holds_and_is_complete(finished):
+    folder, result = finished
+    report = json.loads((folder / "build/tiny/report.json").read_text())
+    rungs_seen = {row["rung"][0] for row in report["equality"]}
+    assert rungs_seen == {"0", "1", "2", "3", "c", "m"}
+    assert {row["variant"] for row in report["equality"] if row["rung"][0] == "3"} == set(VARIANTS)
+    assert all(row["mismatches"] == 0 < row["compared"] for row in report["equality"])
+    assert report["accuracy"]["test_images"] == 360
+    assert [stage["name"] for stage in report["stages"]] == ["conv0", "conv1", "readout"]
+    for stage in report["stages"]:
+        assert stage["cycles"] == stage["law"]
+        assert stage["cycles"]["compact"] <= stage["cycles"]["skip"] <= stage["cycles"]["dense"]
+    assert "Accuracy on 360 test images" in result.stdout
+    assert "All equalities hold." in (folder / "build/tiny/report.html").read_text()
+
+
+@pytest.mark.rtl
+def test_a_second_run_repeats_nothing(finished):
+    result = run("demo", "tiny.toml", "--images", "3")
+    assert result.exit_code == 0
+    for stage in ("train-dense", "train-pruned", "export-dense", "compile", "sim", "cycles", "synth"):
+        assert f"{stage}: up to date" in result.stderr
+
+
+@pytest.mark.rtl
+def test_the_designs_bytes_depend_on_the_graph_alone(finished):
+    folder, _ = finished
+    rtl = folder / "build/tiny/skip/rtl"
+    before = {path.name: path.read_bytes() for path in rtl.iterdir()}
+    assert run("compile", "tiny.toml", "--force").exit_code == 0
+    assert {path.name: path.read_bytes() for path in rtl.iterdir()} == before
+
+
+@pytest.mark.rtl
+def test_a_wrong_weight_in_the_hardware_is_found(finished):
+    folder, _ = finished
+    memory = next((folder / "build/tiny/compact/rtl").glob("readout*bias*.mem"))
+    good = memory.read_text()
+    flipped = "".join("0" if digit == "7" else "7" for digit in good.splitlines()[0])
+    memory.write_text(flipped + "\n")
+    try:
+        result = run("sim", "tiny.toml", "--variant", "compact", "--images", "3")
+    finally:
+        memory.write_text(good)
+    assert result.exit_code == 1
+    assert "not equal: 3 top = golden" in result.stderr
+
+
+@pytest.mark.rtl
+def test_waves_are_written(finished):
+    folder, _ = finished
+    result = run(
+        "sim", "tiny.toml", "--variant", "compact", "--images", "2", "--no-stalls", "--waves", "w.vcd"
+    )
+    assert result.exit_code == 0
+    assert (folder / "w.vcd").read_text(errors="replace").startswith("$")
+
+
+LOGITS = np.array([[5, -3, 0], [1, 2, 2]])
+WORDS = [[0, 5, (1 << 32) - 3, 0], [1, 1, 2, 2]]
+
+
+def frames(words: list[list[int]], error: bool = False) -> Frames:
+    return Frames(words, [0] * len(words), [1] * len(words), error)
+
+
+def test_frames_are_compared_with_sign_class_and_number():
+    assert rungs.wrong_frames(frames(WORDS), LOGITS) == 0
+    assert rungs.wrong_frames(frames([WORDS[0], [2, 1, 2, 2]]), LOGITS) == 1  # the lowest class wins a tie
+    assert rungs.wrong_frames(frames([WORDS[0], [1, 1, 2, 3]]), LOGITS) == 1
+    assert rungs.wrong_frames(frames(WORDS[:1]), LOGITS) == 2
+    assert rungs.wrong_frames(frames(WORDS, error=True), LOGITS) == 2
+
+
+def test_differing_counts_images():
+    a = np.zeros((3, 2, 2))
+    b = a.copy()
+    b[1] = 1
+    assert (rungs.differing(a, a), rungs.differing(a, b), rungs.differing(a, b[:2])) == (0, 1, 3)
