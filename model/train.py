@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from scaflow.model.batches import Images
 from scaflow.model.config import NetworkConfig
-from scaflow.model.data import Dataset, split
+from scaflow.model.data import Dataset
 from scaflow.model.network import ConvFactory, LinearFactory, SpikingNetwork, float_conv, float_linear
 from scaflow.model.pruning import Statistics, get_mask, schedule, set_mask, update_masks
 from torch import Tensor, nn
@@ -29,8 +30,6 @@ from torch.utils.tensorboard import SummaryWriter
 
 LOG_FIELDS = ("stage", "epoch", "loss", "train_accuracy", "validation_accuracy", "lr", "kept", "seconds")
 EVENT_FIELDS = ("epoch", "layer", "kept", "pruned", "regrown")
-SHIFT = 2
-EVALUATION_BATCH = 500
 
 Fold = Callable[[SpikingNetwork], nn.Module]
 
@@ -100,7 +99,7 @@ def train(
 
     torch.manual_seed(cfg.train.seed)
     net = SpikingNetwork(cfg, conv, linear).accelerate(use_bfloat16(cfg.train.precision))
-    run = _Run(cfg, prune, _Images.of(cfg, dataset), out, console, identity)
+    run = _Run(cfg, prune, Images.of(cfg, dataset), out, console, identity)
     if saved is not None:
         run.state = _State(**saved["state"])
     with SummaryWriter(str(out), purge_step=len(run.state.log)) as run.board:
@@ -174,62 +173,11 @@ def evaluate(
     return correct / len(images)
 
 
-def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
-    """Each image of [N, C, H, W] moved by up to 2 pixels each way, over zeros; shift-flip mirrors half."""
-    if kind == "none":
-        return images
-    n, _, height, width = images.shape
-    padded = functional.pad(images, (SHIFT, SHIFT, SHIFT, SHIFT))
-    dy, dx = torch.randint(0, 2 * SHIFT + 1, (2, n, 1), generator=generator)
-    rows, columns = dy + torch.arange(height), torch.arange(width).expand(n, width)
-    if kind == "shift-flip":
-        mirrored = torch.rand(n, 1, generator=generator) < 0.5
-        columns = torch.where(mirrored, width - 1 - columns, columns)
-    columns = columns + dx
-    picked = padded[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-    return picked.permute(0, 3, 1, 2)
-
-
 def use_bfloat16(precision: str) -> bool:
     """Does this CPU convolve faster in bfloat16? (`auto` asks; the other two are told.)"""
     if precision == "auto":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return precision == "bfloat16"
-
-
-@dataclass(frozen=True)
-class _Images:
-    train: Tensor
-    train_labels: Tensor
-    validation: Tensor
-    validation_labels: Tensor
-
-    @classmethod
-    def of(cls, cfg: NetworkConfig, dataset: Dataset) -> _Images:
-        parts = split(dataset, cfg.train.validation, cfg.train.seed)
-        count = cfg.train.train_images or len(parts.train_images)
-        chosen = np.random.default_rng((cfg.train.seed, 1)).permutation(len(parts.train_images))[:count]
-        arrays = (
-            parts.train_images[chosen],
-            parts.train_labels[chosen],
-            parts.validation_images,
-            parts.validation_labels,
-        )
-        return cls(*(torch.from_numpy(array) for array in arrays))
-
-    def batches(self, cfg: NetworkConfig, stage: str, epoch: int):
-        """The epoch's batches (images in 0..1, labels), a function of (seed, stage, epoch) alone."""
-        number = int(np.random.SeedSequence((cfg.train.seed, len(stage), epoch)).generate_state(1)[0])
-        generator = torch.Generator().manual_seed(number)
-        order = torch.randperm(len(self.train), generator=generator)
-        for i in range(self.steps(cfg)):
-            chosen = order[i * cfg.train.batch : (i + 1) * cfg.train.batch]
-            images = augment(self.train[chosen], cfg.train.augment, generator)
-            yield images.float() / 255, self.train_labels[chosen]
-
-    def steps(self, cfg: NetworkConfig) -> int:
-        """Batches an epoch; an incomplete last one is left out (the order changes each epoch)."""
-        return max(1, len(self.train) // cfg.train.batch)
 
 
 class _Run:
@@ -239,7 +187,7 @@ class _Run:
         self,
         cfg: NetworkConfig,
         prune: bool,
-        images: _Images,
+        images: Images,
         out: Path,
         console: Console,
         identity: dict[str, Any],

@@ -9,9 +9,10 @@ import pytest
 import torch
 from rich.console import Console
 from scaflow.model import train as training
+from scaflow.model.batches import augment
 from scaflow.model.data import Dataset, load_dataset
 from scaflow.model.network import SpikingNetwork
-from scaflow.model.train import augment, evaluate, load_trained, train
+from scaflow.model.train import evaluate, load_trained, train
 
 QUIET = Console(file=io.StringIO())
 

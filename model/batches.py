@@ -1,0 +1,68 @@
+"""The images of a run as batches: subset, order and augmentation, each a function of the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scaflow.model.config import NetworkConfig
+from scaflow.model.data import Dataset, split
+from torch import Tensor
+from torch.nn import functional
+
+SHIFT = 2
+
+
+def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
+    """Each image of [N, C, H, W] moved by up to 2 pixels each way, over zeros; shift-flip mirrors half."""
+    if kind == "none":
+        return images
+    n, _, height, width = images.shape
+    padded = functional.pad(images, (SHIFT, SHIFT, SHIFT, SHIFT))
+    dy, dx = torch.randint(0, 2 * SHIFT + 1, (2, n, 1), generator=generator)
+    rows, columns = dy + torch.arange(height), torch.arange(width).expand(n, width)
+    if kind == "shift-flip":
+        mirrored = torch.rand(n, 1, generator=generator) < 0.5
+        columns = torch.where(mirrored, width - 1 - columns, columns)
+    columns = columns + dx
+    picked = padded[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+    return picked.permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images uint8 [N, C, H, W] and labels int64 [N]: what is learnt from, and what selects the model."""
+
+    train: Tensor
+    train_labels: Tensor
+    validation: Tensor
+    validation_labels: Tensor
+
+    @classmethod
+    def of(cls, cfg: NetworkConfig, dataset: Dataset) -> Images:
+        parts = split(dataset, cfg.train.validation, cfg.train.seed)
+        count = cfg.train.train_images or len(parts.train_images)
+        chosen = np.random.default_rng((cfg.train.seed, 1)).permutation(len(parts.train_images))[:count]
+        arrays = (
+            parts.train_images[chosen],
+            parts.train_labels[chosen],
+            parts.validation_images,
+            parts.validation_labels,
+        )
+        return cls(*(torch.from_numpy(array) for array in arrays))
+
+    def batches(self, cfg: NetworkConfig, stage: str, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The epoch's batches (images in 0..1, labels), a function of (seed, stage, epoch) alone."""
+        number = int(np.random.SeedSequence((cfg.train.seed, len(stage), epoch)).generate_state(1)[0])
+        generator = torch.Generator().manual_seed(number)
+        order = torch.randperm(len(self.train), generator=generator)
+        for i in range(self.steps(cfg)):
+            chosen = order[i * cfg.train.batch : (i + 1) * cfg.train.batch]
+            images = augment(self.train[chosen], cfg.train.augment, generator)
+            yield images.float() / 255, self.train_labels[chosen]
+
+    def steps(self, cfg: NetworkConfig) -> int:
+        """Batches an epoch; an incomplete last one is left out (the order changes each epoch)."""
+        return max(1, len(self.train) // cfg.train.batch)
