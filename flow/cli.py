@@ -167,6 +167,28 @@ def synth(
         out.print(report.synth_table(rows))
 
 
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A QONNX file with LIF nodes.")],
+    lanes: Annotated[int, typer.Option("--lanes", min=1, help="PE x SIMD, over all stages.")] = 256,
+    name: Annotated[str | None, typer.Option("--name", help="Default: the file's name.")] = None,
+    build: Build = BUILD,
+    images: Images = 4,
+) -> None:
+    """A design from your own QONNX. Reads FILE. Writes BUILD/<name>/: graph.json, graph.npz, rtl/.
+
+    The design is simulated on images of noise against the golden model.
+    """
+    with messages():
+        from scaflow.flow.foreign import import_design
+
+        os.environ["SCAFLOW_BUILD"] = str(build)
+        found = import_design(file, build / (name or file.stem), lanes, images, say)
+        out.print(report.import_table(found))
+        out.print(report.equality_table(found["equality"]))
+        _end(found["equality"])
+
+
 @app.command("report")
 def report_(net: Net, build: Build = BUILD) -> None:
     """Print the comparison. Reads what all stages wrote. Writes BUILD/<net>/report.json and report.html.

@@ -163,6 +163,17 @@ def synth_table(rows: list[Row]) -> Table:
     return table
 
 
+def import_table(found: Row) -> Table:
+    """A design made of a foreign file: how it is folded, and how near its spikes are to the file's."""
+    names = ("lanes\nPExSIMD", "in", "out", "cycles\nan image", "spikes\ncompared", "other than\nthe file's")
+    table = _table(f"Interval {found['interval']:,} cycles, by the law", ("stage",), names)
+    spikes = {layer.name: (layer.spikes_compared, layer.spikes_differ) for layer in found["layers"]}
+    for stage in found["stages"]:
+        figures = (stage.kept_in, stage.kept_out, stage.law, *spikes.get(stage.name, ()))
+        table.add_row(stage.name, f"{stage.pe}x{stage.simd}", *(f"{figure:,}" for figure in figures))
+    return table
+
+
 def equality_table(rows: list[Row]) -> Table:
     """The equalities, the failed ones in red."""
     table = _table("Equality", ("rung", "variant"), ("compared", "mismatches"))

@@ -8,7 +8,7 @@ import pytest
 from scaflow.flow import chain, cli
 from typer.testing import CliRunner
 
-VERBS = ("data", "train", "export", "compile", "sim", "cycles", "synth", "report", "demo")
+VERBS = ("data", "train", "export", "compile", "sim", "cycles", "synth", "import", "report", "demo")
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_every_verb_says_what_it_reads_and_writes(run, verb):
     result = run(verb, "--help")
     assert result.exit_code == 0
     text = " ".join(result.output.split())
-    assert "NET" in text
+    assert ("FILE" if verb == "import" else "NET") in text
     if verb != "demo":
         assert "Writes " in text
     if verb not in ("data", "demo"):
@@ -76,6 +76,15 @@ def test_a_report_too_early_names_every_command(run):
     assert result.exit_code == 2
     for verb in ("compile", "sim", "cycles", "synth"):
         assert f"run `scaflow {verb} digits`" in result.stderr
+
+
+def test_a_foreign_file_that_is_none_is_refused(run, tmp_path):
+    (tmp_path / "net.onnx").write_text("no protobuf")
+    result = run("import", "net.onnx")
+    assert result.exit_code == 2 and "net.onnx" in result.stderr
+    result = run("import", "absent.onnx")
+    assert result.exit_code == 2 and "absent.onnx: no such file" in result.stderr
+    assert not (tmp_path / "build").exists()
 
 
 def test_waves_need_one_design(run):
