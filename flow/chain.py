@@ -22,6 +22,7 @@ from scaflow.hw.synth import Target, synthesize
 
 WORKERS = os.cpu_count() or 1
 TRAINING_OF = {"dense": "dense", "skip": "pruned", "compact": "pruned"}
+OWN = ("flow/chain.py", "flow/rungs.py")  # of this room, what a result depends on
 QONNX_IMAGES = 100
 CYCLE_IMAGES = 3  # two intervals a stage: the second shows that the first was no accident
 LATENCY_IMAGES = 4
@@ -90,7 +91,7 @@ def compile_stage(project: Project, progress: Progress) -> Stage:
             "fold": project.network.fold.model_dump(mode="json"),
             "sca": project.network.sca.granularity,
         },
-        rooms=("model", "quant", "hw", "flow"),
+        rooms=("model", "quant", "hw", *OWN),
         remedy=f"scaflow export {project.net}",
     )
 
@@ -105,7 +106,7 @@ def sim_stage(project: Project, images: int, stalls: bool, progress: Progress) -
             project / "sim.json", simulate_designs(project, VARIANTS, images, stalls, None, progress)
         ),
         settings={"images": images, "stalls": stalls},
-        rooms=("quant", "hw", "sim", "flow"),
+        rooms=("quant", "hw", "sim", *OWN),
         remedy=f"scaflow compile {project.net}",
     )
 
@@ -117,7 +118,7 @@ def cycles_stage(project: Project, progress: Progress) -> Stage:
         reads=_designs(project),
         writes=(project / "cycles.json",),
         run=lambda: write_json(project / "cycles.json", measure_cycles(project, progress)),
-        rooms=("quant", "hw", "sim", "flow"),
+        rooms=("quant", "hw", "sim", *OWN),
         remedy=f"scaflow compile {project.net}",
     )
 

@@ -51,7 +51,7 @@ class Stage:
     settings: dict[str, Any] = field(
         default_factory=dict
     )  # whatever else the result depends on, as JSON values
-    rooms: tuple[str, ...] = ()  # the folders whose sources the result depends on
+    rooms: tuple[str, ...] = ()  # the folders or files of sources the result depends on
     remedy: str = ""  # the command that makes what it reads
 
 
@@ -129,7 +129,9 @@ def write_text(path: Path, text: str) -> None:
 def _inputs(stage: Stage) -> dict[str, Any]:
     sources = hashlib.sha256()
     for room in stage.rooms:
-        for path in sorted([*(ROOT / room).rglob("*.py"), *(ROOT / room).rglob("*.sv")]):
+        folder = ROOT / room
+        inside = [folder] if folder.is_file() else [*folder.rglob("*.py"), *folder.rglob("*.sv")]
+        for path in sorted(inside):
             sources.update(f"{path.relative_to(ROOT)} {_digest(path)}\n".encode())
     return {
         "files": [_digest(path) for path in stage.reads],
