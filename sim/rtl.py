@@ -93,7 +93,7 @@ def simulate_top(
     `sources`, where given, replaces the search for the files that `top` instantiates.
     """
     files = list(sources) if sources else sources_of(directory / f"{top}.sv")
-    executable = build(top, files, trace=waves is not None, optimise="-O2")
+    executable = build(top, files, trace=waves is not None)
     return _run(executable, directory, _orders(beats, expect, stalls, seed, probes, patience), waves)
 
 
@@ -109,6 +109,7 @@ def simulate_axis(
     seed: int = 0,
     waves: Path | None = None,
     patience: int = 1_000_000,
+    independent: bool = False,
 ) -> Frames:
     """Run a generated design with AXI4-Stream ends on whole frames (images).
 
@@ -116,10 +117,13 @@ def simulate_axis(
         frames: bytes of each input frame; the last beat is filled up with zeros and carries tlast.
         axi_bytes: bytes of an input beat.
         expect: words of each output frame; one output frame per input frame.
+        independent: drive the ends with cocotbext-axi instead: no cycles are given, and it is slower.
 
     Raises:
         SimulationError: as `simulate`, or tlast does not stand at the end of each output frame.
     """
+    if independent:
+        return _simulate_independent(directory, top, frames, expect, sources, stalls, seed, waves, patience)
     beats, starts = [], []
     for frame in frames:
         starts.append(len(beats))
@@ -146,6 +150,28 @@ def simulate_axis(
     return Frames(words, in_start, out_end, bool(run.probes["frame_error"]))
 
 
+def _simulate_independent(
+    directory: Path,
+    top: str,
+    frames: Sequence[bytes],
+    expect: int,
+    sources: Sequence[Path] | None,
+    stalls: float,
+    seed: int,
+    waves: Path | None,
+    patience: int,
+) -> Frames:
+    executable = build(top, sources or sources_of(directory / f"{top}.sv"), trace=waves is not None)
+    orders = {"frames": [f.hex() for f in frames], "stalls": stalls, "seed": seed, "patience": patience}
+    seen = _execute("scaflow.sim.axis_bench", executable, directory, orders, waves)
+    given = [bytes.fromhex(frame) for frame in seen["frames"]]
+    words = [[int.from_bytes(f[i : i + 4], "little") for i in range(0, len(f), 4)] for f in given]
+    for i, frame in enumerate(words):
+        if len(frame) != expect:
+            raise SimulationError(f"{top}: output frame {i} has {len(frame)} words, expected {expect}")
+    return Frames(words, [], [], bool(seen["probes"]["frame_error"]))
+
+
 def _orders(
     beats: Sequence[int], expect: int, stalls: float, seed: int, probes: Sequence[str], patience: int
 ) -> dict:
@@ -161,6 +187,21 @@ def _orders(
 
 
 def _run(executable: Path, directory: Path, orders: dict, waves: Path | None) -> Run:
+    seen = _execute("scaflow.sim.bench", executable, directory, orders, waves)
+    if seen["x"] != orders["beats"]:
+        raise SimulationError(f"{executable.name}: the input monitor saw other beats than were given")
+    start = seen["in_at"][0] if seen["x"] else 0
+    in_at, out_at = ([at - start for at in seen[key]] for key in ("in_at", "out_at"))
+    x, y = ([int(beat, 16) for beat in seen[key]] for key in ("x", "y"))
+    return Run(y, out_at[-1] + 1 if y else 0, in_at, out_at, x, seen["probes"])
+
+
+def _execute(bench: str, executable: Path, directory: Path, orders: dict, waves: Path | None) -> dict:
+    """Run a bench, in `directory`; returns what it wrote.
+
+    Raises:
+        SimulationError: the bench says so, or it did not come to an end.
+    """
     top, seed = executable.name, orders["seed"]
     with tempfile.TemporaryDirectory(prefix="scaflow-run-") as scratch:
         told, result, xml, log = (Path(scratch) / name for name in ("orders", "result", "results.xml", "log"))
@@ -170,7 +211,7 @@ def _run(executable: Path, directory: Path, orders: dict, waves: Path | None) ->
         died = False
         try:
             get_runner("verilator").test(
-                test_module="scaflow.sim.bench",
+                test_module=bench,
                 hdl_toplevel=top,
                 hdl_toplevel_lang="verilog",
                 build_dir=executable.parent,
@@ -189,12 +230,7 @@ def _run(executable: Path, directory: Path, orders: dict, waves: Path | None) ->
             raise SimulationError(f"{top}: {seen['error']}")
         if died or not result.exists() or not xml.exists() or get_results(xml) != (1, 0):
             raise SimulationError(f"{top}: the simulation failed; its last words:\n{_last_words(log)}")
-    x, y = ([int(beat, 16) for beat in seen[key]] for key in ("x", "y"))
-    if x != [int(beat, 16) for beat in orders["beats"]]:
-        raise SimulationError(f"{top}: the input monitor saw other beats than the source was given")
-    start = seen["in_at"][0] if x else 0
-    in_at, out_at = ([at - start for at in seen[key]] for key in ("in_at", "out_at"))
-    return Run(y, out_at[-1] + 1 if y else 0, in_at, out_at, x, seen["probes"])
+    return seen
 
 
 def _last_words(log: Path) -> str:
