@@ -59,8 +59,6 @@ def fold_block(block: SpikingBlock, fraction_bits: int) -> FoldedBlock:
     slope = gain * scale.reshape(-1).double() / largest_input
     offset = (bn.bias.double() - gain * bn.running_mean.double()).clamp(-_BIAS_LIMIT, _BIAS_LIMIT)
     live = slope.detach().abs() * largest_input * (2 ** (bits - 1) - 1) >= _CONSTANT_BELOW
-    # Without synapses only a bias of 0 to 1 thresholds makes a difference: below never fires, above always.
-    offset = torch.where(live, offset, offset.clamp(0, 1))
     magnitude = torch.where(live, slope.abs(), _CONSTANT_STEP)
     step = magnitude.detach()
     # The value of the quotient is 1: it is there for the gradient, which the current a*acc + B sends to a.

@@ -115,9 +115,10 @@ def test_constant_channels_stay_bounded_and_exact(make_net, digits):
     assert rates[5] == 1
 
 
-def test_gradient_is_that_of_the_floating_point_network(make_net, digits):
-    """Up to what rounding changes: every parameter's gradient points the same way."""
-    net = make_net("unpadded", "lif-soft", seed=5, prune=0.0)
+@pytest.mark.parametrize("neuron", ["lif-hard", "lif-soft", "if-hard", "if-soft"])
+def test_gradient_is_that_of_the_floating_point_network(make_net, digits, neuron):
+    """Up to what rounding changes, parameter by parameter."""
+    net = make_net("unpadded", neuron, seed=5, prune=0.0, fraction_bits=8)
     x, y = as_input(digits), torch.arange(len(digits)) % 10
     gradients = []
     for module in (net, fold(net)):
@@ -125,8 +126,29 @@ def test_gradient_is_that_of_the_floating_point_network(make_net, digits):
         functional.cross_entropy(module(x) * 4, y).backward()
         gradients.append({name: p.grad.clone() for name, p in net.named_parameters()})
     for name, expected in gradients[0].items():
-        alike = functional.cosine_similarity(expected.flatten(), gradients[1][name].flatten(), dim=0)
-        assert alike > 0.95, name
+        assert (gradients[1][name] - expected).norm() < 0.02 * expected.norm(), name
+
+
+def test_a_threshold_past_24_bits_is_exact(make_net):
+    """u = 291465 * 2^8, the threshold one more: float32 would round it down to u."""
+    net = make_net("unpadded", "if-hard", prune=0.0, fraction_bits=8)
+    block = net.blocks[0]
+    acc = 9 * 127 * 255
+    block.conv.weight.data[0] = 1
+    block.bn.running_mean[0], block.bn.bias.data[0] = 0, 0
+    images = np.full((1, 1, 8, 8), 255, np.uint8)
+    for threshold, fires in ((acc * 256, 1), (acc * 256 + 1, 0)):
+        scale = float(block.conv.quant_weight().scale[0].detach()) / 255
+        root = np.sqrt(float(block.bn.running_var[0]) + block.bn.eps)
+        block.bn.weight.data = block.bn.weight.data.double()
+        block.bn.weight.data[0] = 256 / threshold * root / scale
+        folded = fold(net)
+        assert to_graph(folded).nodes[0].threshold[0] == threshold
+        first_step = folded.spikes(as_input(images))[0][0, 0].detach()
+        assert (first_step == fires).all()
+        np.testing.assert_array_equal(
+            execute(to_graph(folded), images, trace=True)[1]["conv0"][0, 0, 0], first_step
+        )
 
 
 def test_fine_tuning_lowers_the_loss(make_net, digits):

@@ -182,11 +182,12 @@ def test_other_ways_to_write_the_same(tmp_path):
     assert import_qonnx(file.write(tmp_path / "b.onnx")) == expected
 
     file = File()
-    file.constants["ones"] = constant("ones", [1.0, -2.0, 0.5, 1.0])
-    file.constants["beta"] = constant("beta", [0.5, 0.0, -0.5, 1.0])
-    file.constants["mean"], file.constants["var"] = constant("mean", [0.0] * 4), constant("var", [1.0] * 4)
+    gamma, mean = np.array([1.0, -2.0, 0.5, 1.0]), np.array([1.0, 2.0, -1.0, 0.5])
+    file.constants["gamma"], file.constants["mean"] = constant("gamma", 2 * gamma), constant("mean", mean)
+    file.constants["beta"] = constant("beta", np.array([0.5, 0.0, -0.5, 1.0]) + gamma * mean)
+    file.constants["var"] = constant("var", [4.0] * 4)
     del file.nodes["mul"]
-    file.replace("BatchNormalization", "c ones beta mean var", "a", "add", epsilon=0.0)
+    file.replace("BatchNormalization", "c gamma beta mean var", "a", "add", epsilon=0.0)
     assert import_qonnx(file.write(tmp_path / "c.onnx")) == expected
 
     file = File()
