@@ -11,6 +11,7 @@ PYTHON  ?= python3
 READY   := .venv/.ready
 SCAFLOW := .venv/bin/scaflow
 PYTEST  := .venv/bin/python -m pytest
+export OMP_WAIT_POLICY ?= PASSIVE  # a waiting thread leaves its processor to the others
 
 .PHONY: help setup data demo train export compile sim cycles synth report test test-full lint clean
 

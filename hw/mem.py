@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from scaflow.quant.golden.beats import pack
 
 
@@ -44,7 +43,8 @@ def images(cfg: Any, prefix: str = "") -> dict[str, str]:
         signed = f.metadata.get("signed", True)
         if low < (-(1 << (bits - 1)) if signed else 0) or high >= 1 << (bits - signed):
             raise ValueError(
-                f"memory '{prefix}{f.name}': values {low}..{high} do not fit {bits} bits; derive the width from the values"
+                f"memory '{prefix}{f.name}': values {low}..{high} do not fit {bits} bits;"
+                " derive the width from the values"
             )
         if array.ndim == 3:
             for bank, words in enumerate(array):

@@ -39,12 +39,9 @@ module axis_out #(
   assign m_axis_tlast = last;
 
   always_ff @(posedge clk) begin
-    if (in_ready) begin
-      logits <= in_data[LOGITS-1:0];
-      m_axis_tdata <= 32'(in_data[LOGITS+:CLASS_BITS]);
-    end else if (give) begin
-      logits <= logits >> LOGIT_BITS;
-      m_axis_tdata <= 32'($signed(logits[LOGIT_BITS-1:0]));
+    if (in_ready || m_axis_tready) begin
+      logits <= in_ready ? in_data[LOGITS-1:0] : logits >> LOGIT_BITS;
+      m_axis_tdata <= in_ready ? 32'(in_data[LOGITS+:CLASS_BITS]) : 32'($signed(logits[LOGIT_BITS-1:0]));
     end
     if (!rst_n) begin
       m_axis_tvalid <= 1'b0;

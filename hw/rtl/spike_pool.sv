@@ -76,7 +76,7 @@ module spike_pool #(
   end
 
   // --- stage 1: the beat beside what its window holds so far; stage 2: their OR, into the row and out ----------------
-  logic [CHANNELS-1:0] row [DEPTH];
+  (* no_rw_check *) logic [CHANNELS-1:0] row [DEPTH];  // a word read while written is not used: see `again`
   logic [CHANNELS-1:0] held, beat, merged;
   logic [ADDR_BITS-1:0] addr_1;
   logic valid, first_1, last_1, again_1;

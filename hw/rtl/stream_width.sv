@@ -58,8 +58,7 @@ module stream_width #(
       assign out_data = word[OUT_BITS-1:0];
       assign in_ready = !full || (out_ready && last);
       always_ff @(posedge clk) begin
-        if (in_ready) word <= in_data;
-        else if (out_ready) word <= word >> OUT_BITS;
+        if (in_ready || out_ready) word <= in_ready ? in_data : word >> OUT_BITS;
         if (!rst_n) begin
           part <= '0;
           full <= 1'b0;

@@ -30,8 +30,8 @@ class TestLifPe(RtlSuite):
         shape(8, 2, 8, 1, 1, 1, [0], 2, 3, 0, 1),  # one step a window
     )
     mutants = (
-        ("assign acc_ready = current_ready;", "assign acc_ready = 1'b1;"),  # the middle of the chain drops beats
-        (".out_ready(synapse_ready)", ".out_ready(1'b1)"),
+        ("repeat_ready = current_ready && granted;", "repeat_ready = current_ready;"),  # a repetition is lost
+        ("assign granted = credits != '0;", "assign granted = 1'b1;"),  # results pile up beyond the FIFO
         ("FOLDS * KERNEL * STEPS;", "KERNEL * STEPS;"),  # folds share a memory
     )
 
@@ -57,7 +57,7 @@ class TestLifPe(RtlSuite):
 
     def cycles(self, cfg, beats):
         """One cycle a synapse step, and the latencies of the parts."""
-        latency = 2 + 3 + (cfg.simd - 1).bit_length() + 4
+        latency = 2 + 3 + (cfg.simd - 1).bit_length() + 4 + 1
         if cfg.direct:
             return None  # windows here may be shorter than T: their law is that of whole stages
         return latency + len(beats) * cfg.steps

@@ -1,0 +1,78 @@
+"""The emitted top: pinned text, the same bytes each time, instances only; and it runs."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scaflow.hw.design import design
+from scaflow.hw.emit import emit, emit_stage
+from scaflow.hw.fold import Fold
+from scaflow.quant.golden.beats import pack, unpack
+from scaflow.quant.graph import execute
+from scaflow.sim.rtl import simulate_axis, simulate_top
+
+FOLDING = {"first": Fold(4, 1), "middle": Fold(2, 2), "dense": Fold(3, 4), "readout": Fold(3, 2)}
+GOLDEN = Path(__file__).parent / "golden" / "sample_top.sv"
+
+
+def test_top_is_as_pinned(graph, tmp_path):
+    assert emit(design(graph, FOLDING), tmp_path / "rtl").read_text() == GOLDEN.read_text()
+
+
+def test_same_graph_same_bytes(graph, tmp_path):
+    first, second = (emit(design(graph, FOLDING), tmp_path / name).parent for name in "ab")
+    files = sorted(path.name for path in first.iterdir())
+    assert files == sorted(path.name for path in second.iterdir())
+    assert all((first / name).read_bytes() == (second / name).read_bytes() for name in files)
+
+
+def test_emitting_replaces_what_was_there(graph, tmp_path):
+    (tmp_path / "rtl").mkdir()
+    (tmp_path / "rtl/stale.mem").write_text("0\n")
+    emit(design(graph, FOLDING), tmp_path / "rtl")
+    assert not (tmp_path / "rtl/stale.mem").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["rtl"]  # nothing half-written beside it
+
+
+def test_manifest_tells_the_lanes_and_the_law(graph, tmp_path):
+    laid = design(graph, FOLDING)
+    emit(laid, tmp_path / "rtl")
+    stages = json.loads((tmp_path / "rtl/manifest.json").read_text())["stages"]
+    assert [(s["name"], s["kept_in"], s["kept_out"]) for s in stages] == [
+        ("first", 1, 4), ("middle", 4, 3), ("dense", 3, 7), ("readout", 7, 3),
+    ]  # fmt: skip
+    assert [s["law"] for s in stages] == [stage.law for stage in laid.stages]
+
+
+@pytest.mark.rtl
+def test_top_equals_the_golden_model(graph, tmp_path):
+    images = np.random.default_rng(1).integers(0, 256, size=(5, *graph.input_shape), dtype=np.uint8)
+    logits = execute(graph, images)
+    emit(design(graph, FOLDING), tmp_path / "rtl")
+    frames = [image.transpose(1, 2, 0).tobytes() for image in images]
+    run = simulate_axis(tmp_path / "rtl", "top", frames, axi_bytes=4, expect=4, stalls=0.3, seed=2)
+    assert not run.frame_error
+    assert [words[0] for words in run.words] == logits.argmax(1).tolist()
+    assert [unpack(pack(words[1:], 32), 32, 3, signed=True) for words in run.words] == logits.tolist()
+
+
+@pytest.mark.rtl
+def test_a_stage_alone_takes_the_cycles_of_the_law(graph, tmp_path):
+    """And its words are the golden spikes, kept channels first."""
+    images = np.random.default_rng(1).integers(0, 256, size=(3, *graph.input_shape), dtype=np.uint8)
+    _, spikes = execute(graph, images, trace=True)
+    laid = design(graph, FOLDING)
+    before, stage = laid.stages[:2]
+
+    def words(array, order):  # [N, T, C, H, W] -> beats in order pixel, t
+        rows = array.transpose(0, 3, 4, 1, 2)[..., list(order)].reshape(-1, len(order))
+        return [pack(row, 1) for row in rows.tolist()]
+
+    emit_stage(laid, "middle", tmp_path / "rtl")
+    wanted = words(spikes["middle"], stage.out_order)
+    run = simulate_top(tmp_path / "rtl", "top", words(spikes["first_pool"], before.out_order), expect=len(wanted))
+    assert run.y == wanted
+    ends = run.out_at[len(wanted) // 3 - 1 :: len(wanted) // 3]
+    assert [b - a for a, b in pairwise(ends)] == [stage.law, stage.law]

@@ -1,0 +1,50 @@
+"""Memory images: what $readmemh will find."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from scaflow.hw.mem import images, parameters, write_memories
+
+
+@dataclass(frozen=True)
+class Module:
+    lanes: int
+    width: int
+    table: np.ndarray = field(metadata={"bits": "width"})
+    banks: np.ndarray = field(metadata={"bits": "width"})
+    index: np.ndarray = field(metadata={"bits": "width", "signed": False})
+
+
+CFG = Module(2, 4, np.array([[1, -1], [-8, 7]]), np.array([[[1]], [[-2]]]), np.array([[15]]))
+
+
+def test_lane_0_is_lowest_and_negative_values_wrap():
+    assert images(CFG, "s_")["s_table.mem"] == "f1\n78\n"
+
+
+def test_a_bank_is_a_file_of_its_own():
+    texts = images(CFG)
+    assert (texts["banks_00.mem"], texts["banks_01.mem"]) == ("1\n", "e\n")
+
+
+def test_parameters_are_the_fields_in_capitals():
+    assert parameters(CFG, "s_") == {
+        "LANES": 2,
+        "WIDTH": 4,
+        "TABLE_FILE": "s_table",
+        "BANKS_FILE": "s_banks",
+        "INDEX_FILE": "s_index",
+    }
+
+
+def test_write(tmp_path):
+    assert write_memories(CFG, tmp_path) == parameters(CFG)
+    assert (tmp_path / "index.mem").read_text() == "f\n"
+
+
+@pytest.mark.parametrize(("field_name", "value"), [("table", 8), ("table", -9), ("index", 16), ("index", -1)])
+def test_a_value_that_does_not_fit(field_name, value):
+    arrays = {"table": CFG.table, "banks": CFG.banks, "index": CFG.index, field_name: np.array([[value]])}
+    with pytest.raises(ValueError, match=rf"^memory '{field_name}': values {value}\.\.{value} do not fit 4 bits"):
+        images(Module(2, 4, **arrays))
