@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from rich.console import Console
+
 from scaflow.flow.stages import TRAININGS, VARIANTS, Progress, Project, Stage, write_json
 from scaflow.hw.synth import Target, synthesize
 
@@ -340,6 +341,7 @@ def _export(project: Project, training: str) -> None:
 
 def _compile(project: Project, progress: Progress) -> None:
     import numpy as np
+
     from scaflow.flow import rungs
     from scaflow.hw.design import design
     from scaflow.hw.emit import emit

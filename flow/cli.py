@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 import typer
 from rich.console import Console
 from rich.markup import escape
+
 from scaflow.flow import chain, report, stages
 from scaflow.flow.stages import TRAININGS, VARIANTS, Project, Stage
 from scaflow.hw.synth import Target

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from scaflow.flow import rungs
 from scaflow.flow.stages import Progress
 from scaflow.hw.design import design

@@ -12,6 +12,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
 from scaflow.flow.report import Report, failures, images_per_second
 from scaflow.flow.stages import TRAININGS, VARIANTS, Project
 

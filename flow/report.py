@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
 from scaflow.flow.stages import VARIANTS, Project
 
 MAKERS = {"compile.json": "compile", "sim.json": "sim", "cycles.json": "cycles", "synth.json": "synth"}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from scaflow.hw.design import AXI_BYTES, Design
 from scaflow.hw.emit import TOP, emit_stage
 from scaflow.quant.golden.beats import pack

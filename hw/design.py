@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from scaflow.hw.cycles import node_law
 from scaflow.hw.fold import Fold, Folding
 from scaflow.quant.golden.axis_in import AxisIn

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scaflow.model.config import NetworkConfig
-from scaflow.model.data import Dataset, split
 from torch import Tensor
 from torch.nn import functional
+
+from scaflow.model.config import NetworkConfig
+from scaflow.model.data import Dataset, split
 
 SHIFT = 2
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
-from scaflow.model.config import INPUT_SHAPES, LayerConfig, NetworkConfig
-from scaflow.model.neurons import MultiStepNeuron
 from torch import Tensor, nn
 from torch.nn import functional
+
+from scaflow.model.config import INPUT_SHAPES, LayerConfig, NetworkConfig
+from scaflow.model.neurons import MultiStepNeuron
 
 ConvFactory = Callable[..., nn.Module]
 LinearFactory = Callable[..., nn.Module]

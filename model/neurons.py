@@ -14,8 +14,9 @@ import math
 from typing import Literal
 
 import torch
-from scaflow.model.config import NeuronConfig
 from torch import Tensor, nn
+
+from scaflow.model.config import NeuronConfig
 
 Reset = Literal["hard", "soft"]
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+
 from scaflow.model.config import ScaConfig
 from scaflow.model.network import SpikingNetwork
 

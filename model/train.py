@@ -19,14 +19,15 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.tensorboard import SummaryWriter
+
 from scaflow.model.batches import Images
 from scaflow.model.config import NetworkConfig
 from scaflow.model.data import Dataset
 from scaflow.model.network import ConvFactory, LinearFactory, SpikingNetwork, float_conv, float_linear
 from scaflow.model.pruning import Statistics, get_mask, schedule, set_mask, update_masks
-from torch import Tensor, nn
-from torch.nn import functional
-from torch.utils.tensorboard import SummaryWriter
 
 LOG_FIELDS = ("stage", "epoch", "loss", "train_accuracy", "validation_accuracy", "lr", "kept", "seconds")
 EVENT_FIELDS = ("epoch", "layer", "kept", "pruned", "regrown")

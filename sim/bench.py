@@ -12,6 +12,7 @@ from pathlib import Path
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import Event, First, RisingEdge, Timer
+
 from scaflow.sim.stream import PERIOD, Monitor, Sink, Source, Stream
 
 RESET_CYCLES = 4

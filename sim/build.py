@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cocotb_tools.config
+
 from scaflow.sim import toolchain
 
 RTL = Path(__file__).resolve().parent.parent / "hw" / "rtl"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
+
 from scaflow.hw.mem import write_memories
 from scaflow.sim.build import RTL, build, sources_of
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+
 from scaflow.hw.mem import parameters
 from scaflow.sim.build import RTL, lint, sources_of
 from scaflow.sim.rtl import Run, SimulationError, simulate

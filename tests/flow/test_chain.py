@@ -6,11 +6,12 @@ import json
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
+
 from scaflow.flow import chain, cli, rungs
 from scaflow.flow.stages import VARIANTS
 from scaflow.hw.synth import Resources, SynthResult
 from scaflow.sim.rtl import Frames
-from typer.testing import CliRunner
 
 NETWORK = """
 name = "tiny"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from scaflow.flow import chain, cli
 from typer.testing import CliRunner
+
+from scaflow.flow import chain, cli
 
 VERBS = ("data", "train", "export", "compile", "sim", "cycles", "synth", "import", "report", "demo")
 

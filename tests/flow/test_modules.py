@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from scaflow.flow.modules import BEGIN, END, RTL, header, module_table, with_table
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "architecture.md"

@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 from rich.console import Console
+
 from scaflow.flow import report
 from scaflow.flow.page import render
 from scaflow.flow.stages import VARIANTS, open_project, write_json

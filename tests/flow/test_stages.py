@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+
 from scaflow.flow import stages
 from scaflow.flow.stages import Project, Stage, open_project, run_stage, shipped, with_epochs
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, validate
 
 

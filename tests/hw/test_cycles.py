@@ -1,6 +1,7 @@
 """The cycle law against counting by hand: padding is never visited, folds and steps are rounded up."""
 
 import pytest
+
 from scaflow.hw.cycles import inside, node_law
 
 

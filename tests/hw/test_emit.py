@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from scaflow.hw.design import design
 from scaflow.hw.emit import emit, emit_stage
 from scaflow.hw.fold import Fold

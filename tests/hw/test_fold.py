@@ -1,6 +1,7 @@
 """Folding: given by hand or balanced for a number of lanes."""
 
 import pytest
+
 from scaflow.hw.fold import Fold, balanced, given
 
 

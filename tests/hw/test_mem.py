@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+
 from scaflow.hw.mem import images, parameters, write_memories
 
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from scaflow.hw import synth
 from scaflow.hw.synth import Resources, count, overfull, synthesize
 

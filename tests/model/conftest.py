@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from scaflow.model.config import NetworkConfig
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from scaflow.model.config import load_network
 
 CONFIGS = sorted((Path(__file__).parents[2] / "model" / "configs").glob("*.toml"))

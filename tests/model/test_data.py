@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+
 from scaflow.model import data
 from scaflow.model.data import load_dataset, parse_idx, split
 

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch.nn import functional
+
 from scaflow.model.network import SpikingNetwork
 from scaflow.model.neurons import lif_step
-from torch.nn import functional
 
 
 def seeded(cfg) -> SpikingNetwork:

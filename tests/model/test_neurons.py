@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from scaflow.model.config import NeuronConfig
 from scaflow.model.neurons import MultiStepNeuron, lif_step
 

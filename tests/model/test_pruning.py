@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from scaflow.model.config import ScaConfig
 from scaflow.model.network import SpikingNetwork
 from scaflow.model.pruning import KeepMask, Statistics, get_mask, schedule, set_mask, update_masks

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+
 from scaflow.model import train as training
 from scaflow.model.batches import augment
 from scaflow.model.data import Dataset, load_dataset

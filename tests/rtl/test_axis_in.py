@@ -6,6 +6,7 @@ import math
 import random
 
 import pytest
+
 from scaflow.quant.golden.axis_in import AxisIn, frame_error
 from scaflow.sim.suite import RtlSuite, compare
 

@@ -1,6 +1,7 @@
 """lif_pe: windows in, spikes out; the parts work together, and a synapse that is not listed costs no cycle."""
 
 import numpy as np
+
 from scaflow.quant.golden.beats import address_bits, ceil_div
 from scaflow.quant.golden.lif_pe import LifPe
 from scaflow.sim.suite import RtlSuite

@@ -1,6 +1,7 @@
 """lif_update: the membrane equation, threshold inclusive, in every reset and leak mode."""
 
 import numpy as np
+
 from scaflow.quant.golden.beats import pack
 from scaflow.quant.golden.lif_update import LifUpdate
 from scaflow.sim.suite import RtlSuite

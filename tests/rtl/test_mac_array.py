@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+
 from scaflow.quant.golden.mac_array import MacArray
 from scaflow.sim.suite import RtlSuite
 

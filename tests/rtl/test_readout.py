@@ -1,6 +1,7 @@
 """readout: exact logits, the lowest class on a tie, images back to back."""
 
 import numpy as np
+
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.golden.readout import Readout
 from scaflow.sim.suite import RtlSuite

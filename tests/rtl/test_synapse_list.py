@@ -1,6 +1,7 @@
 """synapse_list: the list is walked for every beat, and nothing else is."""
 
 import numpy as np
+
 from scaflow.quant.golden.beats import address_bits, ceil_div
 from scaflow.quant.golden.synapse_list import SynapseList
 from scaflow.sim.suite import RtlSuite

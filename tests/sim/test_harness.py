@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from scaflow.sim import build as building
 from scaflow.sim import toolchain
 from scaflow.sim.build import BuildError, build, checks_of, sources_of
