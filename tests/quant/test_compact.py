@@ -143,3 +143,14 @@ def test_a_difference_is_no_certificate(monkeypatch):
         ValueError, match=r"graph 'g': the compact graph differs on \d+ of 60 images, first on image"
     ):
         compact(layers(first_layer(kept=(0, 1, 2, 3))), IMAGES)
+
+
+def test_a_channel_that_fires_every_other_step_stays():
+    """IF with a bias of half the threshold and no synapses: its lowest u reaches the threshold, but not always."""
+    blink = replace(first_layer(leak_shift=0, kept=(0, 3)), bias=[0, 0, 0, 8])
+    weight = blink.weight.copy()
+    weight[3] = 0
+    graph = layers(replace(blink, weight=weight))
+    small, certificate = compact(graph, IMAGES)
+    assert [r.channel for r in certificate.removed] == [1, 2]
+    assert execute(graph, IMAGES, trace=True)[1]["conv0"][:, :, 3].mean((0, 2, 3)).tolist() == [0, 1, 0, 1]
