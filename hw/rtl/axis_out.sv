@@ -29,26 +29,27 @@ module axis_out #(
   end
 
   localparam int unsigned COUNT_BITS = $clog2(CLASSES + 1);
-  localparam int unsigned LOGITS = CLASSES * LOGIT_BITS;
 
-  logic [LOGITS-1:0] logits;  // those still to be sent, the next one lowest
+  logic [CLASSES*LOGIT_BITS+CLASS_BITS-1:0] beat;
+  logic [CLASSES:0][31:0] words;
   logic [COUNT_BITS-1:0] word;
   wire last = word == COUNT_BITS'(CLASSES);
-  wire give = m_axis_tvalid && m_axis_tready;
   assign in_ready = !m_axis_tvalid || (m_axis_tready && last);
   assign m_axis_tlast = last;
+  assign m_axis_tdata = words[word];
+  assign words[0] = 32'(beat[CLASSES*LOGIT_BITS+:CLASS_BITS]);
+  for (genvar i = 0; i < CLASSES; i++) begin : logit
+    assign words[i+1] = 32'($signed(beat[i*LOGIT_BITS+:LOGIT_BITS]));
+  end
 
   always_ff @(posedge clk) begin
-    if (in_ready || m_axis_tready) begin
-      logits <= in_ready ? in_data[LOGITS-1:0] : logits >> LOGIT_BITS;
-      m_axis_tdata <= in_ready ? 32'(in_data[LOGITS+:CLASS_BITS]) : 32'($signed(logits[LOGIT_BITS-1:0]));
-    end
+    if (in_ready) beat <= in_data;
     if (!rst_n) begin
       m_axis_tvalid <= 1'b0;
       word <= '0;
     end else begin
       if (in_ready) m_axis_tvalid <= in_valid;
-      if (give) word <= last ? '0 : word + 1'b1;
+      if (m_axis_tvalid && m_axis_tready) word <= last ? '0 : word + 1'b1;
     end
   end
 endmodule

@@ -54,11 +54,11 @@ module stream_width #(
         end
       end
     end else begin : narrower
-      logic [IN_BITS-1:0] word;
-      assign out_data = word[OUT_BITS-1:0];
+      logic [RATIO-1:0][OUT_BITS-1:0] word;
+      assign out_data = word[part];
       assign in_ready = !full || (out_ready && last);
       always_ff @(posedge clk) begin
-        if (in_ready || out_ready) word <= in_ready ? in_data : word >> OUT_BITS;
+        if (in_ready) word <= in_data;
         if (!rst_n) begin
           part <= '0;
           full <= 1'b0;

@@ -16,10 +16,10 @@ class TestAxisOut(RtlSuite):
         AxisOut(classes=2, logit_bits=1, class_bits=32),
     )
     mutants = (
-        ("$signed(logits[LOGIT_BITS-1:0])", "logits[LOGIT_BITS-1:0]"),
+        ("$signed(beat[i*LOGIT_BITS+:LOGIT_BITS])", "beat[i*LOGIT_BITS+:LOGIT_BITS]"),
         ("(m_axis_tready && last)", "m_axis_tready"),
         ("COUNT_BITS'(CLASSES)", "COUNT_BITS'(CLASSES - 1)"),
-        ("in_ready || m_axis_tready) begin", "1'b1) begin"),
+        ("if (in_ready) beat", "if (in_valid) beat"),
         ("assign m_axis_tlast = last", "assign m_axis_tlast = 1'b0"),
     )
 

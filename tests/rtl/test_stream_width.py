@@ -21,7 +21,7 @@ class TestStreamWidth(RtlSuite):
         ("in_ready = !full || out_ready;", "in_ready = 1'b1;"),
         ("in_ready = !full || (out_ready && last);", "in_ready = !full;"),  # a bubble: only the law sees it
         ("{in_data, out_data[OUT_BITS-1:IN_BITS]}", "{out_data[OUT_BITS-IN_BITS-1:0], in_data}"),
-        ("in_ready || out_ready) word", "1'b1) word"),
+        ("if (in_ready) word", "if (in_valid) word"),
         ("if (full && out_ready) part", "if (full) part"),
     )
 
