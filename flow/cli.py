@@ -56,7 +56,7 @@ def messages() -> Iterator[None]:
         err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        err.print("[bold]interrupted[/]: finished stages are kept; training goes on with --resume")
+        err.print("[bold]interrupted[/]: finished stages are kept; `demo` and `train --resume` go on from there")
         raise typer.Exit(130) from None
 
 
