@@ -11,12 +11,14 @@ import hashlib
 import json
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from threadpoolctl import threadpool_limits
 
 FORMAT = "scaflow graph 1"
 IMAGE_BITS = 8
@@ -257,29 +259,24 @@ def execute(
             f"graph {graph.name!r}: images are {images.dtype} {images.shape};"
             f" give uint8 (N, {', '.join(map(str, graph.input_shape))})"
         )
-    logits = np.zeros((len(images), len(graph.nodes[-1].weight)), np.int64)
-    spikes: dict[str, list[np.ndarray]] = {node.name: [] for node in graph.nodes[:-1]} if trace else {}
-    for start in range(0, len(images), _BATCH):
-        x = images[start : start + _BATCH].transpose(0, 2, 3, 1)[:, None]  # [N, 1, H, W, C]
-        for node in graph.nodes:
-            if isinstance(node, Conv):
-                x = _fire(node, _accumulate(node, x), graph.time_steps)
-            elif isinstance(node, Pool):
-                x = _pool(node, x)
-            else:
-                logits[start : start + _BATCH] = _integrate(node, x)
-                break
-            if trace:
-                spikes[node.name].append(x.transpose(0, 1, 4, 2, 3))
+    chunks = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+    # Chunks in parallel, each product on one thread: threads that share a product wait for each other.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(lambda chunk: _run(graph, chunk, trace), chunks or [images]))
+    logits = np.concatenate([result for result, _ in results])
     if not trace:
         return logits
-    edges = graph.edges()
-    return logits, {
-        node.name: np.concatenate(spikes[node.name])
-        if len(images)
-        else np.zeros((0, graph.time_steps, *edge.shape), np.uint8)
-        for node, edge in zip(graph.nodes[:-1], edges[1:], strict=True)
-    }
+    return logits, {name: np.concatenate([spikes[name] for _, spikes in results]) for name in results[0][1]}
+
+
+def _run(graph: Graph, images: np.ndarray, trace: bool) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    x = images.transpose(0, 2, 3, 1)[:, None]  # [N, T or 1, H, W, C]
+    spikes = {}
+    for node in graph.nodes[:-1]:
+        x = _fire(node, _accumulate(node, x), graph.time_steps) if isinstance(node, Conv) else _pool(node, x)
+        if trace:
+            spikes[node.name] = x.transpose(0, 1, 4, 2, 3)
+    return _integrate(graph.nodes[-1], x), spikes
 
 
 def _exact_float(weight: np.ndarray, largest_input: int) -> type:
@@ -341,7 +338,7 @@ def _pool(node: Pool, x: np.ndarray) -> np.ndarray:
 def _integrate(node: Readout, x: np.ndarray) -> np.ndarray:
     n, steps = x.shape[:2]
     dtype = _exact_float(node.weight, steps)
-    counts = x.sum(1, dtype=dtype).reshape(n, -1)  # spikes of an input over the steps
+    counts = x.sum(1, dtype=dtype).reshape(n, node.weight[0].size)  # spikes of an input over the steps
     rows = node.weight.transpose(2, 3, 1, 0).reshape(-1, len(node.weight)).astype(dtype)
     return (counts @ rows).astype(np.int64) + steps * node.bias
 
