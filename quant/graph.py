@@ -346,7 +346,7 @@ def _integrate(node: Readout, x: np.ndarray) -> np.ndarray:
 def save(graph: Graph, stem: Path) -> None:
     """Write `<stem>.json` and its arrays `<stem>.npz`; the same graph gives the same bytes.
 
-    The JSON carries the checksum of the arrays and replaced last, so a torn pair is found when loaded.
+    The JSON carries the checksum of the arrays and is replaced last: a torn pair is found when loaded.
     """
     arrays: dict[str, np.ndarray] = {}
     nodes = []
