@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scaflow.hw.cycles import node_law
+from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import Conv, Graph, Readout
 
 
@@ -19,6 +20,8 @@ class Fold:
 
 
 Folding = dict[str, Fold]  # by node name
+
+BLOCK_RAM_DEPTH = 1024  # words of 18 bits in an ECP5 or 7-series block
 
 
 def given(graph: Graph, pe: tuple[int, ...], simd: tuple[int, ...]) -> Folding:
@@ -51,7 +54,8 @@ def balanced(graph: Graph, lanes: int, granularity: int = 1) -> Folding:
     """The folding with the shortest dense interval within `lanes`, then the fewest lanes.
 
     Lane counts are powers of two that divide `granularity` (where it is above 1), so that a layer pruned in steps of
-    the granularity leaves no lane idle. The read-out computes all classes side by side.
+    the granularity leaves no lane idle. The read-out computes all classes side by side. A weight bank stays within
+    the depth of one block RAM where it can: deeper ones are read through a multiplexer, which costs the clock.
 
     Raises:
         ValueError: even one lane a layer does not fit.
@@ -64,6 +68,7 @@ def balanced(graph: Graph, lanes: int, granularity: int = 1) -> Folding:
         simds = [s for s in (1, 2, 4, 8, 16) if s <= min(top, into)]
         pes = [out] if isinstance(node, Readout) else [p for p in (1, 2, 4, 8, 16) if p <= min(top, out)]
         folds = [Fold(p, s) for p in pes for s in simds]
+        folds = [f for f in folds if _bank_depth(node, f) <= BLOCK_RAM_DEPTH] or folds
         timed = [(f, node_law(graph, node, edge, f.pe, f.simd, len(edge.kept), out)) for f in folds]
         # fewest lanes first, and then the fewest neurons: a membrane costs more than a synapse
         choices.append(sorted(timed, key=lambda c: (c[0].lanes, c[0].pe)))
@@ -79,6 +84,12 @@ def balanced(graph: Graph, lanes: int, granularity: int = 1) -> Folding:
             return {node.name: f for node, f in zip(nodes, picked, strict=True)}
     least = sum(options[0][0].lanes for options in choices)
     raise ValueError(f"fold.lanes={lanes}: network {graph.name!r} needs at least {least}; raise fold.lanes")
+
+
+def _bank_depth(node: Conv | Readout, fold: Fold) -> int:
+    """Words of a weight bank of the dense layer."""
+    out, into, height, width = node.weight.shape
+    return ceil_div(out, fold.pe) * ceil_div(into, fold.simd) * height * width
 
 
 def _weighted_edges(graph: Graph) -> list[tuple[Conv | Readout, object]]:

@@ -117,12 +117,12 @@ module window_buffer #(
       right_2 <= ix > pos_t'(int'(WIDTH) - int'(KERNEL_W)) ? ptr_t'(ROW) : right_1;
 
       {ky_lo_3, ky_hi_3, kx_lo_3, kx_hi_3} <= {ky_lo_2, ky_hi_2, kx_lo_2, kx_hi_2};
-      k_3 <= k_t'(ky_lo_2 * k_t'(KERNEL_W)) + kx_lo_2;
       line_3 <= line_2;
       org_3 <= line_2 + left_2;
       end_3 <= line_2 + right_2;
-      for (int unsigned r = 0; r < KERNEL_H; r++) begin  // a table: no multiplier
+      for (int unsigned r = 0; r < KERNEL_H; r++) begin  // tables: no multiplier
         if (ky_hi_2 - ky_lo_2 == k_t'(r)) rows_3 <= ptr_t'(r * ROW);
+        if (r <= PADDING && ky_lo_2 == k_t'(r)) k_3 <= k_t'(r * KERNEL_W) + kx_lo_2;
       end
 
       {ky_lo, ky_hi, kx_lo, kx_hi, k_lo} <= {ky_lo_3, ky_hi_3, kx_lo_3, kx_hi_3, k_3};
