@@ -54,6 +54,8 @@ module mac_array #(
       assign term[b] = '0;
     end else begin : present
       localparam bit [15:0] DIGITS = {8'(48 + b / 10), 8'(48 + b % 10)};
+      // block RAM from 33 words on, so that a shorter (pruned) bank does not turn into logic
+      (* rom_style = DEPTH > 32 ? "block" : "auto" *)
       logic [PE*WEIGHT_BITS-1:0] bank [DEPTH];
       initial $readmemh({WEIGHTS_FILE, "_", DIGITS, ".mem"}, bank);
       logic [PE*WEIGHT_BITS-1:0] read;
