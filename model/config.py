@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -183,12 +183,35 @@ def load_network(path: Path) -> NetworkConfig:
     try:
         return NetworkConfig.model_validate(data)
     except ValidationError as error:
-        lines = []
-        for item in error.errors():
-            where = ".".join(str(part) for part in item["loc"])
-            message = item["msg"].removeprefix("Value error, ")
-            value = "" if isinstance(item["input"], dict) else f" (value {item['input']!r})"
-            lines += [f"{where}: {message}{value}" if where else message for message in message.split("\n")]
+        lines = _lines(error) + _rules_of_the_rest(data, error)
         raise ValueError(
             f"{path}: {len(lines)} problem(s)\n" + "\n".join(f"  {line}" for line in lines)
         ) from None
+
+
+def _lines(error: ValidationError) -> list[str]:
+    lines = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        value = "" if isinstance(item["input"], dict) else f" (value {item['input']!r})"
+        lines += [f"{where}: {message}{value}" if where else message for message in message.split("\n")]
+    return lines
+
+
+def _rules_of_the_rest(data: dict[str, Any], error: ValidationError) -> list[str]:
+    """The rules between sections, for the sections that are well-formed.
+
+    They are only tried on a network whose every field is good; so the faulty sections are replaced by ones that
+    break no rule.
+    """
+    faulty = {item["loc"][0] for item in error.errors() if item["loc"]}
+    if not faulty or faulty & {"layers", "dataset"}:
+        return []
+    harmless = {"name": "x", "time_steps": 1, "train": {"epochs": 1}, "sca": {"keep": 1.0}}
+    rest = {key: value for key, value in data.items() if key not in faulty}
+    try:
+        NetworkConfig.model_validate(harmless | rest)
+    except ValidationError as further:
+        return _lines(further)
+    return []

@@ -81,3 +81,17 @@ def test_missing_file_and_broken_toml(tmp_path):
     (tmp_path / "broken.toml").write_text("name = ")
     with pytest.raises(ValueError, match="not valid TOML"):
         load_network(tmp_path / "broken.toml")
+
+
+def test_faults_of_fields_and_rules_between_sections_are_listed_together(tmp_path):
+    path = tmp_path / "net.toml"
+    path.write_text(
+        'name = "net"\ndataset = "digits"\ntime_steps = 0\nlayers = [{ channels = 8, padding = 3 }]\n'
+        "[train]\nepochs = 1\n[sca]\nkeep = 0.5\nramp = 0.9\nfreeze = 0.3\n"
+    )
+    with pytest.raises(ValueError) as refused:
+        load_network(path)
+    text = str(refused.value)
+    assert "3 problem(s)" in text
+    for start in ("time_steps: ", "layers[0]: padding=3", "sca: ramp=0.9"):
+        assert f"\n  {start}" in text
