@@ -1,7 +1,7 @@
 """The cycle law: cycles an image costs a stage that is fed without gaps and drained without stalls, exactly.
 
     spiking layer    sum over output pixels p and steps t of  NF * max(1, n(p,t))
-    first layer      sum over output pixels p of              NF * max(n(p), T)      (its current feeds T steps)
+    first layer      sum over output pixels p of              NF * n(p)      where every n(p) >= T; see `repeated`
     read-out         pixels * T * ceil(kept_in / SIMD), at least classes + 1 (the arg-max)
     with             n = kernel positions inside the map * ceil(kept_in / SIMD),  NF = ceil(kept_out / PE)
 
@@ -33,5 +33,31 @@ def node_law(
     rows = inside(height, node.kernel[0], node.stride, node.padding)
     columns = inside(width, node.kernel[1], node.stride, node.padding)
     if edge.bits > 1:
-        return folds * sum(max(r * c * steps, graph.time_steps) for r in rows for c in columns)
+        return repeated([r * c * steps for r in rows for c in columns], folds, graph.time_steps)
     return graph.time_steps * folds * steps * sum(rows) * sum(columns)
+
+
+def repeated(positions: list[int], folds: int, time_steps: int) -> int:
+    """Cycles between images of a first layer, whose current is formed once a pixel and fed to all time steps.
+
+    positions: synapse steps n(p) of each output pixel. The array works n(p) cycles on each of the pixel's `folds`
+    currents; the repeater behind it emits them `time_steps` times and holds two pixels. With a(p,f) the cycle in which
+    a current enters the repeater, o(p,f) the one in which it leaves first and c(p) the one in which it leaves last:
+
+        a(p,f) = max(a before + n(p), c(p-2) + 1)        o(p,f) = max(o or c before, a(p,f)) + 1
+        c(p)   = o(p, last f) + (time_steps - 1) * folds
+    """
+    if min(positions) >= time_steps:
+        return folds * sum(positions)
+    entered, left, freed, older = 0, 0, -1, -1
+    ends, intervals = [0], [0, 1]
+    while intervals[-1] != intervals[-2]:  # the first images run into an empty repeater
+        for n in positions:
+            for _ in range(folds):
+                entered = max(entered + n, older + 1)
+                left = max(left, entered) + 1
+            left += (time_steps - 1) * folds
+            older, freed = freed, left
+        ends.append(left)
+        intervals.append(ends[-1] - ends[-2])
+    return intervals[-1]

@@ -3,7 +3,7 @@
 /// Beat        in: word, k, last (as window_buffer gives them); out: PE spikes; order pixel, t, fold
 /// Latency     of synapse_list + mac_array + [stream_repeat] + lif_update + 1, a window's last beat -> out_valid
 /// Throughput  1 synapse step/cycle while out_ready: positions * STEPS cycles a window;
-///             direct coding: FOLDS * max(positions * STEPS, TIME_STEPS) cycles a pixel
+///             direct coding: FOLDS * positions * STEPS cycles a pixel, where positions * STEPS >= TIME_STEPS
 /// Handshake   valid never waits for ready; payload stable while valid && !ready
 /// State       that of its parts, and CREDITS: a result enters the pipeline only if the FIFO at its end has room, so
 ///             that the pipeline itself runs free, without an enable

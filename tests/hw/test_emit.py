@@ -70,6 +70,20 @@ def test_top_equals_the_golden_model(graph, tmp_path):
 
 
 @pytest.mark.rtl
+@pytest.mark.parametrize(("time_steps", "pe"), [(5, 3), (7, 2), (8, 6), (20, 4)])
+def test_a_first_layer_with_more_steps_than_synapses_takes_the_cycles_of_the_law(graph, tmp_path, time_steps, pe):
+    graph = replace(graph, time_steps=time_steps)  # windows of 4, 6 and 9 positions
+    stage = design(graph, FOLDING | {"first": Fold(pe, 1)}).stages[0]
+    images = np.random.default_rng(1).integers(0, 256, size=(6, *graph.input_shape), dtype=np.uint8)
+    _, height, width = stage.out_edge.shape
+    words = height * width * time_steps
+    emit_stage(design(graph, FOLDING | {"first": Fold(pe, 1)}), "first", tmp_path / "rtl")
+    run = simulate_top(tmp_path / "rtl", "top", images.ravel().tolist(), expect=len(images) * words)
+    ends = run.out_at[words - 1 :: words]
+    assert ends[-1] - ends[-2] == stage.law
+
+
+@pytest.mark.rtl
 def test_a_stage_alone_takes_the_cycles_of_the_law(graph, tmp_path):
     """And its words are the golden spikes, kept channels first."""
     images = np.random.default_rng(1).integers(0, 256, size=(3, *graph.input_shape), dtype=np.uint8)
