@@ -37,6 +37,17 @@ def node_law(
     return graph.time_steps * folds * steps * sum(rows) * sum(columns)
 
 
+def starves(node: Conv, edge: Edge, steps: int) -> bool:
+    """Does the node wait for pixels even if they come without gaps, a beat a cycle? Then the law does not hold.
+
+    steps: cycles a kernel position of an output pixel and time step costs, folds included.
+    """
+    _, height, width = edge.shape
+    rows = inside(height, node.kernel[0], node.stride, node.padding)
+    columns = sum(inside(width, node.kernel[1], node.stride, node.padding))
+    return steps * columns * min(rows) < node.stride * width or steps * columns * sum(rows) < height * width
+
+
 def repeated(positions: list[int], folds: int, time_steps: int) -> int:
     """Cycles between images of a first layer, whose current is formed once a pixel and fed to all time steps.
 

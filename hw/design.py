@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from scaflow.hw.cycles import inside, node_law
+from scaflow.hw.cycles import node_law, starves
 from scaflow.hw.fold import Fold, Folding
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.axis_out import AxisOut
@@ -152,13 +152,10 @@ def _spiking(
     kernel = node.kernel[0] * node.kernel[1]
     pe, simd = fold.pe, fold.simd
     steps, folds = ceil_div(kept_in, simd), ceil_div(kept_out, pe)
-    least = min(inside(height, node.kernel[0], node.stride, node.padding)) * min(
-        inside(width, node.kernel[1], node.stride, node.padding)
-    )
-    if least * steps * folds < node.stride**2:
+    if starves(node, edge, steps * folds):
         raise ValueError(
-            f"node {node.name!r}: a window takes {least * steps * folds} cycle(s) a step, fewer than the"
-            f" {node.stride**2} new pixels that stride={node.stride} brings; use a smaller pe or simd"
+            f"node {node.name!r}: with pe={pe} and simd={simd} a row of windows takes fewer cycles than its"
+            f" {node.stride * width} new pixels need to come in; use a smaller pe or simd, or a smaller stride"
         )
     rows = list(out_order[:kept_out])
     spare = folds * pe - kept_out  # idle lanes of the last fold: weights 0, bias 0, threshold 1 never fire

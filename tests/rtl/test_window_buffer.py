@@ -41,9 +41,11 @@ class TestWindowBuffer(RtlSuite):
 
     def cycles(self, cfg, beats):
         """fill (the first window's pixels, and 2) + one cycle a visited position."""
-        windows = [positions(cfg, y, x) for y in range(cfg.out_height) for x in range(cfg.out_width)]
-        if cfg.stride > 1 and min(map(len, windows)) * cfg.folds < cfg.stride**2:
-            return None  # a window takes fewer cycles than its new pixels need to come in
+        rows = [[positions(cfg, y, x) for x in range(cfg.out_width)] for y in range(cfg.out_height)]
+        windows = [window for row in rows for window in row]
+        walked = [cfg.folds * sum(map(len, row)) for row in rows]
+        if min(walked) < cfg.stride * cfg.width or sum(walked) < cfg.height * cfg.width:
+            return None  # fewer cycles than the pixels need to come in
         _, y, x = windows[0][-1]
         fill = (y * cfg.width + x + 1) * cfg.time_steps - 1 + 2
         return fill + IMAGES * cfg.time_steps * cfg.folds * sum(map(len, windows))
