@@ -40,12 +40,15 @@ class TestWindowBuffer(RtlSuite):
         return [rng.getrandbits(cfg.word_bits) for _ in range(cfg.height * cfg.width * cfg.time_steps * IMAGES)]
 
     def cycles(self, cfg, beats):
-        """fill (the first window's pixels, and 2) + one cycle a visited position."""
+        """fill (the longest wait for a window's newest pixel, and 2) + one cycle a visited position."""
         rows = [[positions(cfg, y, x) for x in range(cfg.out_width)] for y in range(cfg.out_height)]
         windows = [window for row in rows for window in row]
         walked = [cfg.folds * sum(map(len, row)) for row in rows]
         if min(walked) < cfg.stride * cfg.width or sum(walked) < cfg.height * cfg.width:
             return None  # fewer cycles than the pixels need to come in
-        _, y, x = windows[0][-1]
-        fill = (y * cfg.width + x + 1) * cfg.time_steps - 1 + 2
-        return fill + IMAGES * cfg.time_steps * cfg.folds * sum(map(len, windows))
+        fill, work = 0, 0
+        for window in windows:  # of the first image, whose pixels are still coming in
+            _, y, x = window[-1]
+            fill = max(fill, (y * cfg.width + x + 1) * cfg.time_steps - 1 + 2 - work)
+            work += cfg.time_steps * cfg.folds * len(window)
+        return fill + IMAGES * work
