@@ -146,7 +146,9 @@ def _compile(
     runtime = _runtime(top, scratch, make, trace)
     for lent in runtime.glob("*.o"):
         shutil.copy(lent, scratch)
-    _call(top, [*make, f"CXXFLAGS=-include {runtime}/runtime.h"])
+    # a large design is split, and Verilator then precompiles a header of its own; g++ takes one only
+    split = "VM_PARALLEL_BUILDS = 1" in (scratch / "Vtop_classes.mk").read_text()
+    _call(top, [*make, *([] if split else [f"CXXFLAGS=-include {runtime}/runtime.h"])])
     return scratch / top
 
 

@@ -172,6 +172,11 @@ def test_a_build_is_made_once_and_again_for_each_difference(cache: Path, tmp_pat
     assert count() == 4
 
 
+def test_a_design_large_enough_to_be_split_builds(cache: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(building, "_FLAGS", (*building._FLAGS, "--output-split", "1"))
+    assert run(tmp_path, REGISTER).cycles == 201
+
+
 def test_builders_at_the_same_time_share_one_build(cache: Path, tmp_path: Path) -> None:
     source = module(tmp_path, REGISTER)
     with multiprocessing.get_context("spawn").Pool(3) as pool:
