@@ -2,7 +2,7 @@
 
     spiking layer    sum over output pixels p and steps t of  NF * max(1, n(p,t))
     first layer      sum over output pixels p of              NF * n(p)      where every n(p) >= T; see `repeated`
-    read-out         pixels * T * ceil(kept_in / SIMD), at least classes + 1 (the arg-max)
+    read-out         pixels * T * ceil(kept_in / SIMD), at least classes + 2 (the arg-max)
     with             n = kernel positions inside the map * ceil(kept_in / SIMD),  NF = ceil(kept_out / PE)
 
 This is the interval from the last beat of an image to the last beat of the next; the first image takes `fill` more.
@@ -28,7 +28,7 @@ def node_law(
     _, height, width = edge.shape
     steps = ceil_div(kept_in, simd)
     if isinstance(node, Readout):
-        return max(height * width * graph.time_steps * steps, len(node.weight) + 1)
+        return max(height * width * graph.time_steps * steps, len(node.weight) + 2)
     folds = ceil_div(kept_out, pe)
     rows = inside(height, node.kernel[0], node.stride, node.padding)
     columns = inside(width, node.kernel[1], node.stride, node.padding)

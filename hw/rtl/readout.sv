@@ -2,7 +2,7 @@
 ///   logit[c] = bias[c] + sum over pixels, t, kept channels of  weights[c] * spike        class = arg-max, lowest index
 /// Beat        in: word of CHANNELS spikes, order pixel, t; out, one an image: CLASSES logits, class above them
 /// Latency     7 + ceil(log2(SIMD)) + STEPS + CLASSES cycles, an image's last word accepted -> out_valid
-/// Throughput  STEPS cycles a word: PIXELS * TIME_STEPS * STEPS cycles an image, at least CLASSES + 1
+/// Throughput  STEPS cycles a word: PIXELS * TIME_STEPS * STEPS cycles an image, at least CLASSES + 2
 /// Handshake   valid never waits for ready; payload stable while valid && !ready
 /// State       CLASSES accumulators of LOGIT_BITS; place in the image; the arg-max so far
 /// Memory      BIAS_FILE.mem: CLASSES biases (T times the bias of a step); weights as mac_array, group list as
@@ -80,7 +80,7 @@ module readout #(
   logic [CLASS_BITS-1:0] index, best_index;
   logic searching;
   wire [LOGIT_BITS-1:0] candidate = logit[0];
-  assign sum_ready = !searching && (!out_valid || out_ready);
+  assign sum_ready = !searching && !out_valid;  // registers only: the ready path ends here
   always_ff @(posedge clk) begin
     if (sum_valid && sum_ready) begin
       for (int c = 0; c < CLASSES; c++) logit[c] <= sum_data[c] + bias[0][c];
