@@ -1,0 +1,99 @@
+"""What the spikes of a network ask of an event scheduler: events per window, and the cycle law that follows.
+
+    law    a stage costs an image  FOLDS * sum over output pixels and steps of max(1, n)       n = max over banks
+           of the events in the window; ideal: all events / SIMD
+    event  a spike, or in the first layer, whose image enters once, a pixel that is not zero
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numba
+import numpy as np
+
+from scaflow.quant.graph import Conv
+
+
+def window_events(spikes: np.ndarray, node: Conv, bank: Sequence[int]) -> np.ndarray:
+    """Events in the fullest bank of each window, which are the steps a fold of it takes (0 where nothing spiked).
+
+    Args:
+        spikes: uint8 [N, T, C, H, W], what the node reads: a trace of `quant.graph.execute`, or the images as
+            [N, 1, C, H, W].
+        bank: of each of the C channels, from 0; -1 for a channel that is never walked. All channels in one bank
+            gives the number of events.
+
+    Returns:
+        int32 [N, OH, OW, T].
+
+    Raises:
+        ValueError: `bank` does not give one number a channel, or `spikes` have another shape.
+    """
+    banks = np.asarray(bank, np.int64)
+    if spikes.ndim != 5 or banks.shape != spikes.shape[2:3] or spikes.shape[2] != node.weight.shape[1]:
+        raise ValueError(
+            f"node {node.name!r}: {banks.shape} banks and spikes {spikes.shape} for {node.weight.shape[1]} channels;"
+            " give spikes [N, T, C, H, W] and one bank a channel"
+        )
+    words = np.ascontiguousarray(spikes.transpose(0, 1, 3, 4, 2))  # channels innermost, as the golden model has them
+    return _fullest(words, banks, int(banks.max(initial=0)) + 1, *node.kernel, node.stride, node.padding)
+
+
+@numba.njit(cache=True, nogil=True)
+def _fullest(words, bank, banks, kernel_h, kernel_w, stride, padding):
+    images, steps, height, width, channels = words.shape
+    out_h = (height + 2 * padding - kernel_h) // stride + 1
+    out_w = (width + 2 * padding - kernel_w) // stride + 1
+    out = np.empty((images, out_h, out_w, steps), np.int32)
+    column = np.empty((width, banks), np.int32)  # events of the window row's pixels, column by column
+    events = np.empty(banks, np.int32)
+    for i in range(images):
+        for t in range(steps):
+            for oy in range(out_h):
+                top = oy * stride - padding
+                column[:] = 0
+                for y in range(max(0, top), min(height, top + kernel_h)):
+                    for x in range(width):
+                        for c in range(channels):
+                            if words[i, t, y, x, c] != 0 and bank[c] >= 0:
+                                column[x, bank[c]] += 1
+                for ox in range(out_w):
+                    left = ox * stride - padding
+                    events[:] = 0
+                    for x in range(max(0, left), min(width, left + kernel_w)):
+                        for b in range(banks):
+                            events[b] += column[x, b]
+                    out[i, oy, ox, t] = events.max()
+    return out
+
+
+def law_events(windows: np.ndarray, folds: int, time_steps: int) -> np.ndarray:
+    """Cycles each image costs an event stage that is fed without gaps and drained without stalls, int64 [N].
+
+    Args:
+        windows: [N, OH, OW, T], from `window_events`; its T is 1 in the first layer.
+        folds: output folds, each walks the window's events again.
+        time_steps: of the network. Where a first layer has more than one, its currents go through the repeater
+            (see `hw.cycles.repeated`), and the first image is the one that meets it empty.
+    """
+    steps = np.maximum(windows, 1).reshape(len(windows), -1).astype(np.int64)
+    if windows.shape[3] == time_steps:
+        return folds * steps.sum(1)
+    return np.diff(_repeated(steps, folds, time_steps), prepend=0)
+
+
+@numba.njit(cache=True, nogil=True)
+def _repeated(steps, folds, time_steps):
+    """The end of each image, by the recurrence of `hw.cycles.repeated`, over steps [N, pixels]."""
+    ends = np.empty(len(steps), np.int64)
+    entered, left, freed, older = 0, 0, -1, -1
+    for i in range(len(steps)):
+        for n in steps[i]:
+            for _ in range(folds):
+                entered = max(entered + n, older + 1)
+                left = max(left, entered) + 1
+            left += (time_steps - 1) * folds
+            older, freed = freed, left
+        ends[i] = left
+    return ends

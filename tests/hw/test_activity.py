@@ -1,0 +1,68 @@
+"""Events per window against counting them one by one, and the law against adding up by hand."""
+
+import numpy as np
+import pytest
+
+from scaflow.hw.activity import law_events, window_events
+from scaflow.hw.cycles import repeated
+from scaflow.quant.graph import Conv
+
+
+def node(kernel, stride, padding, channels):
+    return Conv("c", np.ones((1, channels, *kernel)), np.zeros(1, int), np.ones(1, int), stride, padding, 0, "hard",
+                0, 4, 1, (0,))  # fmt: skip
+
+
+def counted(spikes, conv, bank):
+    """The definition, window by window."""
+    n, steps, _, height, width = spikes.shape
+    pad, (kh, kw) = conv.padding, conv.kernel
+    padded = np.pad(spikes, ((0, 0), (0, 0), (0, 0), (pad, pad), (pad, pad))) != 0
+    out_h = (height + 2 * pad - kh) // conv.stride + 1
+    out_w = (width + 2 * pad - kw) // conv.stride + 1
+    out = np.zeros((n, out_h, out_w, steps), int)
+    for y, x in np.ndindex(out_h, out_w):
+        top, left = y * conv.stride, x * conv.stride
+        window = padded[:, :, :, top : top + kh, left : left + kw].sum((3, 4))
+        for b in set(bank) - {-1}:
+            members = [c for c, of in enumerate(bank) if of == b]
+            out[:, y, x] = np.maximum(out[:, y, x], window[:, :, members].sum(2))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "bank"),
+    [
+        ((3, 3), 1, 1, (0, 1, 2, 0, 1)),
+        ((3, 3), 2, 1, (0, 0, -1, 1, -1)),
+        ((5, 4), 1, 0, (0, 0, 0, 0, 0)),
+        ((1, 1), 2, 0, (4, 3, 2, 1, 0)),
+        ((2, 5), 1, 1, (1, 0, 1, 0, 1)),
+    ],
+)
+def test_windows_are_counted(kernel, stride, padding, bank):
+    spikes = (np.random.default_rng(0).random((3, 2, 5, 6, 7)) < 0.3).astype(np.uint8)
+    conv = node(kernel, stride, padding, 5)
+    assert np.array_equal(window_events(spikes, conv, bank), counted(spikes, conv, bank))
+
+
+def test_any_pixel_but_zero_is_an_event():
+    images = np.array([0, 1, 200, 0], np.uint8).reshape(1, 1, 1, 2, 2)
+    assert window_events(images, node((2, 2), 1, 0, 1), (0,)).tolist() == [[[[2]]]]
+
+
+def test_banks_must_fit_the_channels():
+    with pytest.raises(ValueError, match=r"^node 'c': \(2,\) banks and spikes \(1, 1, 3, 4, 4\) for 3 channels"):
+        window_events(np.zeros((1, 1, 3, 4, 4), np.uint8), node((3, 3), 1, 0, 3), (0, 1))
+
+
+def test_a_window_without_events_costs_a_cycle_a_fold():
+    windows = np.array([[[[0, 3]]], [[[0, 0]]]])
+    assert law_events(windows, folds=2, time_steps=2).tolist() == [2 * (1 + 3), 2 * (1 + 1)]
+
+
+def test_repetitions_of_a_first_layer_that_take_longer_than_its_currents():
+    n = np.random.default_rng(1).integers(0, 9, 40).tolist()
+    windows = np.array(n * 6).reshape(6, 5, 8, 1)
+    assert law_events(windows, folds=2, time_steps=5)[-1] == repeated([max(1, v) for v in n], 2, 5)
+    assert law_events(windows, folds=2, time_steps=5)[-1] > 2 * sum(n)
