@@ -9,8 +9,8 @@ from scaflow.quant.graph import Conv
 
 
 def node(kernel, stride, padding, channels):
-    return Conv("c", np.ones((1, channels, *kernel)), np.zeros(1, int), np.ones(1, int), stride, padding, 0, "hard",
-                0, 4, 1, (0,))  # fmt: skip
+    weight, one = np.ones((1, channels, *kernel), int), np.ones(1, int)
+    return Conv("c", weight, one, one, stride, padding, 0, "hard", 0, 4, 1, (0,))
 
 
 def counted(spikes, conv, bank):
