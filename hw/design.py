@@ -1,28 +1,32 @@
 """The dataflow of a graph: for each node its chain of module instances, with their parameters and memory images.
 
 A pruned channel keeps its wire but is neither computed nor walked. Channels travel with the kept ones first, so that
-these fill whole synapse groups and whole folds; the order is folded into weights, biases and thresholds here and
-costs no hardware.
+these fill whole synapse groups and whole folds, and for an event scheduler dealt to its banks by activity; the order is
+folded into weights, biases and thresholds here and costs no hardware.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from scaflow.hw.banks import deal
 from scaflow.hw.cycles import node_law, starves
 from scaflow.hw.fold import Fold, Folding
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.axis_out import AxisOut
 from scaflow.quant.golden.beats import address_bits, ceil_div
 from scaflow.quant.golden.lif_pe import LifPe
+from scaflow.quant.golden.pixel_index import PixelIndex
 from scaflow.quant.golden.readout import Readout as ReadoutModule
 from scaflow.quant.golden.spike_pack import SpikePack
 from scaflow.quant.golden.spike_pool import SpikePool
 from scaflow.quant.golden.stream_fifo import StreamFifo
+from scaflow.quant.golden.synapse_event import SynapseEvent
+from scaflow.quant.golden.synapse_list import SynapseList
 from scaflow.quant.golden.window_buffer import WindowBuffer, ring_depth
 from scaflow.quant.graph import Conv, Edge, Graph, Pool, Readout, validate
 from scaflow.quant.widths import ConvWidths, ReadoutWidths, widths
@@ -49,13 +53,25 @@ class Stage:
     name: str
     pe: int
     simd: int
+    scheduler: str  # "list" | "event"
     kept_in: int
     kept_out: int
-    law: int  # cycles an image
+    law: int | None  # cycles an image; None: they depend on the data (see hw/activity.py)
     in_edge: Edge
+    in_order: tuple[int, ...]  # channel in each place of the input word, the kept ones first
     out_order: tuple[int, ...] | None  # channel in each bit of the output word; None: the read-out
     out_edge: Edge | None
     instances: tuple[Instance, ...]
+
+    @property
+    def folds(self) -> int:
+        return ceil_div(self.kept_out, self.pe)
+
+    @property
+    def banks(self) -> tuple[int, ...]:
+        """The weight bank of each input channel, -1 for a channel that is not walked."""
+        place = {channel: i for i, channel in enumerate(self.in_order[: self.kept_in])}
+        return tuple(place[c] % self.simd if c in place else -1 for c in range(len(self.in_order)))
 
 
 @dataclass(frozen=True)
@@ -64,10 +80,11 @@ class Design:
     stages: tuple[Stage, ...]
 
     @property
-    def interval(self) -> int:
-        """Cycles between images: the slowest stage, or the image's way in at a byte a cycle."""
+    def interval(self) -> int | None:
+        """Cycles between images: the slowest stage, or the image's way in at a byte a cycle. None: data-dependent."""
         channels, height, width = self.graph.input_shape
-        return max(channels * height * width, *(stage.law for stage in self.stages))
+        laws = [stage.law for stage in self.stages]
+        return None if None in laws else max(channels * height * width, *laws)
 
     @property
     def readout(self) -> ReadoutModule:
@@ -91,11 +108,18 @@ class Design:
         return (first, *(instance for stage in self.stages for instance in stage.instances), last)
 
 
-def design(graph: Graph, folding: Folding) -> Design:
+def design(
+    graph: Graph,
+    folding: Folding,
+    rates: Mapping[str, np.ndarray] | None = None,
+    fifo_depths: Mapping[str, int] | None = None,
+) -> Design:
     """Lay out a graph.
 
     Args:
-        folding: PE and SIMD of each weighted node.
+        folding: PE, SIMD and scheduler of each weighted node.
+        rates: of the channels a node reads, by its name: how the channels are dealt to its banks.
+        fifo_depths: of the queue behind a spiking stage, by its name; FIFO_DEPTH where it is not given.
 
     Raises:
         ValueError: the graph breaks a rule.
@@ -110,21 +134,32 @@ def design(graph: Graph, folding: Folding) -> Design:
         pools = []
         while nodes and isinstance(nodes[0][0], Pool):
             pools.append(nodes.pop(0))
-        kept_in = len(edge.kept)
+        kept_in, in_order = len(edge.kept), order
         fold = folding[node.name]
+        law = None
+        if fold.scheduler == "list":
+            kept_out = len(node.weight) if isinstance(node, Readout) else len(node.kept)
+            law = node_law(graph, node, edge, fold.pe, fold.simd, kept_in, kept_out)
         if isinstance(node, Readout):
             instances = _readout(graph, node, edge, bits[node.name], order, kept_in, fold.simd)
             kept_out, out_order, out_edge = len(node.weight), None, None
         else:
-            out_order = (*node.kept, *sorted(set(range(len(node.weight))) - set(node.kept)))
-            kept_out, out_edge = len(node.kept), nodes[0][1]
-            instances = _spiking(
-                graph, node, edge, bits[node.name], pools, order, out_order, kept_in, kept_out, fold
+            kept, reader = node.kept, nodes[0][0].name
+            if folding[reader].scheduler == "event" and reader in (rates or {}):
+                kept = deal(kept, rates[reader], folding[reader].simd)
+            out_order = (*kept, *sorted(set(range(len(node.weight))) - set(kept)))
+            kept_out, out_edge = len(kept), nodes[0][1]
+            depth = (fifo_depths or {}).get(node.name, FIFO_DEPTH)
+            instances = (
+                *_scheduler(node, edge, order, kept_in, kept_out, fold),
+                *_neurons(graph, node, edge, bits[node.name], pools, order, out_order, kept_in, kept_out, fold, depth),
             )
             order = out_order
-        law = node_law(graph, node, edge, fold.pe, fold.simd, kept_in, kept_out)
         stages.append(
-            Stage(node.name, fold.pe, fold.simd, kept_in, kept_out, law, edge, out_order, out_edge, instances)
+            Stage(
+                node.name, fold.pe, fold.simd, fold.scheduler, kept_in, kept_out, law, edge, in_order, out_order,
+                out_edge, instances,
+            )  # fmt: skip
         )
     return Design(graph, tuple(stages))
 
@@ -136,7 +171,36 @@ def _banks(weight: np.ndarray, order: Sequence[int], kept: int, steps: int, simd
     return lanes.reshape(*lanes.shape[:2], steps, simd).transpose(3, 2, 1, 0)
 
 
-def _spiking(
+def _scheduler(
+    node: Conv, edge: Edge, in_order: Sequence[int], kept_in: int, kept_out: int, fold: Fold
+) -> tuple[Instance, ...]:
+    """From the words of the map to synapse steps."""
+    channels, height, width = edge.shape
+    kernel = node.kernel[0] * node.kernel[1]
+    steps, folds = ceil_div(kept_in, fold.simd), ceil_div(kept_out, fold.pe)
+    word_bits = channels * edge.bits
+    geometry = (height, width, *node.kernel, node.stride, node.padding, edge.time_steps)
+    if fold.scheduler == "event":
+        events = SynapseEvent(channels, kept_in, fold.simd, edge.bits, *geometry, folds)
+        out_bits = fold.simd * (edge.bits + events.addr_bits) + 1
+        return (Instance("synapse_event", f"{node.name}_synapse_event", events, word_bits, out_bits),)
+    if starves(node, edge, steps * folds):
+        raise ValueError(
+            f"node {node.name!r}: with pe={fold.pe} and simd={fold.simd} a row of windows takes fewer cycles than its"
+            f" {node.stride * width} new pixels need to come in; use a smaller pe or simd, or a smaller stride"
+        )
+    depth = ring_depth(height, width, node.kernel[0], node.stride, node.padding, edge.time_steps)
+    buffer = WindowBuffer(word_bits, *geometry, folds, depth)
+    walk = SynapseList(channels, fold.simd, edge.bits, kernel, folds, steps, np.arange(steps).reshape(-1, 1))
+    beat_bits = word_bits + address_bits(kernel) + 1
+    out_bits = fold.simd * (edge.bits + walk.addr_bits) + 1
+    return (
+        Instance("window_buffer", f"{node.name}_window_buffer", buffer, word_bits, beat_bits),
+        Instance("synapse_list", f"{node.name}_synapse_list", walk, beat_bits, out_bits),
+    )
+
+
+def _neurons(
     graph: Graph,
     node: Conv,
     edge: Edge,
@@ -147,46 +211,30 @@ def _spiking(
     kept_in: int,
     kept_out: int,
     fold: Fold,
+    fifo_depth: int,
 ) -> tuple[Instance, ...]:
-    channels, height, width = edge.shape
+    """From synapse steps to the words of the next map."""
     kernel = node.kernel[0] * node.kernel[1]
     pe, simd = fold.pe, fold.simd
     steps, folds = ceil_div(kept_in, simd), ceil_div(kept_out, pe)
-    if starves(node, edge, steps * folds):
-        raise ValueError(
-            f"node {node.name!r}: with pe={pe} and simd={simd} a row of windows takes fewer cycles than its"
-            f" {node.stride * width} new pixels need to come in; use a smaller pe or simd, or a smaller stride"
-        )
     rows = list(out_order[:kept_out])
     spare = folds * pe - kept_out  # idle lanes of the last fold: weights 0, bias 0, threshold 1 never fire
 
     banks = _banks(node.weight.reshape(len(node.weight), -1, kernel)[rows], in_order, kept_in, steps, simd)
     banks = np.pad(banks, ((0, 0), (0, 0), (0, 0), (0, spare))).reshape(simd, steps, kernel, folds, pe)
-    weights = banks.transpose(0, 3, 1, 2, 4).reshape(simd, folds * steps * kernel, pe)
+    if fold.scheduler == "event":  # address (fold, k, j), with room for 2^n channels j
+        banks = np.pad(banks, ((0, 0), (0, (1 << (steps - 1).bit_length()) - steps), *((0, 0),) * 3))
+        weights = banks.transpose(0, 3, 2, 1, 4).reshape(simd, -1, pe)
+    else:  # address (fold, j, k)
+        weights = banks.transpose(0, 3, 1, 2, 4).reshape(simd, -1, pe)
 
-    word_bits = channels * edge.bits
-    beat_bits = word_bits + address_bits(kernel) + 1
     co = len(node.weight)
-    buffer = WindowBuffer(
-        word_bits=word_bits,
-        height=height,
-        width=width,
-        kernel_h=node.kernel[0],
-        kernel_w=node.kernel[1],
-        stride=node.stride,
-        padding=node.padding,
-        time_steps=edge.time_steps,
-        folds=folds,
-        depth=ring_depth(height, width, node.kernel[0], node.stride, node.padding, edge.time_steps),
-    )
     element = LifPe(
-        channels=channels,
         pe=pe,
         simd=simd,
         in_bits=edge.bits,
-        kernel=kernel,
+        depth=weights.shape[1],
         folds=folds,
-        steps=steps,
         time_steps=graph.time_steps,
         direct=int(edge.bits > 1),
         weight_bits=node.weight_bits,
@@ -195,21 +243,19 @@ def _spiking(
         fraction_bits=node.fraction_bits,
         leak_shift=node.leak_shift,
         soft_reset=int(node.reset == "soft"),
-        list=np.arange(steps).reshape(-1, 1),
         weights=weights,
         bias=np.pad(node.bias[rows], (0, spare)).reshape(folds, pe),
         threshold=np.pad(node.threshold[rows], (0, spare), constant_values=1).reshape(folds, pe),
     )
     chain = [
-        Instance("window_buffer", f"{node.name}_window_buffer", buffer, word_bits, beat_bits),
-        Instance("lif_pe", f"{node.name}_lif_pe", element, beat_bits, pe),
+        Instance("lif_pe", f"{node.name}_lif_pe", element, simd * (edge.bits + element.addr_bits) + 1, pe),
         Instance("spike_pack", f"{node.name}_spike_pack", SpikePack(pe, folds, co), pe, co),
     ]
     for pool, pool_edge in pools:
         _, h, w = pool_edge.shape
         cfg = SpikePool(co, h, w, pool.size, graph.time_steps)
         chain.append(Instance("spike_pool", f"{node.name}_{pool.name}", cfg, co, co))
-    chain.append(Instance("stream_fifo", f"{node.name}_stream_fifo", StreamFifo(co, FIFO_DEPTH), co, co))
+    chain.append(Instance("stream_fifo", f"{node.name}_stream_fifo", StreamFifo(co, fifo_depth), co, co))
     return tuple(chain)
 
 
@@ -220,18 +266,22 @@ def _readout(
     classes, pixels = len(node.weight), height * width
     steps = ceil_div(kept_in, simd)
     banks = _banks(node.weight.reshape(classes, channels, pixels), order, kept_in, steps, simd)
+    index = PixelIndex(channels, pixels, graph.time_steps)
+    walk = SynapseList(channels, simd, 1, pixels, 1, steps, np.arange(steps).reshape(-1, 1))
     cfg = ReadoutModule(
-        channels=channels,
         classes=classes,
         simd=simd,
-        steps=steps,
-        pixels=pixels,
-        time_steps=graph.time_steps,
+        depth=steps * pixels,
         weight_bits=node.weight_bits,
         logit_bits=bits.logit_bits,
-        list=np.arange(steps).reshape(-1, 1),
         weights=banks.reshape(simd, steps * pixels, classes),
         bias=(node.bias * graph.time_steps).reshape(1, classes),
     )
+    word_bits = channels + address_bits(pixels) + 1
+    step_bits = simd * (1 + walk.addr_bits) + 1
     out_bits = classes * cfg.logit_bits + address_bits(classes)
-    return (Instance("readout", f"{node.name}_readout", cfg, channels, out_bits),)
+    return (
+        Instance("pixel_index", f"{node.name}_pixel_index", index, channels, word_bits),
+        Instance("synapse_list", f"{node.name}_synapse_list", walk, word_bits, step_bits),
+        Instance("readout", f"{node.name}_readout", cfg, step_bits, out_bits),
+    )

@@ -36,6 +36,7 @@ def emit(design: Design, directory: Path) -> Path:
                 "name": s.name,
                 "pe": s.pe,
                 "simd": s.simd,
+                "scheduler": s.scheduler,
                 "kept_in": s.kept_in,
                 "kept_out": s.kept_out,
                 "law": s.law,

@@ -13,6 +13,7 @@ from scaflow.quant.graph import Conv, Graph, Readout
 class Fold:
     pe: int
     simd: int
+    scheduler: str = "list"  # "list" walks the kept synapses of a window, "event" those whose input spiked
 
     @property
     def lanes(self) -> int:

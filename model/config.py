@@ -73,6 +73,7 @@ class ScaConfig(_Section):
     freeze: float = Field(default=0.25, ge=0, lt=1)  # the mask stands still for this last part of the epochs
     floor: float = Field(default=0.2, ge=0, le=1)  # no layer keeps less than this part of its channels
     granularity: int = Field(default=1, ge=1)  # channels kept in a layer are a multiple of this (the lanes)
+    rate: float = Field(default=0.0, ge=0)  # weight in the loss of the spikes' cost, 0..1 (see model/rate.py)
 
 
 class FoldConfig(_Section):

@@ -119,11 +119,21 @@ class SpikingNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [N, C, H, W] in 0..1 -> logits [N, classes], the mean of the read-out over t."""
+        return self.integrate(self.spikes(x)[-1])
+
+    def spikes(self, x: Tensor) -> list[Tensor]:
+        """Images [N, C, H, W] in 0..1 -> each block's spikes after its pool, [T*N, C, H, W]."""
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
+        spikes = []
         for block in self.blocks:
             x = block(x)
-        return self.readout(x.flatten(1).float()).unflatten(0, (self.cfg.time_steps, -1)).mean(0)
+            spikes.append(x)
+        return spikes
+
+    def integrate(self, spikes: Tensor) -> Tensor:
+        """The last block's spikes -> logits [N, classes]."""
+        return self.readout(spikes.flatten(1).float()).unflatten(0, (self.cfg.time_steps, -1)).mean(0)
 
     def accelerate(self, bfloat16: bool) -> SpikingNetwork:
         """Use the memory layout a CPU convolves best in and, if asked, bfloat16 convolutions while training.

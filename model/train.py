@@ -26,8 +26,9 @@ from torch.utils.tensorboard import SummaryWriter
 from scaflow.model.batches import Images
 from scaflow.model.config import NetworkConfig
 from scaflow.model.data import Dataset
-from scaflow.model.network import ConvFactory, LinearFactory, SpikingNetwork, float_conv, float_linear
+from scaflow.model.network import CLASSES, ConvFactory, LinearFactory, SpikingNetwork, float_conv, float_linear
 from scaflow.model.pruning import Statistics, get_mask, schedule, set_mask, update_masks
+from scaflow.model.rate import spike_cost
 
 LOG_FIELDS = ("stage", "epoch", "loss", "train_accuracy", "validation_accuracy", "lr", "kept", "seconds")
 EVENT_FIELDS = ("epoch", "layer", "kept", "pruned", "regrown")
@@ -250,8 +251,11 @@ class _Run:
             task = progress.add_task(title, total=steps)
             for images, labels in self.images.batches(self.cfg, self.state.stage, self.state.epoch):
                 optimizer.zero_grad()
-                logits = module(images)
+                spikes = module.spikes(images)
+                logits = module.integrate(spikes[-1])
                 loss = functional.cross_entropy(logits, labels)
+                if self.prune and self.cfg.sca.rate:
+                    loss = loss + self.cfg.sca.rate * spike_cost(spikes, self.cfg, CLASSES)
                 value = loss.item()
                 if not np.isfinite(value):
                     raise ValueError(

@@ -174,7 +174,11 @@ class FoldedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [N, C, H, W] in 0..1 -> logits [N, classes]: the integers times scale / T, for the loss."""
-        total, scale = self._integrate(self.spikes(x)[-1])
+        return self.integrate(self.spikes(x)[-1])
+
+    def integrate(self, spikes: Tensor) -> Tensor:
+        """The last block's spikes -> logits [N, classes]."""
+        total, scale = self._integrate(spikes)
         return (total * (scale / self.cfg.time_steps)).float()
 
     @torch.no_grad()

@@ -1,21 +1,20 @@
-/// lif_pe - the channel-sparse LIF processing element: scheduler, multiply-accumulate array, membrane update.
-///   spikes[c] = lif(sum over the kept synapses of  weights[c] * in)    for PE output channels c a beat, FOLDS beats
-/// Beat        in: word, k, last (as window_buffer gives them); out: PE spikes; order pixel, t, fold
-/// Latency     of synapse_list + mac_array + [stream_repeat] + lif_update + 1, a window's last beat -> out_valid
-/// Throughput  1 synapse step/cycle while out_ready: positions * STEPS cycles a window;
-///             direct coding: FOLDS * positions * STEPS cycles a pixel, where positions * STEPS >= TIME_STEPS
-/// Handshake   valid never waits for ready; payload stable while valid && !ready
+/// lif_pe - the channel-sparse LIF processing element: multiply-accumulate array and membrane update.
+///   spikes[c] = lif(sum over a window's synapse steps and lanes of  weights[addr] * act)    for PE output channels c
+/// Beat        in: SIMD act, SIMD addr, last (a synapse step, from either scheduler); out: PE spikes
+///             order pixel, t, fold
+/// Latency     of mac_array + [1 + stream_repeat] + lif_update + 1, a window's last step -> out_valid
+/// Throughput  1 synapse step/cycle while out_ready; direct coding: at least TIME_STEPS*FOLDS cycles a pixel
+/// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows registers, and
+///             last
 /// State       that of its parts, and CREDITS: a result enters the pipeline only if the FIFO at its end has room, so
 ///             that the pipeline itself runs free, without an enable
 /// Golden      quant/golden/lif_pe.py
 module lif_pe #(
-  parameter int unsigned CHANNELS,  // of the input
   parameter int unsigned PE,
   parameter int unsigned SIMD,
   parameter int unsigned IN_BITS,
-  parameter int unsigned KERNEL,
+  parameter int unsigned DEPTH,       // words of a weight bank
   parameter int unsigned FOLDS,
-  parameter int unsigned STEPS,
   parameter int unsigned TIME_STEPS,
   parameter int unsigned DIRECT,    // 1: in carries a pixel once and its current is fed to all time steps
   parameter int unsigned WEIGHT_BITS,
@@ -24,31 +23,28 @@ module lif_pe #(
   parameter int unsigned FRACTION_BITS,
   parameter int unsigned LEAK_SHIFT,
   parameter int unsigned SOFT_RESET,
-  parameter LIST_FILE,
   parameter WEIGHTS_FILE,
   parameter BIAS_FILE,
   parameter THRESHOLD_FILE,
-  localparam int unsigned K_BITS = KERNEL > 1 ? $clog2(KERNEL) : 1
+  localparam int unsigned ADDR_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1
 ) (
   input  logic clk,
   input  logic rst_n,
   input  logic in_valid,
   output logic in_ready,
-  input  logic [CHANNELS*IN_BITS+K_BITS:0] in_data,
+  input  logic [SIMD*(IN_BITS+ADDR_BITS):0] in_data,
   output logic out_valid,
   input  logic out_ready,
   output logic [PE-1:0] out_data
 );
-  localparam int unsigned DEPTH = FOLDS * KERNEL * STEPS;
-  localparam int unsigned ADDR_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1;
   localparam int unsigned CREDITS = 16;  // at least the cycles a credit is out: no bubble at a result a cycle
 
   if ($clog2(SIMD) + 10 > CREDITS) begin : chk_credits
     $error("lif_pe: SIMD=%0d makes the pipeline longer than its %0d credits", SIMD, CREDITS);
   end
 
-  logic synapse_valid, synapse_ready, mac_valid, mac_ready, acc_valid, acc_ready, current_valid, current_ready;
-  logic [SIMD*(IN_BITS+ADDR_BITS):0] synapse_data;
+  logic mac_valid, mac_ready, acc_valid, acc_ready, current_valid, current_ready;
+  logic [SIMD*(IN_BITS+ADDR_BITS):0] mac_data;
   logic [PE*ACC_BITS-1:0] acc_data, current_data;
   logic spike_valid, unused_spike_ready;  // always high: that is what the credits are for
   logic [PE-1:0] spike_data;
@@ -62,27 +58,21 @@ module lif_pe #(
     else if (spent != returned) credits <= spent ? credits - 1'b1 : credits + 1'b1;
   end
 
-  synapse_list #(
-    .CHANNELS(CHANNELS), .SIMD(SIMD), .IN_BITS(IN_BITS), .KERNEL(KERNEL), .FOLDS(FOLDS), .STEPS(STEPS),
-    .LIST_FILE(LIST_FILE)
-  ) scheduler (
-    .clk(clk), .rst_n(rst_n), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_data),
-    .out_valid(synapse_valid), .out_ready(synapse_ready), .out_data(synapse_data)
-  );
-
   mac_array #(
     .PE(PE), .SIMD(SIMD), .IN_BITS(IN_BITS), .WEIGHT_BITS(WEIGHT_BITS), .ACC_BITS(ACC_BITS), .DEPTH(DEPTH),
     .WEIGHTS_FILE(WEIGHTS_FILE)
   ) mac (
-    .clk(clk), .rst_n(rst_n), .in_valid(mac_valid), .in_ready(mac_ready), .in_data(synapse_data),
+    .clk(clk), .rst_n(rst_n), .in_valid(mac_valid), .in_ready(mac_ready), .in_data(mac_data),
     .out_valid(acc_valid), .out_ready(acc_ready), .out_data(acc_data)
   );
 
   if (DIRECT == 1) begin : direct
-    // a result is a repetition: the credit is spent behind the repeater
+    // a result is a repetition: the credit is spent behind the repeater, whose ready path ends at this queue
+    stream_fifo #(.WIDTH(SIMD * (IN_BITS + ADDR_BITS) + 1), .DEPTH(2)) steps (
+      .clk(clk), .rst_n(rst_n), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_data),
+      .out_valid(mac_valid), .out_ready(mac_ready), .out_data(mac_data)
+    );
     logic repeat_valid, repeat_ready;
-    assign mac_valid = synapse_valid;
-    assign synapse_ready = mac_ready;
     assign current_valid = repeat_valid && granted;
     assign repeat_ready = current_ready && granted;
     assign spent = current_valid && current_ready;
@@ -94,9 +84,10 @@ module lif_pe #(
     );
   end else begin : coded
     // a result is a window's last step
-    wire last = synapse_data[SIMD*(IN_BITS+ADDR_BITS)];
-    assign mac_valid = synapse_valid && (granted || !last);
-    assign synapse_ready = mac_ready && (granted || !last);
+    wire last = in_data[SIMD*(IN_BITS+ADDR_BITS)];
+    assign mac_data = in_data;
+    assign mac_valid = in_valid && (granted || !last);
+    assign in_ready = mac_ready && (granted || !last);
     assign spent = mac_valid && mac_ready && last;
     assign current_valid = acc_valid;
     assign acc_ready = current_ready;

@@ -1,73 +1,41 @@
-/// readout - integrates spikes into logits without firing, one synapse group a cycle for all classes at once.
-///   logit[c] = bias[c] + sum over pixels, t, kept channels of  weights[c] * spike        class = arg-max, lowest index
-/// Beat        in: word of CHANNELS spikes, order pixel, t; out, one an image: CLASSES logits, class above them
-/// Latency     7 + ceil(log2(SIMD)) + STEPS + CLASSES cycles, an image's last word accepted -> out_valid
-/// Throughput  STEPS cycles a word: PIXELS * TIME_STEPS * STEPS cycles an image, at least CLASSES + 2
+/// readout - integrates spikes into logits without firing, one synapse step a cycle for all classes at once.
+///   logit[c] = bias[c] + sum over the steps of an image and lanes of  weights[addr][c] * act
+///   class    = arg-max, lowest index
+/// Beat        in: SIMD act, SIMD addr, last (of an image); out, one an image: CLASSES logits, class above them
+/// Latency     4 + ceil(log2(SIMD)) + CLASSES cycles, an image's last step accepted -> out_valid
+/// Throughput  1 step/cycle; at least CLASSES + 2 cycles an image
 /// Handshake   valid never waits for ready; payload stable while valid && !ready
-/// State       CLASSES accumulators of LOGIT_BITS; place in the image; the arg-max so far
-/// Memory      BIAS_FILE.mem: CLASSES biases (T times the bias of a step); weights as mac_array, group list as
-///             synapse_list, address j*PIXELS + pixel
+/// State       CLASSES accumulators of LOGIT_BITS; the arg-max so far
+/// Memory      BIAS_FILE.mem: CLASSES biases (T times the bias of a step); weights as mac_array
 /// Golden      quant/golden/readout.py
 module readout #(
-  parameter int unsigned CHANNELS,
   parameter int unsigned CLASSES,
   parameter int unsigned SIMD,
-  parameter int unsigned STEPS,
-  parameter int unsigned PIXELS,
-  parameter int unsigned TIME_STEPS,
+  parameter int unsigned DEPTH,       // words of a weight bank
   parameter int unsigned WEIGHT_BITS,
   parameter int unsigned LOGIT_BITS,
-  parameter LIST_FILE,
   parameter WEIGHTS_FILE,
   parameter BIAS_FILE,
+  localparam int unsigned ADDR_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1,
   localparam int unsigned CLASS_BITS = CLASSES > 1 ? $clog2(CLASSES) : 1
 ) (
   input  logic clk,
   input  logic rst_n,
   input  logic in_valid,
   output logic in_ready,
-  input  logic [CHANNELS-1:0] in_data,
+  input  logic [SIMD*(1+ADDR_BITS):0] in_data,
   output logic out_valid,
   input  logic out_ready,
   output logic [CLASSES*LOGIT_BITS+CLASS_BITS-1:0] out_data
 );
-  localparam int unsigned K_BITS = PIXELS > 1 ? $clog2(PIXELS) : 1;
-  localparam int unsigned T_BITS = TIME_STEPS > 1 ? $clog2(TIME_STEPS) : 1;
-  localparam int unsigned DEPTH = PIXELS * STEPS;
-  localparam int unsigned ADDR_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1;
-
-  // --- the word's place in the image
-  logic [K_BITS-1:0] pixel;
-  logic [T_BITS-1:0] t;
-  wire last_t = t == T_BITS'(TIME_STEPS - 1);
-  wire last_pixel = pixel == K_BITS'(PIXELS - 1);
-  always_ff @(posedge clk) begin
-    if (!rst_n) begin
-      pixel <= '0;
-      t <= '0;
-    end else if (in_valid && in_ready) begin
-      t <= last_t ? '0 : t + 1'b1;
-      if (last_t) pixel <= last_pixel ? '0 : pixel + 1'b1;
-    end
-  end
-
-  logic synapse_valid, synapse_ready, sum_valid, sum_ready;
-  logic [SIMD*(1+ADDR_BITS):0] synapse_data;
+  logic sum_valid, sum_ready;
   logic [CLASSES-1:0][LOGIT_BITS-1:0] sum_data;
-
-  synapse_list #(
-    .CHANNELS(CHANNELS), .SIMD(SIMD), .IN_BITS(1), .KERNEL(PIXELS), .FOLDS(1), .STEPS(STEPS), .LIST_FILE(LIST_FILE)
-  ) scheduler (
-    .clk(clk), .rst_n(rst_n), .in_valid(in_valid), .in_ready(in_ready),
-    .in_data({last_pixel && last_t, pixel, in_data}),
-    .out_valid(synapse_valid), .out_ready(synapse_ready), .out_data(synapse_data)
-  );
 
   mac_array #(
     .PE(CLASSES), .SIMD(SIMD), .IN_BITS(1), .WEIGHT_BITS(WEIGHT_BITS), .ACC_BITS(LOGIT_BITS), .DEPTH(DEPTH),
     .WEIGHTS_FILE(WEIGHTS_FILE)
   ) mac (
-    .clk(clk), .rst_n(rst_n), .in_valid(synapse_valid), .in_ready(synapse_ready), .in_data(synapse_data),
+    .clk(clk), .rst_n(rst_n), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_data),
     .out_valid(sum_valid), .out_ready(sum_ready), .out_data(sum_data)
   );
 

@@ -6,18 +6,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scaflow.quant.golden.beats import address_bits, ceil_div, pack, unpack
+from scaflow.quant.golden.beats import address_bits, pack, unpack
 
 
 @dataclass(frozen=True)
 class LifPe:
-    channels: int  # of the input
     pe: int
     simd: int
     in_bits: int
-    kernel: int
+    depth: int
     folds: int
-    steps: int
     time_steps: int
     direct: int  # 1: a pixel comes once, its current is fed to all time steps
     weight_bits: int
@@ -26,35 +24,24 @@ class LifPe:
     fraction_bits: int
     leak_shift: int
     soft_reset: int
-    list: np.ndarray = field(metadata={"bits": "group_bits", "signed": False})  # [steps, 1]
-    weights: np.ndarray = field(metadata={"bits": "weight_bits"})  # [simd, folds*steps*kernel, pe]
+    weights: np.ndarray = field(metadata={"bits": "weight_bits"})  # [simd, depth, pe]
     bias: np.ndarray = field(metadata={"bits": "v_bits"})  # [folds, pe]
     threshold: np.ndarray = field(metadata={"bits": "v_bits"})  # [folds, pe]
 
     @property
-    def group_bits(self) -> int:
-        return address_bits(ceil_div(self.channels, self.simd))
+    def addr_bits(self) -> int:
+        return address_bits(self.depth)
 
 
 def lif_pe(cfg: LifPe, beats: list[int]) -> list[int]:
-    """beats: (word, k, last), each window once a fold. Returns PE spikes in order pixel, t, fold."""
-    word_bits, k_bits = cfg.channels * cfg.in_bits, address_bits(cfg.kernel)
-    groups = [int(g) for g in cfg.list[:, 0]]
-    table = cfg.weights.reshape(cfg.simd, cfg.folds, cfg.steps, cfg.kernel, cfg.pe)
-
-    sums: list[np.ndarray] = []  # one a window and fold
-    window: list[tuple[int, list[int]]] = []
-    for beat in beats:
-        acts = unpack(beat, cfg.in_bits, cfg.channels) + [0] * cfg.simd
-        window.append((beat >> word_bits & ((1 << k_bits) - 1), acts))
-        if beat >> (word_bits + k_bits):
-            fold, acc = len(sums) % cfg.folds, np.zeros(cfg.pe, dtype=np.int64)
-            for k, values in window:
-                for j, group in enumerate(groups):
-                    for lane in range(cfg.simd):
-                        acc += values[group * cfg.simd + lane] * table[lane, fold, j, k].astype(np.int64)
-            sums.append(acc)
-            window = []
+    """beats: (SIMD act, SIMD addr, last), each window once a fold. Returns PE spikes in order pixel, t, fold."""
+    lanes, act_bits = np.arange(cfg.simd), cfg.simd * cfg.in_bits
+    end_bit = act_bits + cfg.simd * cfg.addr_bits
+    acts = np.array([unpack(beat, cfg.in_bits, cfg.simd) for beat in beats], dtype=np.int64)
+    addrs = np.array([unpack(beat >> act_bits, cfg.addr_bits, cfg.simd) for beat in beats])
+    products = (acts[:, :, None] * cfg.weights[lanes, addrs].astype(np.int64)).sum(1)  # [beats, pe]
+    ends = [i + 1 for i, beat in enumerate(beats) if beat >> end_bit]
+    sums = [products[start:end].sum(0) for start, end in zip([0, *ends], ends, strict=False)]
 
     repeats = cfg.time_steps if cfg.direct else 1
     currents = np.array(sums, dtype=np.int64).reshape(-1, 1, cfg.folds, cfg.pe).repeat(repeats, axis=1)

@@ -1,0 +1,63 @@
+"""Golden twin of hw/rtl/synapse_event.sv: the walk over the synapses of each window whose input spiked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scaflow.quant.golden.beats import address_bits, batches, ceil_div, unpack
+
+
+@dataclass(frozen=True)
+class SynapseEvent:
+    channels: int
+    kept: int  # channels 0..kept-1 are walked
+    simd: int
+    in_bits: int
+    height: int
+    width: int
+    kernel_h: int
+    kernel_w: int
+    stride: int
+    padding: int
+    time_steps: int  # beats a pixel
+    folds: int
+
+    @property
+    def steps2(self) -> int:
+        """Channels of a bank, rounded up to a power of two: the place of a channel is a field of the address."""
+        return 1 << (ceil_div(self.kept, self.simd) - 1).bit_length()
+
+    @property
+    def addr_bits(self) -> int:
+        return address_bits(self.folds * self.kernel_h * self.kernel_w * self.steps2)
+
+
+def synapse_event(cfg: SynapseEvent, beats: list[int]) -> list[int]:
+    """beats: words in order pixel, t. Returns (SIMD act, SIMD addr, last) in order output pixel, t, fold."""
+    act_bits = cfg.simd * cfg.in_bits
+    out = []
+    for image in batches(beats, cfg.height * cfg.width * cfg.time_steps):
+        words = [unpack(word, cfg.in_bits, cfg.kept) for word in image]
+        for y0 in range(-cfg.padding, cfg.height + cfg.padding - cfg.kernel_h + 1, cfg.stride):
+            for x0 in range(-cfg.padding, cfg.width + cfg.padding - cfg.kernel_w + 1, cfg.stride):
+                for t in range(cfg.time_steps):
+                    banks: list[list[tuple[int, int]]] = [[] for _ in range(cfg.simd)]  # (act, k*steps2 + j)
+                    for ky in range(max(0, -y0), min(cfg.kernel_h, cfg.height - y0)):
+                        for kx in range(max(0, -x0), min(cfg.kernel_w, cfg.width - x0)):
+                            word = words[((y0 + ky) * cfg.width + x0 + kx) * cfg.time_steps + t]
+                            for c, act in enumerate(word):
+                                if act:
+                                    k = ky * cfg.kernel_w + kx
+                                    banks[c % cfg.simd].append((act, k * cfg.steps2 + c // cfg.simd))
+                    steps = max(1, max(map(len, banks)))
+                    for fold in range(cfg.folds):
+                        base = fold * cfg.kernel_h * cfg.kernel_w * cfg.steps2
+                        for i in range(steps):
+                            beat = int(i == steps - 1) << (act_bits + cfg.simd * cfg.addr_bits)
+                            for b, bank in enumerate(banks):
+                                if i < len(bank):
+                                    act, addr = bank[i]
+                                    beat |= act << (b * cfg.in_bits)
+                                    beat |= (base + addr) << (act_bits + b * cfg.addr_bits)
+                            out.append(beat)
+    return out
