@@ -216,9 +216,21 @@ def _digest(directory: Path, script: str, target: Target, route: bool) -> str:
     text = script.replace(os.path.relpath(RTL, directory), "RTL")
     digest = hashlib.sha256("\n".join([text, *versions, *options]).encode())
     own = [*directory.glob("*.sv"), *directory.glob("*.mem"), *directory.glob("manifest.json")]
-    for path in sorted([*RTL.glob("*.sv"), *own]):
+    for path in sorted([*_modules(directory), *own]):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
+
+
+def _modules(directory: Path) -> set[Path]:
+    """The files of hw/rtl that the sources of a design name, and those that these name."""
+    found: set[Path] = set()
+    texts = [path.read_text() for path in directory.glob("*.sv")]
+    while texts:
+        words = set(re.findall(r"\w+", texts.pop()))
+        more = {path for path in RTL.glob("*.sv") if path.stem in words} - found
+        found |= more
+        texts += [path.read_text() for path in more]
+    return found
 
 
 def _run(
