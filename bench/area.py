@@ -1,0 +1,168 @@
+"""Fits hw/area.json, the area model, to syntheses of random networks; measures its error on networks it has not seen.
+
+    python bench/area.py [--list 20] [--event 12] [--held-out 6] [--folder build/area]
+
+Each network is laid out and mapped as `scaflow synth` does, for both families; every instance of a top is one sample.
+Interrupted, it goes on where it stopped: a network that is unchanged is not synthesised again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from scaflow.hw.area import COEFFICIENTS, FAMILIES, Sample, errors, fit, netlist_feeds, write
+from scaflow.hw.design import Design, design
+from scaflow.hw.emit import emit
+from scaflow.hw.fold import Fold
+from scaflow.hw.synth import synthesize
+from scaflow.quant.graph import Conv, Graph, Pool, Readout
+
+FIRST_HELD_OUT = 1000  # seeds from here on are never fitted
+EVENT = 500  # seeds from here on, modulo FIRST_HELD_OUT, give designs with event schedulers
+TARGETS = {"ecp5": "ecp5-85", "xc7": "xc7"}
+
+
+def random_design(seed: int) -> Design:
+    """A small network like those people compile, folded at random."""
+    rng = np.random.default_rng(seed)
+    scheduler = "event" if seed % FIRST_HELD_OUT >= EVENT else "list"
+    while True:
+        try:
+            graph = random_graph(rng, f"area{seed}")
+            return design(graph, random_folding(rng, graph, scheduler))
+        except ValueError:  # a map that is used up, or a folding that outruns its input: draw again
+            continue
+
+
+def random_graph(rng: np.random.Generator, name: str) -> Graph:
+    side, steps = int(rng.choice([8, 12, 16, 20, 28])), int(rng.choice([1, 2, 3, 4, 6, 8]))
+    channels = int(rng.choice([1, 1, 3]))
+    shape = (channels, side, side)
+    fraction, nodes, bits = int(rng.integers(2, 6)), [], int(rng.integers(2, 9))
+    prune = rng.random() < 0.4
+    for i in range(int(rng.integers(2, 5))):
+        linear = i > 0 and rng.random() < 0.25
+        kernel = side if linear else int(rng.choice([1, 3, 3, 3, 5])) if i else int(rng.choice([3, 3, 5]))
+        padding = 0 if linear or rng.random() < 0.3 else kernel // 2
+        stride = 2 if not linear and rng.random() < 0.15 else 1
+        out = int(rng.integers(4, 24 if i == 0 else 65))
+        node = spiking(rng, f"layer{i}", out, channels, kernel, stride, padding, 8 if i == 0 else bits, i == 0,
+                       fraction, prune)  # fmt: skip
+        nodes.append(node)
+        channels, side = out, (side + 2 * padding - kernel) // stride + 1
+        if side >= 4 and rng.random() < 0.5:
+            nodes.append(Pool(f"pool{i}", 2))
+            side //= 2
+        if side < 2:
+            break
+    classes = int(rng.choice([2, 4, 10, 10, 10, 16]))
+    weight = np.clip(np.rint(rng.normal(0, 40, (classes, channels, side, side))), -128, 127).astype(int)
+    nodes.append(Readout("readout", weight, rng.integers(-50, 50, classes), 8))
+    return Graph(name, shape, steps, tuple(nodes))
+
+
+def spiking(rng, name, out, into, kernel, stride, padding, bits, first, fraction, prune) -> Conv:
+    top = (1 << (bits - 1)) - 1
+    weight = np.clip(np.rint(rng.normal(0, max(0.6, top / 2.5), (out, into, kernel, kernel))), -top, top).astype(int)
+    scale = weight.std() * np.sqrt(into * kernel * kernel * 0.15) * (90 if first else 1) * 2**fraction
+    kept = np.sort(rng.permutation(out)[: max(1, int(out * rng.uniform(0.4, 0.9)))]) if prune else range(out)
+    return Conv(
+        name=name,
+        weight=weight,
+        bias=np.rint(rng.normal(0, scale / 2, out)).astype(int),
+        threshold=np.maximum(1, np.rint(rng.uniform(0.4, 2, out) * scale)).astype(int),
+        stride=stride,
+        padding=padding,
+        leak_shift=int(rng.choice([0, 1, 1, 1, 2, 3])),
+        reset=str(rng.choice(["hard", "hard", "soft"])),
+        fraction_bits=fraction,
+        weight_bits=bits,
+        in_bits=8 if first else 1,
+        kept=tuple(int(c) for c in kept),
+    )
+
+
+def random_folding(rng: np.random.Generator, graph: Graph, scheduler: str) -> dict[str, Fold]:
+    def upto(limit: int) -> int:
+        return int(np.floor(np.exp(rng.uniform(0, np.log(limit + 1)))))
+
+    folding = {}
+    for node in graph.nodes:
+        if isinstance(node, Readout):
+            folding[node.name] = Fold(len(node.weight), upto(min(8, node.weight.shape[1])))
+        elif isinstance(node, Conv):
+            pe = upto(min(24, len(node.weight)))
+            simd = upto(max(1, min(node.weight.shape[1], 128 // pe, 12)))
+            folding[node.name] = Fold(pe, simd, scheduler)
+    return folding
+
+
+def measure(laid: Design, family: str, folder: Path) -> list[Sample]:
+    """Map a design and give every instance with its cells."""
+    directory = folder / "designs" / laid.graph.name
+    emit(laid, directory)
+    (directory / "manifest.json").unlink()  # each instance is then counted for itself
+    result = synthesize(directory, "top", TARGETS[family], lambda _: None, folder / "cache", route=False)
+    feeds = result.log / "feeds.json"
+    if family == "ecp5" and not feeds.is_file():
+        feeds.write_text(json.dumps(netlist_feeds(json.loads((result.log / "netlist.json").read_text()), "top")))
+        (result.log / "netlist.json").unlink()
+    extra = json.loads(feeds.read_text()) if family == "ecp5" else {}
+    stages = {i.name: stage.name for stage in laid.stages for i in stage.instances}
+    return [
+        Sample(
+            family=family,
+            stage=f"{laid.graph.name}.{stages.get(i.name, i.name)}",
+            module=i.module,
+            cfg=i.cfg,
+            cells=result.per_stage[i.name],
+            feed=extra.get(i.name, 0),
+        )
+        for i in laid.instances()
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--list", type=int, default=20, help="networks with list schedulers to fit")
+    parser.add_argument("--event", type=int, default=12, help="networks with event schedulers to fit")
+    parser.add_argument("--held-out", type=int, default=6, help="networks of either kind not to fit")
+    parser.add_argument("--folder", type=Path, default=Path("build/area"))
+    options = parser.parse_args()
+    seeds = [*range(options.list), *range(EVENT, EVENT + options.event)]
+    seeds += [FIRST_HELD_OUT + seed for kind in (0, EVENT) for seed in range(kind, kind + options.held_out)]
+    if not options.event:
+        seeds = [seed for seed in seeds if seed % FIRST_HELD_OUT < EVENT]
+    samples: dict[int, list[Sample]] = {}
+    with Progress() as progress:
+        task = progress.add_task("synthesis", total=len(seeds) * len(FAMILIES))
+        for seed in seeds:
+            laid = random_design(seed)
+            for family in FAMILIES:
+                samples.setdefault(seed, []).extend(measure(laid, family, options.folder))
+                progress.advance(task)
+    fitted = [s for seed in seeds if seed < FIRST_HELD_OUT for s in samples[seed]]
+    unseen = [s for seed in seeds if seed >= FIRST_HELD_OUT for s in samples[seed]]
+    model = fit(fitted)
+    found = {name: errors(model, part) for name, part in (("fitted", fitted), ("held out", unseen))}
+    write(model, found["held out"], COEFFICIENTS)
+    console = Console()
+    for name, rows in found.items():
+        table = Table(title=f"relative error of LUTs, a stage, {name}")
+        for column in ("family", "stages", "median", "90 %", "worst"):
+            table.add_column(column, justify="right")
+        for family, row in rows.items():
+            figures = (f"{row[key]:.1%}" for key in ("median", "most", "worst"))
+            table.add_row(family, str(row["stages"]), *figures)
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,415 @@
+"""The area model: LUTs, flip-flops, block RAMs and DSPs of a design from its parameters, without synthesis.
+
+    cells of an instance = sum over features f of its module of  coefficient[f] * f(parameters)
+
+A feature is a count one can point at in the module (bits of its adders, bits of its neurons, cells of its memories);
+its coefficient is what Yosys makes of one of them. The coefficients, none negative, stand in area.json:
+`python bench/area.py` fits them to syntheses of random networks and measures the error on networks that it has not
+seen. Block RAMs and DSPs are counted by rule.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from scipy.optimize import nnls
+
+from scaflow.hw.design import Instance
+from scaflow.hw.ram import Family, Ram, ram, rom
+from scaflow.hw.synth import Resources
+from scaflow.quant.golden.beats import address_bits, ceil_div
+
+COEFFICIENTS = Path(__file__).with_name("area.json")
+FAMILIES: tuple[Family, ...] = get_args(Family)
+FITTED = ("lut", "ff", "feed")
+BANK_IN_BLOCK = 32  # a weight bank of more words is kept in block RAM, as mac_array.sv asks
+
+Features = dict[str, float]
+Model = dict[str, dict[str, dict[str, Features]]]  # family, module, resource, feature -> coefficient
+
+
+@dataclass(frozen=True)
+class Area:
+    """What a part of a design takes: in the units of `hw.synth.Resources`, and not in whole numbers.
+
+    feed: LUT positions that the ECP5's placer adds, to feed carry chains and to write LUT RAM; 0 for xc7.
+    """
+
+    lut: float = 0.0
+    ff: float = 0.0
+    bram: float = 0.0
+    dsp: int = 0
+    feed: float = 0.0
+
+    def __add__(self, other: Area) -> Area:
+        return Area(
+            self.lut + other.lut,
+            self.ff + other.ff,
+            self.bram + other.bram,
+            self.dsp + other.dsp,
+            self.feed + other.feed,
+        )
+
+    @property
+    def placed(self) -> float:
+        """LUT positions of the device."""
+        return self.lut + self.feed
+
+
+@dataclass(frozen=True)
+class Device:
+    name: str
+    family: Family
+    lut: int
+    bram: int  # DP16KD; RAMB36
+    dsp: int
+
+
+DEVICES = {
+    device.name: device
+    for device in (
+        Device("ecp5-25", "ecp5", 24_288, 56, 28),
+        Device("ecp5-45", "ecp5", 43_848, 108, 72),
+        Device("ecp5-85", "ecp5", 83_640, 208, 156),
+        Device("xc7a35t", "xc7", 20_800, 50, 90),
+        Device("xc7a100t", "xc7", 63_400, 135, 240),
+        Device("xc7a200t", "xc7", 134_600, 365, 740),
+        Device("xc7z010", "xc7", 17_600, 60, 80),
+        Device("xc7z020", "xc7", 53_200, 140, 220),
+    )
+}
+
+
+def area(instances: Iterable[Instance], family: Family, model: Model | None = None) -> Area:
+    """The area of some instances together.
+
+    Raises:
+        ValueError: a module that the model does not know.
+    """
+    model = model or coefficients()
+    total = Area()
+    for instance in instances:
+        known = model[family].get(instance.module)
+        if known is None:
+            raise ValueError(
+                f"area: no coefficients for module {instance.module!r} on {family} in {COEFFICIENTS.name};"
+                " run `python bench/area.py`"
+            )
+        values = features(instance.module, instance.cfg, family)
+        figures = {name: sum(c * values[f] for f, c in known[name].items()) for name in FITTED}
+        blocks, dsps = counted(instance.module, instance.cfg, family)
+        total += Area(figures["lut"], figures["ff"], blocks, dsps, figures["feed"])
+    return total
+
+
+@cache
+def coefficients() -> Model:
+    """The coefficients of area.json."""
+    return json.loads(COEFFICIENTS.read_text())["model"]
+
+
+def features(module: str, cfg: Any, family: Family) -> Features:
+    """What the model counts in an instance; `one` is the instance itself."""
+    if module not in _MODULES:
+        raise ValueError(f"area: module {module!r} has no features in hw/area.py; add them and fit again")
+    return {"one": 1.0} | {name: float(value) for name, value in _MODULES[module][0](cfg, family).items()}
+
+
+def counted(module: str, cfg: Any, family: Family) -> tuple[float, int]:
+    """Block RAMs and DSPs of an instance, by rule."""
+    rule = _MODULES[module][1]
+    return rule(cfg, family) if rule else (0.0, 0)
+
+
+# --- what there is in a module ----------------------------------------------------------------------------------------
+
+
+def _memory(found: Ram) -> Features:
+    return {"lut_ram": found.luts, "ram_mux": found.muxed, "ram_logic": found.registers}
+
+
+def _tree(simd: int, bits: int) -> tuple[int, int, int]:
+    """Of the adder tree of mac_array, for one neuron: bits in adders, bits in its registers, adders."""
+    leaves = 1 << (simd - 1).bit_length() if simd > 1 else 1
+    present = {leaves + lane: bits for lane in range(simd)}
+    added = held = adders = 0
+    for node in range(leaves - 1, 0, -1):
+        children = [present[child] for child in (2 * node, 2 * node + 1) if child in present]
+        if children:
+            present[node] = max(children) + len(children) - 1
+            held += present[node]
+            if len(children) == 2:
+                added += present[node]
+                adders += 1
+    return added, held, adders
+
+
+def _mac(pe: int, simd: int, in_bits: int, depth: int, weight_bits: int, acc_bits: int, family: Family) -> Features:
+    multiplied = in_bits > 1
+    term = weight_bits + in_bits if multiplied else weight_bits
+    added, held, adders = _tree(simd, term)
+    word = pe * weight_bits
+    small = depth <= BANK_IN_BLOCK
+    # a bank of few words has few different columns, and equal ones are made once
+    columns = min(word, 1 << min(depth, 20)) if depth > 1 else 0
+    per_lut = 16 if family == "ecp5" else 64
+    bank = _bank(pe, depth, weight_bits, family)
+    return {
+        "adder_bits": pe * (added + acc_bits),
+        "adders": pe * (adders + 1),
+        "sum_bits": pe * (held + acc_bits),
+        "product_bits": simd * word,
+        "bank_logic": simd * columns * ceil_div(depth, per_lut) if small else 0,
+        "bank_read": simd * min(word, 1 << min(depth, 20)) if small else 0,
+        "bank_mux": simd * bank.muxed,
+        "multiplier_bits": simd * pe * weight_bits * in_bits if multiplied and not _in_dsp(weight_bits, family) else 0,
+        "multiplied_bits": simd * pe * term if multiplied else 0,
+        "lanes": simd * in_bits,
+    }
+
+
+def _in_dsp(weight_bits: int, family: Family) -> bool:
+    """Does Yosys put the product of a weight and a pixel into a DSP?"""
+    return weight_bits >= 2
+
+
+def _bank(pe: int, depth: int, weight_bits: int, family: Family) -> Ram:
+    if depth <= BANK_IN_BLOCK:
+        return Ram()
+    return rom(family, depth, pe * weight_bits, block=True)
+
+
+def _lif_pe(cfg: Any, family: Family) -> Features:
+    bits = cfg.pe * cfg.v_bits
+    per_lut = 16 if family == "ecp5" else 64
+    constants = min(2 * bits, 1 << min(cfg.folds, 20)) if cfg.folds > 1 else 0
+    memories = ram(family, 16, cfg.pe, block=False)
+    if cfg.folds > 1:
+        memories += ram(family, cfg.folds, bits, block=False)
+    if cfg.direct:
+        memories += ram(family, 2 * cfg.folds, cfg.pe * cfg.acc_bits, block=False)
+        memories += ram(family, 2, cfg.simd * (cfg.in_bits + address_bits(cfg.depth)) + 1, block=False)
+    return {
+        **_mac(cfg.pe, cfg.simd, cfg.in_bits, cfg.depth, cfg.weight_bits, cfg.acc_bits, family),
+        **_memory(memories),
+        "neuron_bits": bits,
+        "neurons": cfg.pe,
+        "leaking_bits": bits if cfg.leak_shift else 0,
+        "soft_bits": bits if cfg.soft_reset else 0,
+        "folded_bits": bits if cfg.folds > 1 else 0,
+        "constants": constants * ceil_div(cfg.folds, per_lut),
+        "counter_bits": address_bits(cfg.folds) + address_bits(cfg.time_steps),
+        "direct": cfg.direct,
+    }
+
+
+def _lif_pe_counted(cfg: Any, family: Family) -> tuple[float, int]:
+    dsps = cfg.simd * cfg.pe if cfg.in_bits > 1 and _in_dsp(cfg.weight_bits, family) else 0
+    return cfg.simd * _bank(cfg.pe, cfg.depth, cfg.weight_bits, family).blocks, dsps
+
+
+def _readout(cfg: Any, family: Family) -> Features:
+    return {
+        **_mac(cfg.classes, cfg.simd, 1, cfg.depth, cfg.weight_bits, cfg.logit_bits, family),
+        "logit_bits": cfg.classes * cfg.logit_bits,
+        "arg_max_bits": cfg.logit_bits + address_bits(cfg.classes),
+    }
+
+
+def _readout_counted(cfg: Any, family: Family) -> tuple[float, int]:
+    return cfg.simd * _bank(cfg.classes, cfg.depth, cfg.weight_bits, family).blocks, 0
+
+
+def _window_buffer(cfg: Any, family: Family) -> Features:
+    pointer = address_bits(cfg.depth) + 1
+    position = (max(cfg.height, cfg.width) + 2 * cfg.padding + cfg.stride).bit_length() + 1
+    kernel = address_bits(cfg.kernel_h * cfg.kernel_w)
+    moving = cfg.out_width > 1 or cfg.out_height > 1
+    store = ram(family, cfg.depth, cfg.word_bits)
+    return {
+        **_memory(store),
+        "pointer_bits": pointer,
+        "moving_pointer_bits": pointer * moving,
+        "padded_pointer_bits": pointer if cfg.padding else 0,
+        "position_bits": position * moving,
+        "padded_position_bits": position if cfg.padding else 0,
+        "kernel_bits": kernel,
+        "padded_kernel_bits": kernel if cfg.padding else 0,
+        "kernel_rows": cfg.kernel_h,
+        "block_word_bits": cfg.word_bits if store.blocks else 0,
+        "counter_bits": address_bits(cfg.folds) + address_bits(cfg.time_steps),
+        "word_bits": cfg.word_bits,
+    }
+
+
+def _window_buffer_counted(cfg: Any, family: Family) -> tuple[float, int]:
+    return ram(family, cfg.depth, cfg.word_bits).blocks, 0
+
+
+def _synapse_list(cfg: Any, family: Family) -> Features:
+    act = cfg.simd * cfg.in_bits
+    return {
+        "act_bits": act,
+        "selected_bits": act * (cfg.steps - 1),
+        "held_bits": act * cfg.steps,
+        "address_bits": cfg.addr_bits,
+        "folded_address_bits": cfg.addr_bits if cfg.folds > 1 else 0,
+        "stepped_address_bits": cfg.addr_bits if cfg.steps > 1 else 0,
+        "step_bits": address_bits(cfg.steps) if cfg.steps > 1 else 0,
+    }
+
+
+def _spike_pack(cfg: Any, family: Family) -> Features:
+    return {
+        "held_bits": min(cfg.folds * cfg.pe, cfg.channels),
+        "parts": (cfg.folds - 1) * cfg.pe,
+        "fold_bits": address_bits(cfg.folds) if cfg.folds > 1 else 0,
+    }
+
+
+def _spike_pool(cfg: Any, family: Family) -> Features:
+    depth = cfg.width // cfg.size * cfg.time_steps
+    store = ram(family, depth, cfg.channels)
+    return {
+        **_memory(store),
+        "channels": cfg.channels,
+        "block_word_bits": cfg.channels if store.blocks else 0,
+        "counter_bits": address_bits(cfg.width) + address_bits(cfg.height) + address_bits(cfg.time_steps),
+        "address_bits": address_bits(depth),
+    }
+
+
+def _spike_pool_counted(cfg: Any, family: Family) -> tuple[float, int]:
+    return ram(family, cfg.width // cfg.size * cfg.time_steps, cfg.channels).blocks, 0
+
+
+def _stream_fifo(cfg: Any, family: Family) -> Features:
+    return {
+        **_memory(ram(family, cfg.depth, cfg.width, block=False)),
+        "width": cfg.width,
+        "counter_bits": address_bits(cfg.depth),
+    }
+
+
+def _pixel_index(cfg: Any, family: Family) -> Features:
+    return {"counter_bits": address_bits(cfg.pixels) + address_bits(cfg.time_steps)}
+
+
+def _axis_in(cfg: Any, family: Family) -> Features:
+    return {"pixel_bits": 8 * cfg.pixel_bytes, "counter_bits": address_bits(cfg.frame_pixels)}
+
+
+def _axis_out(cfg: Any, family: Family) -> Features:
+    return {"logit_bits": cfg.classes * cfg.logit_bits, "word_bits": 32}
+
+
+_Counts = Callable[[Any, Family], Features]
+_Rule = Callable[[Any, Family], tuple[float, int]]
+_MODULES: dict[str, tuple[_Counts, _Rule | None]] = {
+    "window_buffer": (_window_buffer, _window_buffer_counted),
+    "synapse_list": (_synapse_list, None),
+    "lif_pe": (_lif_pe, _lif_pe_counted),
+    "spike_pack": (_spike_pack, None),
+    "spike_pool": (_spike_pool, _spike_pool_counted),
+    "stream_fifo": (_stream_fifo, None),
+    "pixel_index": (_pixel_index, None),
+    "readout": (_readout, _readout_counted),
+    "axis_in": (_axis_in, None),
+    "axis_out": (_axis_out, None),
+}
+
+
+# --- the fit ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One synthesised instance."""
+
+    family: Family
+    stage: str  # network and stage: the instances of a stage are held against the model together
+    module: str
+    cfg: Any
+    cells: Resources
+    feed: int
+
+
+def fit(samples: Sequence[Sample]) -> Model:
+    """Non-negative least squares of the relative error, for each family, module and resource."""
+    model: Model = {}
+    for family in FAMILIES:
+        for module in sorted({s.module for s in samples if s.family == family}):
+            part = [s for s in samples if s.family == family and s.module == module]
+            rows = [features(module, s.cfg, family) for s in part]
+            names = list(rows[0])
+            counts = np.array([[row[name] for name in names] for row in rows])
+            found = {}
+            for resource in FITTED:
+                cells = np.array([s.feed if resource == "feed" else getattr(s.cells, resource) for s in part], float)
+                weight = 1 / (cells + 20)  # a handful of cells more or less in a tiny instance is no matter
+                solved, _ = nnls(counts * weight[:, None], cells * weight)
+                found[resource] = {n: float(f"{c:.4g}") for n, c in zip(names, solved, strict=True) if c > 1e-6}
+            model.setdefault(family, {})[module] = found
+    return model
+
+
+def errors(model: Model, samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
+    """By family: relative error of the LUTs of a stage (median, 90th percentile, worst), and miscounted block RAMs."""
+    result = {}
+    for family in FAMILIES:
+        stages: dict[str, tuple[Resources, Area]] = {}
+        for s in samples:
+            if s.family == family and not s.module.startswith("axis"):
+                cells, predicted = stages.get(s.stage, (Resources(), Area()))
+                one = area([Instance(s.module, "", s.cfg, 0, 0)], family, model)
+                stages[s.stage] = (cells + s.cells, predicted + one)
+        off = np.array([abs(p.lut - c.lut) / c.lut for c, p in stages.values()])
+        result[family] = {
+            "stages": len(stages),
+            "median": float(np.median(off)),
+            "most": float(np.quantile(off, 0.9)),
+            "worst": float(off.max()),
+            "bram_miscounted": sum(p.bram != c.bram for c, p in stages.values()),
+            "dsp_miscounted": sum(p.dsp != c.dsp for c, p in stages.values()),
+        }
+    return result
+
+
+def write(model: Model, error: dict[str, Any], path: Path) -> None:
+    """Write the artifact, whole or not at all."""
+    half = path.with_suffix(".part")
+    half.write_text(json.dumps({"error": error, "model": model}, indent=1) + "\n")
+    os.replace(half, path)
+
+
+def netlist_feeds(netlist: dict[str, Any], top: str) -> dict[str, int]:
+    """LUT positions that nextpnr-ecp5 adds to each instance of a mapped top.
+
+    Two for the head of each carry chain, two for each carry that leaves its chain, two for each LUT RAM cell.
+    """
+    result = {}
+    for name, module in netlist["modules"].items():
+        instance = name.partition(f"${top}.")[2]
+        if not instance:
+            continue
+        cells = module["cells"].values()
+        adders = [cell["connections"] for cell in cells if cell["type"] == "CCU2C"]
+        chained = {adder["CIN"][0] for adder in adders}
+        carries = {adder["COUT"][0] for adder in adders if adder.get("COUT")}
+        used: set[Any] = set()
+        for cell in cells:
+            for port, bits in cell["connections"].items():
+                if cell["port_directions"][port] == "input" and not (cell["type"] == "CCU2C" and port == "CIN"):
+                    used.update(bits)
+        heads = sum(adder["CIN"][0] not in carries for adder in adders)
+        leaving = sum(carry not in chained or carry in used for carry in carries)
+        rams = sum(cell["type"] == "TRELLIS_DPR16X4" for cell in cells)
+        result[instance] = 2 * (heads + leaving + rams)
+    return result

@@ -1,0 +1,90 @@
+"""What a memory costs on a device: which RAM cells Yosys chooses for its shape, and how many.
+
+Yosys weighs every way to build a memory (flip-flops, LUT RAM, block RAM in each of its widths) and takes the cheapest;
+`choose` does the same sums, with the costs of the cell libraries that come with Yosys. A bank deeper or wider than its
+cells is put together from several, with a multiplexer on the read side that counts half a unit a bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from scaflow.quant.golden.beats import ceil_div
+
+Family = Literal["ecp5", "xc7"]
+
+
+@dataclass(frozen=True)
+class Ram:
+    """Cells of one memory."""
+
+    blocks: float = 0.0  # DP16KD; RAMB36, of which a RAMB18 is half
+    luts: int = 0  # LUT positions of LUT RAM
+    muxed: int = 0  # bits on the way through read multiplexers: width * (parts side by side in depth - 1)
+    registers: int = 0  # bits in flip-flops, or of a ROM made of logic
+
+    def __add__(self, other: Ram) -> Ram:
+        return Ram(
+            self.blocks + other.blocks,
+            self.luts + other.luts,
+            self.muxed + other.muxed,
+            self.registers + other.registers,
+        )
+
+    def __rmul__(self, copies: int) -> Ram:
+        return Ram(copies * self.blocks, copies * self.luts, copies * self.muxed, copies * self.registers)
+
+
+@dataclass(frozen=True)
+class _Cell:
+    words: int
+    width: int
+    cost: float  # of a cell, whatever part of it is used
+    cost_used: float  # of a cell that is used in full; in proportion otherwise
+    block: float = 0.0
+    luts: int = 0
+
+
+_HALF = [(1 << (14 - i), width) for i, width in enumerate((1, 2, 4, 9, 18, 36))]
+_FULL = [(1 << (15 - i), width) for i, width in enumerate((1, 2, 4, 9, 18, 36, 72))]
+_BLOCK = {
+    "ecp5": [_Cell(*shape, 128, 0, block=1.0) for shape in _HALF],
+    "xc7": [_Cell(*shape, 129, 0, block=0.5) for shape in _HALF]
+    + [_Cell(*shape, 257, 0, block=1.0) for shape in _FULL],
+}
+_LUT_RAM = {
+    "ecp5": [_Cell(16, 4, 4, 0, luts=4)],
+    "xc7": [_Cell(32, 6, 1, 7, luts=4), _Cell(64, 3, 1, 7, luts=4)],
+}
+_BYTE = 9  # block RAM is written in whole bytes
+_COLLISION = 6  # logic around a block RAM that gives the old word where it is read while it is written
+_ROM_BIT = 1 / 64  # cost of a bit of ROM in logic; a bit of RAM in flip-flops costs 1
+
+
+def ram(family: Family, depth: int, width: int, block: bool = True) -> Ram:
+    """A memory written and read once a cycle; `block`: its read is registered, so that block RAM is possible."""
+    choices = [(float(depth * width), Ram(registers=depth * width))]
+    for cell in _LUT_RAM[family]:
+        choices.append(_built(cell, depth, width, 1, 0))
+    for cell in _BLOCK[family] if block else ():
+        choices.append(_built(cell, depth, width, _BYTE if cell.width >= _BYTE else 1, _COLLISION))
+    return min(choices, key=lambda choice: choice[0])[1]
+
+
+def rom(family: Family, depth: int, width: int, block: bool = False) -> Ram:
+    """A memory with contents that is never written; `block`: it is kept in block RAM whatever its size."""
+    choices = [] if block else [(depth * width * _ROM_BIT, Ram(registers=depth * width))]
+    choices += [_built(cell, depth, width, 1, 0) for cell in _BLOCK[family]]
+    return min(choices, key=lambda choice: choice[0])[1]
+
+
+def _built(cell: _Cell, depth: int, width: int, byte: int, extra: float) -> tuple[float, Ram]:
+    """Cost and cells of a memory made of one kind of cell."""
+    parts = ceil_div(depth, cell.words)
+    cells = ceil_div(parts * ceil_div(width, byte) * byte, cell.width)
+    muxed = (parts - 1) * width
+    cost = cell.cost * cells + cell.cost_used * parts * width / cell.width + muxed / 2 + extra
+    if parts > 1 and extra:
+        cost += parts / 2
+    return cost, Ram(blocks=cells * cell.block, luts=cells * cell.luts, muxed=muxed)
