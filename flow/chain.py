@@ -43,14 +43,18 @@ def train_stages(project: Project, only: Sequence[str], resume: bool, console: C
     The sources of the program are no input of this stage: it is the dear one, and is repeated for another
     description, not for another version.
     """
-    description = project.network.model_dump(mode="json", exclude={"fold"})
+
+    def decisive(training: str) -> dict[str, Any]:
+        ignored = {"fold"} if training == "pruned" else {"fold", "sca"}
+        return project.network.model_dump(mode="json", exclude=ignored)
+
     return [
         Stage(
             name=f"train-{training}",
             reads=(),
             writes=(project / f"{training}/model.pt", project / f"{training}/log.csv"),
             run=lambda training=training: _train(project, training, resume, console),
-            settings={"network": description},
+            settings={"network": decisive(training)},
         )
         for training in only
     ]

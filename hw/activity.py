@@ -7,12 +7,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numba
 import numpy as np
 
-from scaflow.quant.graph import Conv
+from scaflow.quant.graph import Conv, Graph, Pool
 
 
 def window_events(spikes: np.ndarray, node: Conv, bank: Sequence[int]) -> np.ndarray:
@@ -66,6 +66,26 @@ def _fullest(words, bank, banks, kernel_h, kernel_w, stride, padding):
                             events[b] += column[x, b]
                     out[i, oy, ox, t] = events.max()
     return out
+
+
+def reads(graph: Graph, images: np.ndarray, spikes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What each Conv and the read-out sees, [N, T, C, H, W] by its name (the images as [N, 1, C, H, W]).
+
+    Args:
+        images: uint8 [N, C, H, W].
+        spikes: the trace of `quant.graph.execute` on them.
+    """
+    edges, seen = {}, images[:, None]
+    for node in graph.nodes:
+        if not isinstance(node, Pool):
+            edges[node.name] = seen
+        seen = spikes.get(node.name)
+    return edges
+
+
+def rates(edges: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Of each edge of `reads`, the part of pixels and steps in which a channel has an event, float64 [C]."""
+    return {name: (seen != 0).mean((0, 1, 3, 4)) for name, seen in edges.items()}
 
 
 def law_events(windows: np.ndarray, folds: int, time_steps: int) -> np.ndarray:

@@ -6,9 +6,27 @@ is an order of the channels; it is folded into the weights on both sides and cos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
+
+from scaflow.quant.graph import Graph, Pool
+
+
+def orders(graph: Graph, simds: Mapping[str, int], rates: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """For each node whose reader walks events, the order of its kept channels that balances the reader's banks.
+
+    Args:
+        simds: banks of each event stage, by its name.
+        rates: events of each channel [C] on the edge a node reads, by the reader's name, in any unit.
+    """
+    weighted = [node for node in graph.nodes if not isinstance(node, Pool)]
+    return {
+        writer.name: deal(writer.kept, rates[reader.name], simds[reader.name])
+        for writer, reader in pairwise(weighted)
+        if reader.name in simds
+    }
 
 
 def deal(channels: Sequence[int], rates: np.ndarray, simd: int) -> tuple[int, ...]:

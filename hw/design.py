@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from scaflow.hw.banks import deal
 from scaflow.hw.cycles import node_law, starves
 from scaflow.hw.fold import Fold, Folding
 from scaflow.quant.golden.axis_in import AxisIn
@@ -68,6 +67,12 @@ class Stage:
         return ceil_div(self.kept_out, self.pe)
 
     @property
+    def fifo_depth(self) -> int | None:
+        """Of the queue behind the stage; the read-out has none."""
+        last = self.instances[-1].cfg
+        return last.depth if isinstance(last, StreamFifo) else None
+
+    @property
     def banks(self) -> tuple[int, ...]:
         """The weight bank of each input channel, -1 for a channel that is not walked."""
         place = {channel: i for i, channel in enumerate(self.in_order[: self.kept_in])}
@@ -111,14 +116,14 @@ class Design:
 def design(
     graph: Graph,
     folding: Folding,
-    rates: Mapping[str, np.ndarray] | None = None,
+    orders: Mapping[str, Sequence[int]] | None = None,
     fifo_depths: Mapping[str, int] | None = None,
 ) -> Design:
     """Lay out a graph.
 
     Args:
         folding: PE, SIMD and scheduler of each weighted node.
-        rates: of the channels a node reads, by its name: how the channels are dealt to its banks.
+        orders: of a node's kept channels, by its name; ascending where it is not given (see `hw.banks.orders`).
         fifo_depths: of the queue behind a spiking stage, by its name; FIFO_DEPTH where it is not given.
 
     Raises:
@@ -144,9 +149,7 @@ def design(
             instances = _readout(graph, node, edge, bits[node.name], order, kept_in, fold.simd)
             kept_out, out_order, out_edge = len(node.weight), None, None
         else:
-            kept, reader = node.kept, nodes[0][0].name
-            if folding[reader].scheduler == "event" and reader in (rates or {}):
-                kept = deal(kept, rates[reader], folding[reader].simd)
+            kept = (orders or {}).get(node.name, node.kept)
             out_order = (*kept, *sorted(set(range(len(node.weight))) - set(kept)))
             kept_out, out_edge = len(kept), nodes[0][1]
             depth = (fifo_depths or {}).get(node.name, FIFO_DEPTH)
@@ -157,9 +160,19 @@ def design(
             order = out_order
         stages.append(
             Stage(
-                node.name, fold.pe, fold.simd, fold.scheduler, kept_in, kept_out, law, edge, in_order, out_order,
-                out_edge, instances,
-            )  # fmt: skip
+                name=node.name,
+                pe=fold.pe,
+                simd=fold.simd,
+                scheduler=fold.scheduler,
+                kept_in=kept_in,
+                kept_out=kept_out,
+                law=law,
+                in_edge=edge,
+                in_order=in_order,
+                out_order=out_order,
+                out_edge=out_edge,
+                instances=instances,
+            )
         )
     return Design(graph, tuple(stages))
 
@@ -169,6 +182,17 @@ def _banks(weight: np.ndarray, order: Sequence[int], kept: int, steps: int, simd
     lanes = np.zeros((*weight.shape[::2], steps * simd), dtype=np.int64)  # [out, positions, in]
     lanes[:, :, :kept] = weight[:, list(order[:kept])].transpose(0, 2, 1)
     return lanes.reshape(*lanes.shape[:2], steps, simd).transpose(3, 2, 1, 0)
+
+
+def from_manifest(graph: Graph, manifest: Mapping[str, Any]) -> Design:
+    """The design that `emit` wrote, from its graph and its manifest.json."""
+    stages = manifest["stages"]
+    return design(
+        graph,
+        {s["name"]: Fold(s["pe"], s["simd"], s["scheduler"]) for s in stages},
+        {s["name"]: s["order"] for s in stages if s["order"]},
+        {s["name"]: s["fifo_depth"] for s in stages if s["fifo_depth"]},
+    )
 
 
 def _scheduler(

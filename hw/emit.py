@@ -40,6 +40,8 @@ def emit(design: Design, directory: Path) -> Path:
                 "kept_in": s.kept_in,
                 "kept_out": s.kept_out,
                 "law": s.law,
+                "order": s.out_order and s.out_order[: s.kept_out],
+                "fifo_depth": s.fifo_depth,
                 "instances": [i.name for i in s.instances],
             }
             for s in design.stages

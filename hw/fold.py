@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
+from scaflow.hw.activity import law_events, rates, window_events
+from scaflow.hw.banks import deal
 from scaflow.hw.cycles import node_law
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import Conv, Graph, Readout
@@ -85,6 +90,37 @@ def balanced(graph: Graph, lanes: int, granularity: int = 1) -> Folding:
             return {node.name: f for node, f in zip(nodes, picked, strict=True)}
     least = sum(options[0][0].lanes for options in choices)
     raise ValueError(f"fold.lanes={lanes}: network {graph.name!r} needs at least {least}; raise fold.lanes")
+
+
+def at_equal_lanes(graph: Graph, folding: Folding, edges: Mapping[str, np.ndarray], scheduler: str) -> Folding:
+    """The same lanes per stage, divided anew into PE and SIMD for events: fewest cycles on what the stages read.
+
+    A fold of the read-out stays as it is. Few banks are best, because a window takes as long as its fullest one; PE
+    beyond the kept channels would idle.
+
+    Args:
+        edges: what each node reads, by its name (`hw.activity.reads`), of some calibration images.
+        scheduler: "event", "list", or "auto": for each stage the one with fewer cycles.
+    """
+    result = dict(folding)
+    seen_rates = rates(edges)
+    for node, edge in _weighted_edges(graph):
+        if isinstance(node, Readout):
+            continue
+        lanes, out, into = folding[node.name].lanes, len(node.kept), len(edge.kept)
+        options = []
+        for simd in range(1, min(lanes, into) + 1):
+            pe = min(lanes // simd, out)
+            if scheduler != "event":
+                options.append((node_law(graph, node, edge, pe, simd, into, out), pe, simd, "list"))
+            if scheduler != "list" and lanes % simd == 0:
+                place = {c: i % simd for i, c in enumerate(deal(edge.kept, seen_rates[node.name], simd))}
+                banks = [place.get(c, -1) for c in range(edge.shape[0])]
+                windows = window_events(edges[node.name], node, banks)
+                cycles = law_events(windows, ceil_div(out, pe), graph.time_steps).mean()
+                options.append((float(cycles), pe, simd, "event"))
+        result[node.name] = Fold(*min(options)[1:])
+    return result
 
 
 def _bank_depth(node: Conv | Readout, fold: Fold) -> int:

@@ -76,12 +76,24 @@ class ScaConfig(_Section):
     rate: float = Field(default=0.0, ge=0)  # weight in the loss of the spikes' cost, 0..1 (see model/rate.py)
 
 
+Scheduler = Literal["list", "event", "auto"]
+
+
+class EventFoldConfig(_Section):
+    """The event design; without pe and simd it has the lanes of the other designs, layer by layer."""
+
+    pe: tuple[int, ...] | None = None  # per spiking layer
+    simd: tuple[int, ...] | None = None  # per spiking layer, then the read-out
+    scheduler: Scheduler | tuple[Scheduler, ...] = "auto"  # of all spiking layers, or of each; auto: fewer cycles
+
+
 class FoldConfig(_Section):
     """Lanes: PE neurons in parallel, SIMD synapses a cycle; given per layer, or balanced for a total."""
 
     lanes: int = Field(default=256, ge=1)
     pe: tuple[int, ...] | None = None  # per spiking layer
     simd: tuple[int, ...] | None = None  # per spiking layer, then the read-out
+    event: EventFoldConfig = EventFoldConfig()
 
 
 class NetworkConfig(_Section):
