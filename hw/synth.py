@@ -168,7 +168,7 @@ def count(stat: dict, top: str, target: Target, stage_of: dict[str, str]) -> dic
 def _stages(directory: Path) -> dict[str, str]:
     """Instance -> stage, from the manifest beside an emitted top; empty where there is none."""
     manifest = directory / "manifest.json"
-    stages = json.loads(manifest.read_text())["stages"] if manifest.is_file() else []
+    stages = json.loads(manifest.read_text()).get("stages", []) if manifest.is_file() else []  # none: a stage alone
     return {instance: stage["name"] for stage in stages for instance in stage["instances"]}
 
 
