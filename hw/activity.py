@@ -1,8 +1,8 @@
 """What the spikes of a network ask of an event scheduler: events per window, and the cycle law that follows.
 
-    law    a stage costs an image  FOLDS * sum over output pixels and steps of max(1, n)       n = max over banks
-           of the events in the window; ideal: all events / SIMD
-    event  a spike, or in the first layer, whose image enters once, a pixel that is not zero
+law    a stage costs an image  FOLDS * sum over output pixels and steps of max(1, n)       n = max over banks
+       of the events in the window; ideal: all events / SIMD
+event  a spike, or in the first layer, whose image enters once, a pixel that is not zero
 """
 
 from __future__ import annotations
@@ -83,9 +83,24 @@ def reads(graph: Graph, images: np.ndarray, spikes: Mapping[str, np.ndarray]) ->
     return edges
 
 
-def rates(edges: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Of each edge of `reads`, the part of pixels and steps in which a channel has an event, float64 [C]."""
-    return {name: (seen != 0).mean((0, 1, 3, 4)) for name, seen in edges.items()}
+def channel_counts(spikes: np.ndarray, node: Conv, most: int = 2048) -> np.ndarray:
+    """Events of each channel in each of up to `most` windows, evenly drawn: what a deal to banks is judged by.
+
+    Args:
+        spikes: [N, T, C, H, W], what the node reads.
+
+    Returns:
+        int64 [windows, C].
+    """
+    pad = (node.padding, node.padding)
+    padded = np.pad(spikes != 0, ((0, 0), (0, 0), (0, 0), pad, pad))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, node.kernel, (3, 4))[
+        ..., :: node.stride, :: node.stride, :, :
+    ]
+    images, steps, _, height, width = windows.shape[:5]
+    chosen = np.linspace(0, images * steps * height * width - 1, most).astype(int)
+    i, t, y, x = np.unravel_index(np.unique(chosen), (images, steps, height, width))
+    return windows[i, t, :, y, x].sum((2, 3), dtype=np.int64)
 
 
 def law_events(windows: np.ndarray, folds: int, time_steps: int) -> np.ndarray:

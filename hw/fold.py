@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from scaflow.hw.activity import law_events, rates, window_events
+from scaflow.hw.activity import channel_counts, law_events, window_events
 from scaflow.hw.banks import deal
 from scaflow.hw.cycles import node_law
 from scaflow.quant.golden.beats import ceil_div
@@ -92,31 +92,59 @@ def balanced(graph: Graph, lanes: int, granularity: int = 1) -> Folding:
     raise ValueError(f"fold.lanes={lanes}: network {graph.name!r} needs at least {least}; raise fold.lanes")
 
 
-def at_equal_lanes(graph: Graph, folding: Folding, edges: Mapping[str, np.ndarray], scheduler: str) -> Folding:
-    """The same lanes per stage, divided anew into PE and SIMD for events: fewest cycles on what the stages read.
+def at_equal_lanes(
+    graph: Graph, folding: Folding, edges: Mapping[str, np.ndarray], schedulers: Mapping[str, str]
+) -> Folding:
+    """The same lanes per stage, divided anew into PE and SIMD: fewest cycles on what the stages read.
 
-    A fold of the read-out stays as it is. Few banks are best, because a window takes as long as its fullest one; PE
-    beyond the kept channels would idle.
+    Few banks are best for events, because a window takes as long as its fullest one; PE beyond the kept channels
+    would idle. The read-out stays as it is.
 
     Args:
         edges: what each node reads, by its name (`hw.activity.reads`), of some calibration images.
-        scheduler: "event", "list", or "auto": for each stage the one with fewer cycles.
+        schedulers: of each convolution, by its name; "auto" is the one with fewer cycles.
     """
+    return _cheapest(
+        graph,
+        folding,
+        edges,
+        schedulers,
+        lambda lanes, out, into: [
+            (min(lanes // simd, out), simd) for simd in range(1, min(lanes, into) + 1) if lanes % simd == 0
+        ],
+    )
+
+
+def scheduled(
+    graph: Graph, folding: Folding, edges: Mapping[str, np.ndarray], schedulers: Mapping[str, str]
+) -> Folding:
+    """The same PE and SIMD, with the schedulers asked for; "auto" is the one with fewer cycles."""
+    by_lanes = {}
+    for name, fold in folding.items():
+        by_lanes |= _cheapest(graph, {name: fold}, edges, schedulers, lambda *_, fold=fold: [(fold.pe, fold.simd)])
+    return by_lanes
+
+
+def _cheapest(
+    graph: Graph,
+    folding: Folding,
+    edges: Mapping[str, np.ndarray],
+    schedulers: Mapping[str, str],
+    divisions: Callable[[int, int, int], list[tuple[int, int]]],
+) -> Folding:
     result = dict(folding)
-    seen_rates = rates(edges)
     for node, edge in _weighted_edges(graph):
-        if isinstance(node, Readout):
+        if isinstance(node, Readout) or node.name not in folding:
             continue
-        lanes, out, into = folding[node.name].lanes, len(node.kept), len(edge.kept)
+        out, into = len(node.kept), len(edge.kept)
+        counts = channel_counts(edges[node.name], node)
         options = []
-        for simd in range(1, min(lanes, into) + 1):
-            pe = min(lanes // simd, out)
-            if scheduler != "event":
+        for pe, simd in divisions(folding[node.name].lanes, out, into):
+            if schedulers[node.name] != "event":
                 options.append((node_law(graph, node, edge, pe, simd, into, out), pe, simd, "list"))
-            if scheduler != "list" and lanes % simd == 0:
-                place = {c: i % simd for i, c in enumerate(deal(edge.kept, seen_rates[node.name], simd))}
-                banks = [place.get(c, -1) for c in range(edge.shape[0])]
-                windows = window_events(edges[node.name], node, banks)
+            if schedulers[node.name] != "list":
+                place = {c: i % simd for i, c in enumerate(deal(edge.kept, counts, simd))}
+                windows = window_events(edges[node.name], node, [place.get(c, -1) for c in range(edge.shape[0])])
                 cycles = law_events(windows, ceil_div(out, pe), graph.time_steps).mean()
                 options.append((float(cycles), pe, simd, "event"))
         result[node.name] = Fold(*min(options)[1:])

@@ -161,17 +161,29 @@ class NetworkConfig(_Section):
             )
         if self.sca.ramp + self.sca.freeze > 1:
             problems.append(f"sca: ramp={self.sca.ramp} + freeze={self.sca.freeze} must not exceed 1")
-        if self.fold.pe is not None and len(self.fold.pe) != n:
-            problems.append(f"fold.pe: {len(self.fold.pe)} values for {n} spiking layers; give one per layer")
-        if self.fold.simd is not None and len(self.fold.simd) != n + 1:
+        problems += _fold_problems("fold", self.fold, n, "then they are balanced for fold.lanes")
+        problems += _fold_problems("fold.event", self.fold.event, n, "then each stage keeps its lanes")
+        schedulers = self.fold.event.scheduler
+        if not isinstance(schedulers, str) and len(schedulers) != n:
             problems.append(
-                f"fold.simd: {len(self.fold.simd)} values; give {n + 1}: per spiking layer, then the read-out"
+                f"fold.event.scheduler: {len(schedulers)} values for {n} spiking layers; give one, or one per layer"
             )
-        if (self.fold.pe is None) != (self.fold.simd is None):
-            problems.append("fold: give both pe and simd, or neither (then they are balanced for fold.lanes)")
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+
+def _fold_problems(where: str, fold: FoldConfig | EventFoldConfig, layers: int, otherwise: str) -> list[str]:
+    problems = []
+    if fold.pe is not None and len(fold.pe) != layers:
+        problems.append(f"{where}.pe: {len(fold.pe)} values for {layers} spiking layers; give one per layer")
+    if fold.simd is not None and len(fold.simd) != layers + 1:
+        problems.append(
+            f"{where}.simd: {len(fold.simd)} values; give {layers + 1}: per spiking layer, then the read-out"
+        )
+    if (fold.pe is None) != (fold.simd is None):
+        problems.append(f"{where}: give both pe and simd, or neither ({otherwise})")
+    return problems
 
 
 INPUT_SHAPES: dict[str, tuple[int, int, int]] = {

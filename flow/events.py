@@ -1,0 +1,135 @@
+"""The event design: how it is laid out from a calibration run, and what its stages cost beside the list scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from scaflow.hw.activity import channel_counts, law_events, reads, window_events
+from scaflow.hw.banks import orders
+from scaflow.hw.cycles import node_law
+from scaflow.hw.design import Design, Stage, design
+from scaflow.hw.fold import Folding, at_equal_lanes, given, scheduled
+from scaflow.model.config import FoldConfig
+from scaflow.quant.graph import Conv, Graph, execute
+
+CALIBRATION_IMAGES = 64  # of the training split: they choose schedulers and banks
+BATCH = 250  # images traced at once
+
+
+def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarray) -> Design:
+    """The event design of a graph.
+
+    Args:
+        lanes: the folding of the other designs, whose lanes a stage has unless `cfg.event` says its own.
+        calibration: uint8 [N, C, H, W], images whose activity decides.
+    """
+    edges = _edges(graph, calibration)
+    wanted = cfg.event
+    names = [node.name for node in graph.nodes if isinstance(node, Conv)]
+    policies = (wanted.scheduler,) * len(names) if isinstance(wanted.scheduler, str) else wanted.scheduler
+    schedulers = dict(zip(names, policies, strict=True))
+    if wanted.pe is None:
+        folding = at_equal_lanes(graph, lanes, edges, schedulers)
+    else:
+        folding = scheduled(graph, given(graph, wanted.pe, wanted.simd), edges, schedulers)
+    simds = {name: fold.simd for name, fold in folding.items() if fold.scheduler == "event"}
+    counts = {node.name: channel_counts(edges[node.name], node) for node in graph.nodes if node.name in simds}
+    return design(graph, folding, orders(graph, simds, counts))
+
+
+def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, Any]]:
+    """Per spiking stage of an event design, over test images: activity, cycles, ideal, and the list's at equal lanes.
+
+    Keys: name, lanes, pe, simd, scheduler; activity (events a channel, pixel and step), events (of an image's
+    windows); cycles (of an image, by the law); ideal (events x kept outputs / lanes); list, dense_list (cycles of the
+    list scheduler at the same lanes, on the kept channels and on the dense network); bank_imbalance (cycles of the
+    fullest bank over those of the mean bank, before and after dealing); images (activity, cycles of each).
+    """
+    graph = laid.graph
+    nodes = {node.name: (node, edge) for node, edge in zip(graph.nodes, graph.edges(), strict=True)}
+    whole = {node.name: (node, edge) for node, edge in zip(dense.nodes, dense.edges(), strict=True)}
+    sums = {stage.name: _Sums(stage, nodes[stage.name][0], graph.time_steps) for stage in laid.stages[:-1]}
+    for batch in range(0, len(images), BATCH):
+        edges = _edges(graph, images[batch : batch + BATCH])
+        for name, total in sums.items():
+            total.add(edges[name])
+    rows = []
+    for stage in laid.stages[:-1]:
+        total, (node, edge) = sums[stage.name], nodes[stage.name]
+        lanes, count = stage.pe * stage.simd, len(images)
+        dense_node, dense_edge = whole[stage.name]
+        rows.append(
+            {
+                "name": stage.name,
+                "lanes": lanes,
+                "pe": stage.pe,
+                "simd": stage.simd,
+                "scheduler": stage.scheduler,
+                "activity": total.events_seen / total.places,
+                "events": total.events / count,
+                "cycles": float(np.mean(total.cycles)) if stage.scheduler == "event" else stage.law,
+                "ideal": total.events * stage.kept_out / lanes / count,
+                "list": best_list(graph, node, edge, lanes),
+                "dense_list": best_list(dense, dense_node, dense_edge, lanes),
+                "bank_imbalance": {
+                    key: stage.simd * fullest / total.events if total.events else 1.0
+                    for key, fullest in (("before", total.before), ("after", total.after))
+                },
+                "images": [[float(a), int(c)] for a, c in zip(total.activity, total.cycles, strict=True)],
+            }
+        )
+    return rows
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Of the spiking convolutions behind the first layer; cycles_over_ideal of the stages that walk events."""
+    events = [row for row in rows if row["scheduler"] == "event"]
+    convolutions = rows[1:]
+    return {
+        "cycles_over_ideal": _ratio(events, "cycles", "ideal"),
+        "dense_list_over_pruned_event": _ratio(convolutions, "dense_list", "cycles"),
+    }
+
+
+def _ratio(rows: list[dict[str, Any]], above: str, below: str) -> float:
+    return sum(row[above] for row in rows) / (sum(row[below] for row in rows) or 1)
+
+
+def best_list(graph: Graph, node: Conv, edge: Any, lanes: int) -> int:
+    """Cycles an image of the list scheduler with the best division of at most `lanes`."""
+    into, out = len(edge.kept), len(node.kept)
+    return min(
+        node_law(graph, node, edge, min(lanes // simd, out), simd, into, out) for simd in range(1, min(lanes, into) + 1)
+    )
+
+
+class _Sums:
+    """What the windows of one stage hold, image by image."""
+
+    def __init__(self, stage: Stage, node: Conv, time_steps: int) -> None:
+        self.stage, self.node, self.time_steps = stage, node, time_steps
+        self.events_seen = self.places = self.events = self.before = self.after = 0
+        self.activity: list[float] = []
+        self.cycles: list[int] = []
+
+    def add(self, seen: np.ndarray) -> None:
+        """seen: [N, T, C, H, W], what the stage reads."""
+        stage, node = self.stage, self.node
+        walked = np.array(stage.banks) >= 0
+        active = (seen != 0)[:, :, walked]
+        self.events_seen += int(active.sum())
+        self.places += active.size
+        self.activity += active.mean((1, 2, 3, 4)).tolist()
+        fullest = window_events(seen, node, stage.banks)
+        natural = np.where(walked, (np.cumsum(walked) - 1) % stage.simd, -1)
+        self.events += int(window_events(seen, node, np.where(walked, 0, -1)).sum())
+        self.before += int(window_events(seen, node, natural).sum())
+        self.after += int(fullest.sum())
+        self.cycles += law_events(fullest, stage.folds, self.time_steps).tolist()
+
+
+def _edges(graph: Graph, images: np.ndarray) -> Mapping[str, np.ndarray]:
+    return reads(graph, images, execute(graph, images, trace=True)[1])

@@ -1,0 +1,57 @@
+"""The deal of channels to banks: every channel once, banks filled alike, the fullest bank lower than by counting off."""
+
+from itertools import permutations
+
+import numpy as np
+
+from scaflow.hw.activity import channel_counts
+from scaflow.hw.banks import deal, orders
+
+
+def fullest(order, counts, simd):
+    return sum(max(row[list(order[b::simd])].sum() for b in range(simd)) for row in counts)
+
+
+def test_a_deal_is_a_permutation_that_beats_counting_off():
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 3, size=(200, 3))
+    counts = np.tile(groups, 4) + rng.integers(0, 2, size=(200, 12))  # channels 0, 3, 6, 9 fire together
+    channels = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11)
+    order = deal(channels, counts, 3)
+    assert sorted(order) == list(channels)
+    assert fullest(order, counts, 3) < 0.9 * fullest(channels, counts, 3)
+
+
+def test_no_deal_of_two_banks_is_better_on_a_small_case():
+    counts = np.random.default_rng(1).integers(0, 4, size=(30, 5))
+    best = min(fullest(order, counts, 2) for order in permutations(range(5)))
+    assert fullest(deal(range(5), counts, 2), counts, 2) == best
+
+
+def test_only_writers_of_event_stages_get_an_order(graph):
+    rng = np.random.default_rng(2)
+    counts = {"middle": rng.integers(0, 3, size=(50, 6)), "dense": rng.integers(0, 3, size=(50, 5))}
+    found = orders(graph, {"middle": 2}, counts)
+    assert list(found) == ["first"]
+    assert sorted(found["first"]) == [0, 2, 3, 5]
+
+
+def test_counts_of_windows_against_a_plain_loop(graph):
+    node = graph.nodes[2]
+    spikes = np.random.default_rng(3).integers(0, 2, size=(2, 3, 6, 4, 3))
+    counts = channel_counts(spikes, node, most=10**6)
+    expected = [
+        [
+            sum(
+                spikes[n, t, c, y, x]
+                for y in range(max(0, oy - 1), min(4, oy + 2))
+                for x in range(max(0, ox - 1), min(3, ox + 2))
+            )
+            for c in range(6)
+        ]
+        for n in range(2)
+        for t in range(3)
+        for oy in range(4)
+        for ox in range(3)
+    ]
+    assert counts.tolist() == expected
