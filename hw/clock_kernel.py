@@ -366,6 +366,38 @@ def _sum(stage, mem, at, room):
 
 
 @jit
+def _flow(stage, start, count):
+    """A fold's steps through the queue of two, into an array that does not stand still; returns L of the last.
+
+    What `_stumble` comes to then: from the second step on the queue holds one, and X, L and its exit follow each other.
+    """
+    left = max(start, stage.queue_before) + 1
+    into = max(left, stage.queue_at) + 1  # the first step leaves the queue, the second one enters it
+    steps = stage.steps
+    for back in range(min(stage.positions, 3) - 1, -1, -1):
+        step = count - 1 - back * steps
+        stage.x3, stage.x2 = stage.x2, stage.x1
+        stage.x1 = start if step == 0 else left if step == 1 else into + step - 2
+    stage.queue_before = into + count - 2 if count > 1 else stage.queue_at
+    stage.queue_at = into + count - 1
+    return left if count == 1 else into + count - 2
+
+
+@jit
+def _stumble(stage, mem, start, count):
+    """A fold's steps through the queue of two, into an array that stands still now and then; returns L of the last."""
+    x, left = start, NEVER
+    for step in range(1, count + 1):
+        left = max(x, stage.queue_before) + 1
+        into = _enabled(stage, mem, max(left, stage.queue_at) + 1)
+        stage.queue_before, stage.queue_at = stage.queue_at, into
+        if step % stage.steps == 0:
+            stage.x3, stage.x2, stage.x1 = stage.x2, stage.x1, x
+        x = left
+    return left
+
+
+@jit
 def _schedule_direct(stage, mem):
     """Pixels: the steps pass a queue of two, and the array stands still while the repeater holds two packets."""
     moved = False
@@ -374,21 +406,16 @@ def _schedule_direct(stage, mem):
         if start == NEVER:
             break
         count = stage.positions * stage.steps
-        q1, q2 = stage.queue_at, stage.queue_before  # when the two steps before left the queue
-        x, left = start, NEVER
-        for step in range(count):
-            left = max(x + 1, q2 + 1)
-            q1, q2 = _enabled(stage, mem, max(left, q1) + 1), q1
-            if (step + 1) % stage.steps == 0:
-                stage.x1, stage.x2, stage.x3 = x, stage.x1, stage.x2
-            x = left
-        stage.queue_at, stage.queue_before = q1, q2
+        if stage.stalls_done == stage.stalls:
+            left = _flow(stage, start, count)
+        else:
+            left = _stumble(stage, mem, start, count)
         stage.left_at = left
         stage.busy += count
         stage.stalled += left - start - count
         packet = stage.sums // stage.folds
         room = mem[stage.freed + ((packet - 2) & stage.freed_mask)] + 1 if packet > 1 else 0
-        mem[stage.accepted + (stage.sums & stage.accepted_mask)] = _sum(stage, mem, q1, room)
+        mem[stage.accepted + (stage.sums & stage.accepted_mask)] = _sum(stage, mem, stage.queue_at, room)
         stage.sums += 1
         stage.fold += 1
         if stage.fold == stage.folds:

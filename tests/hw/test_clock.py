@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scaflow.hw.clock import stage_cycles
-from scaflow.hw.design import design
-from scaflow.hw.emit import emit_stage
+from scaflow.hw.clock import predict, stage_cycles
+from scaflow.hw.design import AXI_BYTES, design
+from scaflow.hw.emit import emit, emit_stage
 from scaflow.hw.fold import Fold
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, validate
+from scaflow.sim.native import simulate_native
 from scaflow.sim.rtl import simulate_top
 
 
@@ -70,3 +71,40 @@ def test_a_stage_alone(name, stage, tmp_path):
     origin = clock.in_at[0, 0]
     assert run.in_at == (clock.in_at - origin).ravel().tolist()
     assert run.out_at == (clock.out_at - origin).ravel().tolist()
+
+
+def top_times(directory, images, classes, pattern=None):
+    """int64 [N, 4]: cycles since reset of the first and last beat in, the first and last word out."""
+    frames = images.transpose(0, 2, 3, 1).reshape(len(images), -1)
+    stalls = None if pattern is None else lambda chunk: pattern
+    run = simulate_native(
+        directory, "top", frames, axi_bytes=AXI_BYTES, expect=classes + 1, stalls=stalls, chunk=len(images), workers=1
+    )
+    return run.at
+
+
+def predicted(clock):
+    return np.stack([clock.in_at[:, 0], clock.in_at[:, -1], clock.out_at[:, 0], clock.out_at[:, -1]], 1)
+
+
+PATTERNS = {"flowing": None, "source": (0.02, 1), "sink": (1, 0.001), "both": (0.04, 0.004)}  # chances to be open
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("stalls", PATTERNS)
+@pytest.mark.parametrize("name", GRAPHS)
+def test_the_whole_top(name, stalls, tmp_path):
+    graph, folding = GRAPHS[name]
+    laid = design(validate(graph), folding, fifo_depths={"one": 2, "three": 3})
+    images = images_of(graph, 20)
+    source = sink = pattern = None
+    if PATTERNS[stalls]:
+        rng = np.random.default_rng(3)
+        source, sink = (rng.random(9973) < chance for chance in PATTERNS[stalls])
+        pattern = source | sink << 1
+    emit(laid, tmp_path / "rtl")
+    seen = top_times(tmp_path / "rtl", images, laid.readout.classes, pattern)
+    clock = predict(laid, images, source, sink)
+    assert np.array_equal(predicted(clock), seen)
+    if stalls == "sink":  # back-pressure has reached the first stage
+        assert clock.stages[0].stalled > predict(laid, images).stages[0].stalled
