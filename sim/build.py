@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import cocotb_tools.config
@@ -21,11 +22,36 @@ RTL = Path(__file__).resolve().parent.parent / "hw" / "rtl"
 CHECK = Path(__file__).resolve().parent / "stream_check.sv"
 
 _FLAGS = (
-    "--cc", "--exe", "--vpi", "--assert", "--prefix", "Vtop",
-    "--public-depth", "1",  # only the ports of the top are reached from Python; the rest stays optimisable
+    "--cc", "--exe", "--assert", "--prefix", "Vtop",
     "--x-initial", "unique",  # with +verilator+rand+reset+2: registers without reset start at random
     "-Wno-lint", "-Wno-style",  # lint() is for these; -Wno-fatal would let a refused parameter pass
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What drives a simulation: its main program and how the design is compiled for it."""
+
+    name: str
+    main: Path  # C++
+    flags: tuple[str, ...]  # of Verilator
+    optimise: str  # of the compiler
+    link: str = ""
+
+
+COCOTB = Engine(
+    name="cocotb",
+    main=cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp",
+    flags=("--vpi", "--public-depth", "1"),  # Python reaches the ports of the top; the rest stays optimisable
+    optimise="-O1",  # measured: -O2 and -O3 compile longer and run no faster
+    link=f"-Wl,-rpath,{cocotb_tools.config.libs_dir} -L{cocotb_tools.config.libs_dir} -lcocotbvpi_verilator",
+)
+NATIVE = Engine(
+    name="native",
+    main=Path(__file__).resolve().parent / "native.cpp",
+    flags=("-O3", "--x-assign", "fast", "-CFLAGS", "-std=gnu++20"),
+    optimise="-O2",
+)
 
 
 class BuildError(ValueError):
@@ -66,8 +92,9 @@ def checks_of(sources: Sequence[Path]) -> str:
                 if {f"{role}_ready", f"{role}_data"} <= ports:
                     lines.append(_bind(name, role, f"{role}_valid", f"{role}_ready", f"{role}_data"))
             for role in sorted(port.removesuffix("_tvalid") for port in ports if port.endswith("_tvalid")):
-                payload = f"{{{role}_tlast, {role}_tdata}}"
-                lines.append(_bind(name, role, f"{role}_tvalid", f"{role}_tready", payload))
+                if f"{role}_tlast" in ports:  # others' modules have streams without it
+                    payload = f"{{{role}_tlast, {role}_tdata}}"
+                    lines.append(_bind(name, role, f"{role}_tvalid", f"{role}_tready", payload))
     return "\n".join(lines) + "\n"
 
 
@@ -84,21 +111,22 @@ def build(
     parameters: Mapping[str, int | str] | None = None,
     *,
     trace: bool = False,
+    engine: Engine = COCOTB,
 ) -> Path:
     """The executable simulation of `top`, built unless the cache holds it.
 
     The key is everything the executable is made of: source texts without comments, parameters, flags and tool
-    versions. Memory images are read when it runs and are no part of it.
+    versions, and the engine's main program. Memory images are read when it runs and are no part of it.
 
     Raises:
         BuildError: Verilator or the compiler refused the design.
         ValueError: a tool is missing.
     """
     arguments = [f"-G{name}={_literal(value)}" for name, value in sorted((parameters or {}).items())]
-    flags = [*_FLAGS, *(["--trace"] if trace else []), "--top-module", top]
+    flags = [*_FLAGS, *engine.flags, *(["--trace"] if trace else []), "--top-module", top]
     checks = checks_of(sources)
-    parts = [toolchain.versions(), str(cocotb_tools.config.libs_dir), *flags, *arguments]
-    parts += [CHECK.read_text(), checks]
+    parts = [toolchain.versions(), engine.link, engine.optimise, *flags, *arguments]
+    parts += [CHECK.read_text(), checks, engine.main.read_text()]
     parts += [f"{path.name}\n{_without_comments(path.read_text())}" for path in sources]
     home = cache_root() / f"{top}-{_digest(*parts)}"
     executable = home / top
@@ -110,7 +138,7 @@ def build(
         if executable.exists():  # another process built it while this one waited
             return executable
         with tempfile.TemporaryDirectory(prefix="build-", dir=home.parent) as scratch:
-            made = _compile(Path(scratch), top, sources, checks, [*flags, *arguments], trace)
+            made = _compile(Path(scratch), top, sources, checks, [*flags, *arguments], trace, engine)
             shelf = Path(scratch) / "shelf"
             shelf.mkdir()
             shutil.move(made, shelf / top)
@@ -130,20 +158,24 @@ def lint(top: str, sources: Sequence[Path], parameters: Mapping[str, int | str] 
 
 
 def _compile(
-    scratch: Path, top: str, sources: Sequence[Path], checks: str, flags: list[str], trace: bool
+    scratch: Path,
+    top: str,
+    sources: Sequence[Path],
+    checks: str,
+    flags: list[str],
+    trace: bool,
+    engine: Engine,
 ) -> Path:
     (scratch / "stream_checks.sv").write_text(checks)
-    libraries = cocotb_tools.config.libs_dir
-    main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
     command = [
         str(toolchain.verilator()), *flags, "-Mdir", str(scratch), "-o", top,
-        "-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator",
-        str(main), *map(str, sources), str(CHECK), str(scratch / "stream_checks.sv"),
+        *(["-LDFLAGS", engine.link] if engine.link else []),
+        str(engine.main), *map(str, sources), str(CHECK), str(scratch / "stream_checks.sv"),
     ]  # fmt: skip
     _call(top, command)
     make = ["make", "-j", "2", "-C", str(scratch), "-f", "Vtop.mk", f"VM_TRACE={int(trace)}"]
-    make += ["OPT_FAST=-O1"]  # measured: -O2 and -O3 compile longer and run no faster
-    runtime = _runtime(top, scratch, make, trace)
+    make += [f"OPT_FAST={engine.optimise}"]
+    runtime = _runtime(top, scratch, make, trace, engine)
     for lent in runtime.glob("*.o"):
         shutil.copy(lent, scratch)
     # a large design is split, and Verilator then precompiles a header of its own; g++ takes one only
@@ -152,15 +184,16 @@ def _compile(
     return scratch / top
 
 
-def _runtime(top: str, scratch: Path, make: list[str], trace: bool) -> Path:
+def _runtime(top: str, scratch: Path, make: list[str], trace: bool, engine: Engine) -> Path:
     """Verilator's own runtime, the same in all builds: its objects and its headers, compiled once.
 
     Without them a small module takes five times as long to build.
     """
-    home = cache_root() / f"runtime-{_digest(toolchain.versions(), str(trace))}"
+    home = cache_root() / f"runtime-{_digest(toolchain.versions(), str(trace), engine.name)}"
     with _locked(cache_root() / "locks" / home.name):
         if not home.exists():
-            (scratch / "runtime.h").write_text('#include "verilated.h"\n#include "verilated_vpi.h"\n')
+            headers = ("verilated.h", *(["verilated_vpi.h"] if "--vpi" in engine.flags else []))
+            (scratch / "runtime.h").write_text("".join(f'#include "{header}"\n' for header in headers))
             compile_header = "$(CXX) $(OPT_FAST) $(CXXFLAGS) $(CPPFLAGS) -x c++-header $< -o $@"
             rules = f"runtime.h.gch: runtime.h\n\t{compile_header}\nruntime: runtime.h.gch $(VK_GLOBAL_OBJS)\n"
             (scratch / "runtime.mk").write_text(rules)

@@ -230,11 +230,11 @@ def _execute(bench: str, executable: Path, directory: Path, orders: dict, waves:
         if seen["error"]:
             raise SimulationError(f"{top}: {seen['error']}")
         if died or not result.exists() or not xml.exists() or get_results(xml) != (1, 0):
-            raise SimulationError(f"{top}: the simulation failed; its last words:\n{_last_words(log)}")
+            raise SimulationError(f"{top}: the simulation failed; its last words:\n{last_words(log)}")
     return seen
 
 
-def _last_words(log: Path) -> str:
+def last_words(log: Path) -> str:
     """The simulator's own complaint if there is one, else the end of its log."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     return "\n".join([line for line in lines if "%Error" in line or "Error:" in line][:4] or lines[-30:])

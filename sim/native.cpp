@@ -1,0 +1,170 @@
+// The native engine's main loop: drives a generated top over whole frames, without a word of Python a cycle.
+//
+//   top IN STALLS OUT FRAMES BEATS WORDS PATIENCE [+verilator+...]
+//
+//   IN      uint32 [FRAMES][BEATS], the input beats
+//   STALLS  one byte a cycle since reset, repeated: bit 0 the source may begin to offer, bit 1 the sink takes; an empty
+//           file: both always. An offered beat stays. Until the top has once held valid, a stalling sink refuses.
+//   OUT     FRAMES x { uint64 first beat in, last beat in, first word out, last word out; uint32 word [WORDS] }
+//           in cycles since reset, the cycle in which the beat is accepted
+//   stdout  "done <frames>" now and then; at the end "end <cycles> <frame_error> <seconds>" and the counters' words
+//
+// Exit code 1 and a line on stderr where the top hangs, gives more than it should, or sets tlast elsewhere.
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "Vtop.h"
+#include "verilated.h"
+
+namespace {
+
+constexpr int RESET_CYCLES = 4;
+constexpr std::uint64_t QUIET_CYCLES = 16;  // after the last expected word: nothing more may come
+
+struct Frame {
+    std::uint64_t in_first, in_last, out_first, out_last;
+};
+
+[[noreturn]] void fail(const std::string& message) {
+    std::fprintf(stderr, "Error: %s\n", message.c_str());
+    std::exit(1);
+}
+
+template <typename T>
+std::vector<T> read_all(const char* path) {
+    std::FILE* file = std::fopen(path, "rb");
+    if (!file) fail(std::string("cannot read ") + path);
+    std::fseek(file, 0, SEEK_END);
+    std::vector<T> values(static_cast<std::size_t>(std::ftell(file)) / sizeof(T));
+    std::rewind(file);
+    if (std::fread(values.data(), sizeof(T), values.size(), file) != values.size()) fail(std::string("cannot read ") + path);
+    std::fclose(file);
+    return values;
+}
+
+// The words of the port `counters`, where the top has one.
+template <typename Top>
+void print_counters(const Top& top) {
+    if constexpr (requires { top.counters; }) {
+        for (std::size_t i = 0; i < sizeof(top.counters) / sizeof(EData); ++i) std::printf(" %u", top.counters[i]);
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc < 8) fail("arguments: IN STALLS OUT FRAMES BEATS WORDS PATIENCE");
+    const auto beats = read_all<std::uint32_t>(argv[1]);
+    const auto stalls = read_all<std::uint8_t>(argv[2]);
+    const std::uint64_t frames = std::strtoull(argv[4], nullptr, 10), per_frame = std::strtoull(argv[5], nullptr, 10);
+    const std::uint64_t words = std::strtoull(argv[6], nullptr, 10), patience = std::strtoull(argv[7], nullptr, 10);
+    if (beats.size() != frames * per_frame) fail("IN does not hold FRAMES x BEATS words");
+
+    VerilatedContext context;
+    context.commandArgs(argc, argv);
+    const auto top = std::make_unique<Vtop>(&context, "top");
+    const auto settle = [&] {  // the ports as they stand before the clock edge
+        top->clk = 0;
+        top->eval();
+    };
+    const auto edge = [&] {
+        top->clk = 1;
+        top->eval();
+    };
+    top->rst_n = 0;
+    top->s_axis_tvalid = 0;
+    top->m_axis_tready = 0;
+    for (int i = 0; i < RESET_CYCLES; ++i) {
+        settle();
+        edge();
+    }
+    top->rst_n = 1;
+
+    std::vector<Frame> at(frames);
+    std::vector<std::uint32_t> given;
+    given.reserve(frames * words);
+    const std::uint64_t expected = frames * words;
+    std::uint64_t now = 0, taken = 0, moved = 0, place = 0;  // place: now modulo the length of the stalls
+    std::uint64_t frame_in = 0, beat_in = 0, frame_out = 0, word_out = 0, quiet = 0;
+    bool offering = false, seen_valid = stalls.empty();
+    const auto start = std::chrono::steady_clock::now();
+    auto told = start;
+
+    for (; quiet < QUIET_CYCLES; ++now) {
+        std::uint8_t open = 3;
+        if (!stalls.empty()) {
+            open = stalls[place];
+            if (++place == stalls.size()) place = 0;
+        }
+        if (!offering && taken < beats.size() && (open & 1)) {
+            offering = true;
+            top->s_axis_tvalid = 1;
+            top->s_axis_tdata = beats[taken];
+            top->s_axis_tlast = beat_in + 1 == per_frame;
+        }
+        top->m_axis_tready = seen_valid && (open & 2);
+        settle();
+        const bool accepted = offering && top->s_axis_tready;
+        if (accepted) {
+            if (beat_in == 0) at[frame_in].in_first = now;
+            if (++beat_in == per_frame) {
+                at[frame_in++].in_last = now;
+                beat_in = 0;
+            }
+            ++taken;
+            moved = now;
+        }
+        const bool complete = given.size() == expected;
+        if (complete) ++quiet;
+        if (complete && top->m_axis_tvalid) fail("more output words than expected");
+        if (top->m_axis_tvalid && top->m_axis_tready) {
+            if (word_out == 0) at[frame_out].out_first = now;
+            given.push_back(top->m_axis_tdata);
+            const bool last = ++word_out == words;
+            if (last != bool(top->m_axis_tlast)) {
+                fail("tlast is " + std::to_string(top->m_axis_tlast) + " at word " + std::to_string(word_out) + " of "
+                     + std::to_string(words) + " of output frame " + std::to_string(frame_out));
+            }
+            if (last) {
+                at[frame_out++].out_last = now;
+                word_out = 0;
+                if (const auto time = std::chrono::steady_clock::now(); time - told > std::chrono::milliseconds(100)) {
+                    told = time;
+                    std::printf("done %llu\n", static_cast<unsigned long long>(frame_out));
+                    std::fflush(stdout);
+                }
+            }
+            moved = now;
+        }
+        seen_valid = seen_valid || top->m_axis_tvalid;
+        if (!complete && now - moved >= patience) {
+            fail("no beat moved for " + std::to_string(patience) + " cycles (in: " + std::to_string(taken) + " of "
+                 + std::to_string(beats.size()) + " beats, out: " + std::to_string(given.size()) + " of "
+                 + std::to_string(expected) + " words)");
+        }
+        edge();
+        if (accepted) {
+            offering = false;
+            top->s_axis_tvalid = 0;
+        }
+    }
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    settle();
+
+    std::FILE* out = std::fopen(argv[3], "wb");
+    if (!out) fail(std::string("cannot write ") + argv[3]);
+    for (std::uint64_t i = 0; i < frames; ++i) {
+        std::fwrite(&at[i], sizeof(Frame), 1, out);
+        std::fwrite(&given[i * words], sizeof(std::uint32_t), words, out);
+    }
+    if (std::fclose(out)) fail(std::string("cannot write ") + argv[3]);
+    std::printf("end %llu %d %.6f", static_cast<unsigned long long>(now), int(top->frame_error), seconds.count());
+    print_counters(*top);
+    std::printf("\n");
+    return 0;
+}

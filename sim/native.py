@@ -1,0 +1,193 @@
+"""The native engine: whole test sets through a generated top at the speed of compiled C++, one process a core.
+
+The images are cut into chunks, each a run of its own from reset, so that no figure depends on the machine. Stimulus,
+stream checker and the law of tlast are those of `simulate_axis`; what is driven is in native.cpp.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scaflow.sim.build import NATIVE, build, sources_of
+from scaflow.sim.rtl import SimulationError, last_words
+
+CHUNK = 250  # frames from one reset to the next
+
+
+@dataclass(frozen=True)
+class NativeRun:
+    """What a design gave, frame by frame. Cycles count from the reset of the frame's chunk: the first is 0."""
+
+    words: np.ndarray  # uint32 [N, expect], tdata of the output frames
+    at: np.ndarray  # int64 [N, 4]: cycles of the first and last beat in, the first and last word out
+    chunks: tuple[range, ...]  # the frames of each run from reset
+    cycles: tuple[int, ...]  # of each chunk, from reset to the end
+    counters: np.ndarray | None  # int64 [chunks, stages, 3]: busy, starved, stalled at the end; None: there are none
+    frame_error: bool  # a frame had another length than the design expects
+    seconds: float  # that the chunks' simulations took, one after the other
+
+    @property
+    def rate(self) -> float:
+        """Cycles a second of one process."""
+        return sum(self.cycles) / self.seconds
+
+
+def simulate_native(
+    directory: Path,
+    top: str,
+    frames: np.ndarray,
+    *,
+    axi_bytes: int,
+    expect: int,
+    stalls: Callable[[int], np.ndarray] | None = None,
+    sources: Sequence[Path] | None = None,
+    chunk: int = CHUNK,
+    workers: int | None = None,
+    seed: int = 0,
+    patience: int = 1_000_000,
+    progress: Callable[[int], None] = lambda done: None,
+) -> NativeRun:
+    """Run a generated design with AXI4-Stream ends on frames, `directory/top.sv` with its memories beside it.
+
+    Args:
+        frames: uint8 [N, bytes]; the last beat of a frame is filled up with zeros and carries tlast.
+        axi_bytes: bytes of an input beat, at most 4.
+        expect: words of each output frame; one output frame per input frame.
+        stalls: the pattern of a chunk by its number, see scaflow.hw.stalls; None runs freely.
+        workers: processes at once; None: one a processor.
+        seed: what registers without reset start with.
+        patience: cycles without any beat before the run is given up.
+        progress: called with the number of frames done, from any thread.
+
+    Raises:
+        SimulationError: hang, surplus word, misplaced tlast, or a broken stream law.
+        BuildError: the design does not compile.
+    """
+    executable = build(top, list(sources) if sources else sources_of(directory / f"{top}.sv"), engine=NATIVE)
+    beats = _beats(frames, axi_bytes)
+    chunks = tuple(range(start, min(start + chunk, len(beats))) for start in range(0, len(beats), chunk))
+    board = _Board(len(chunks), progress)
+    with tempfile.TemporaryDirectory(prefix="scaflow-native-") as scratch:
+
+        def one(number: int) -> tuple[np.ndarray, _End]:
+            part = beats[chunks[number].start : chunks[number].stop]
+            pattern = stalls(number) if stalls else np.empty(0, np.uint8)
+            home = Path(scratch) / str(number)
+            home.mkdir()
+            arguments = _arguments(home, part, pattern, expect, patience)
+            command = [str(executable), *arguments, "+verilator+rand+reset+2", f"+verilator+seed+{seed + number + 1}"]
+            end = board.watch(number, command, directory, home / "log")
+            board.tell(number, len(part))
+            kind = np.dtype([("at", "<i8", 4), ("words", "<u4", expect)])
+            return np.fromfile(home / "out", kind), end
+
+        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+            futures = [pool.submit(one, number) for number in range(len(chunks))]
+            try:
+                for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                    future.result()
+                results = [future.result() for future in futures]
+            except BaseException:  # a failure, or the user's interruption: no process survives it
+                pool.shutdown(wait=False, cancel_futures=True)
+                board.stop()
+                raise
+    rows, ends = np.concatenate([rows for rows, _ in results]), [end for _, end in results]
+    counters = np.array([end.counters for end in ends], np.int64)
+    return NativeRun(
+        words=rows["words"],
+        at=rows["at"],
+        chunks=chunks,
+        cycles=tuple(end.cycles for end in ends),
+        counters=counters.reshape(len(ends), -1, 3) if counters.size else None,
+        frame_error=any(end.frame_error for end in ends),
+        seconds=sum(end.seconds for end in ends),
+    )
+
+
+@dataclass(frozen=True)
+class _End:
+    """The last line of a chunk's simulation."""
+
+    cycles: int
+    frame_error: bool
+    seconds: float
+    counters: tuple[int, ...]
+
+
+class _Board:
+    """The processes at work, and how many frames are done over all of them."""
+
+    def __init__(self, chunks: int, progress: Callable[[int], None]) -> None:
+        self._done, self._progress = [0] * chunks, progress
+        self._running: set[subprocess.Popen] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def watch(self, number: int, command: list[str], directory: Path, log: Path) -> _End:
+        """Run a chunk to its end, passing on how far it is.
+
+        Raises:
+            SimulationError: with the simulator's last words.
+        """
+        end = None
+        with log.open("w") as errors, self._started(command, directory, errors) as process:
+            for line in process.stdout or ():
+                word, *values = line.split()
+                if word == "done":
+                    self.tell(number, int(values[0]))
+                elif word == "end":
+                    end = _End(int(values[0]), values[1] != "0", float(values[2]), tuple(map(int, values[3:])))
+                else:  # the stream checker speaks on stdout
+                    errors.write(line)
+        with self._lock:
+            self._running.discard(process)
+        if process.returncode or end is None:
+            raise SimulationError(f"{Path(command[0]).name}, chunk {number}: {last_words(log)}")
+        return end
+
+    def _started(self, command: list[str], directory: Path, errors) -> subprocess.Popen:
+        with self._lock:
+            if self._stopped:
+                raise SimulationError("stopped before it began")
+            process = subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, stderr=errors, text=True)
+            self._running.add(process)
+            return process
+
+    def tell(self, number: int, done: int) -> None:
+        """Chunk `number` has done so many frames."""
+        with self._lock:
+            self._done[number] = done
+            self._progress(sum(self._done))
+
+    def stop(self) -> None:
+        """Kill what runs; nothing starts after it."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.kill()
+
+
+def _beats(frames: np.ndarray, axi_bytes: int) -> np.ndarray:
+    """uint32 [N, beats]: the bytes of each frame, lowest first, in words of `axi_bytes`."""
+    count = -(-frames.shape[1] // axi_bytes)
+    padded = np.zeros((len(frames), count * axi_bytes), np.uint32)
+    padded[:, : frames.shape[1]] = frames
+    shifts = (8 * np.arange(axi_bytes)).astype(np.uint32)
+    return (padded.reshape(len(frames), count, axi_bytes) << shifts).sum(2, dtype=np.uint32)
+
+
+def _arguments(home: Path, beats: np.ndarray, pattern: np.ndarray, expect: int, patience: int) -> list[str]:
+    """Write what native.cpp reads; returns its arguments."""
+    beats.astype("<u4").tofile(home / "in")
+    pattern.astype(np.uint8).tofile(home / "stalls")
+    files = [str(home / name) for name in ("in", "stalls", "out")]
+    return [*files, *map(str, (*beats.shape, expect, patience))]
