@@ -13,10 +13,10 @@ SCAFLOW := .venv/bin/scaflow
 PYTEST  := .venv/bin/python -m pytest
 export OMP_WAIT_POLICY ?= PASSIVE  # a waiting thread leaves its processor to the others
 
-.PHONY: help setup data demo train export compile sim cycles synth report test test-full lint clean
+.PHONY: help setup data demo train export compile sim cycles synth finn compare-finn report test test-full lint clean
 
 help:            ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 19
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 22
 	@echo "NET=<network TOML, or the name of one in model/configs>; now NET=$(NET). More options: scaflow VERB --help"
 setup: $(READY)  ## a virtual environment in .venv with everything in it
 $(READY): pyproject.toml
@@ -38,6 +38,11 @@ cycles: compile  ## each stage of the three designs against the cycle law
 	$(SCAFLOW) cycles $(NET)
 synth: compile   ## resources and routed clock
 	$(SCAFLOW) synth $(NET)
+finn: build/finn/venv/.ready ## FINN (finn-plus) in an environment of its own, for compare-finn
+build/finn/venv/.ready: flow/finn.txt
+	$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install --quiet -r $< && $(@D)/bin/pip install --quiet --no-deps finn-plus==1.6.1 && touch $@
+compare-finn: compile ## FINN's circuits measured beside ours (make finn first)
+	$(SCAFLOW) compare-finn $(NET)
 report: sim cycles synth ## the comparison, from what all stages wrote
 	$(SCAFLOW) report $(NET)
 

@@ -174,12 +174,13 @@ def main(layer: dict, out: Path) -> None:
     for name in names:
         (out / name).write_text(portable(name, places[name].read_text()))
     accumulator = blocks[-1].get_output_datatype()
-    (out / "top.sv").write_text(top(blocks, bits * narrow if len(blocks) > 1 else bits * simd, pe, accumulator.bitwidth()))
+    input_lanes = narrow if len(blocks) > 1 else simd
+    (out / "top.sv").write_text(top(blocks, bits * input_lanes, pe, accumulator.bitwidth()))
     found = {
         "sources": [*names, "top.sv"],
         "accumulator_bits": accumulator.bitwidth(),
         "input_bits": bits,
-        "input_lanes": narrow if len(blocks) > 1 else simd,
+        "input_lanes": input_lanes,
         "estimated_cycles": estimate,
         "dsp_estimate": blocks[-1].dsp_estimation(PART),
     }
