@@ -18,12 +18,13 @@ from typing import Any, get_args
 
 from rich.console import Console
 
-from scaflow.flow.stages import TRAININGS, VARIANTS, Progress, Project, Stage, write_json
+from scaflow.flow.stages import DESIGNS, TRAININGS, VARIANTS, Progress, Project, Stage, write_json
+from scaflow.hw.design import Design
 from scaflow.hw.synth import Target, synthesize
 
 WORKERS = os.cpu_count() or 1
 TRAINING_OF = {"dense": "dense", "skip": "pruned", "compact": "pruned"}
-OWN = ("flow/chain.py", "flow/rungs.py")  # of this room, what a result depends on
+OWN = ("flow/chain.py", "flow/counters.py", "flow/events.py", "flow/rungs.py")  # of this room, what a result depends on
 QONNX_IMAGES = 100
 CYCLE_IMAGES = 3  # two intervals a stage: the second shows that the first was no accident
 LATENCY_IMAGES = 4
@@ -78,12 +79,12 @@ def export_stages(project: Project) -> list[Stage]:
 def compile_stage(project: Project, progress: Progress) -> Stage:
     """Reads <training>/model.onnx, model.pt and the test images.
 
-    Writes <variant>/graph.{json,npz}, <variant>/rtl/{top.sv,*.mem,manifest.json}, compile.json (rungs 0 and
+    Writes <design>/graph.{json,npz}, <design>/rtl/{top.sv,*.mem,manifest.json}, compile.json (rungs 0 and
     1, the certificate of compact, accuracy) and raster.npz (the spikes of one test image).
     """
-    graphs = [project / f"{variant}/graph.{kind}" for variant in VARIANTS for kind in ("json", "npz")]
+    graphs = [project / f"{variant}/graph.{kind}" for variant in DESIGNS for kind in ("json", "npz")]
     designs = [
-        project / f"{variant}/rtl/{name}" for variant in VARIANTS for name in ("top.sv", "manifest.json")
+        project / f"{variant}/rtl/{name}" for variant in DESIGNS for name in ("top.sv", "manifest.json")
     ]
     return Stage(
         name="compile",
@@ -102,13 +103,13 @@ def compile_stage(project: Project, progress: Progress) -> Stage:
 
 
 def sim_stage(project: Project, images: int, stalls: bool, progress: Progress) -> Stage:
-    """Reads the three designs and the test images. Writes sim.json (rung 3, interval, latency)."""
+    """Reads the designs and the test images. Writes sim.json (rung 3, interval, latency)."""
     return Stage(
         name="sim",
         reads=_designs(project),
         writes=(project / "sim.json",),
         run=lambda: write_json(
-            project / "sim.json", simulate_designs(project, VARIANTS, images, stalls, None, progress)
+            project / "sim.json", simulate_designs(project, DESIGNS, images, stalls, None, progress)
         ),
         settings={"images": images, "stalls": stalls},
         rooms=("quant", "hw", "sim", *OWN),
@@ -117,7 +118,7 @@ def sim_stage(project: Project, images: int, stalls: bool, progress: Progress) -
 
 
 def cycles_stage(project: Project, progress: Progress) -> Stage:
-    """Reads the three designs and the test images. Writes cycles.json (each stage alone)."""
+    """Reads the designs and the test images. Writes cycles.json (each stage alone)."""
     return Stage(
         name="cycles",
         reads=_designs(project),
@@ -129,14 +130,14 @@ def cycles_stage(project: Project, progress: Progress) -> Stage:
 
 
 def synth_stage(project: Project, progress: Progress) -> Stage:
-    """Reads the three designs. Writes synth.json (resources, and the routed clock on the ECP5)."""
+    """Reads the designs. Writes synth.json (resources, and the routed clock on the ECP5)."""
     return Stage(
         name="synth",
         reads=_designs(project),
         writes=(project / "synth.json",),
         run=lambda: write_json(
             project / "synth.json",
-            {"synth": synthesize_designs(project, get_args(Target), VARIANTS, progress)},
+            {"synth": synthesize_designs(project, get_args(Target), DESIGNS, progress)},
         ),
         rooms=("hw",),
         remedy=f"scaflow compile {project.net}",
@@ -157,6 +158,7 @@ def simulate_designs(
     return {
         "images": images,
         "equality": [line for result in results for line in result["equality"]],
+        "counters": [line for result in results for line in result["counters"]],
         **{
             key: dict(zip(variants, (result[key] for result in results), strict=True))
             for key in ("interval", "latency")
@@ -165,19 +167,22 @@ def simulate_designs(
 
 
 def measure_cycles(project: Project, progress: Progress) -> dict[str, Any]:
-    """Each stage of each design alone: cycles an image, measured and by law; its output against golden."""
+    """Each stage of each design alone: cycles an image, measured and by law; its output against golden.
+
+    The cycles of an event stage are those of each image after the first, in a list.
+    """
     names = [stage["name"] for stage in _manifest(project, "dense")["stages"]]
-    jobs = [(project, variant, name) for name in names for variant in VARIANTS]
+    jobs = [(project, variant, name) for name in names for variant in DESIGNS]
     results = dict(
         zip([job[1:] for job in jobs], _in_processes(_measure_stage, jobs, progress, "cycles"), strict=True)
     )
     by_name = {
         variant: {stage["name"]: stage for stage in _manifest(project, variant)["stages"]}
-        for variant in VARIANTS
+        for variant in DESIGNS
     }
     stages = []
     for name in names:
-        dense, skip = by_name["dense"][name], by_name["skip"][name]
+        dense, skip, event = (by_name[variant][name] for variant in ("dense", "skip", "event"))
         stages.append(
             {
                 "name": name,
@@ -185,20 +190,59 @@ def measure_cycles(project: Project, progress: Progress) -> dict[str, Any]:
                 "simd": dense["simd"],
                 "kept_in": {"kept": skip["kept_in"], "total": dense["kept_in"]},
                 "kept_out": {"kept": skip["kept_out"], "total": dense["kept_out"]},
-                "cycles": {variant: results[variant, name]["cycles"] for variant in VARIANTS},
+                "cycles": {variant: results[variant, name]["cycles"][-1] for variant in VARIANTS},
                 "law": {variant: by_name[variant][name]["law"] for variant in VARIANTS},
+                "event": {key: event[key] for key in ("pe", "simd", "scheduler")}
+                | {"cycles": results["event", name]["cycles"], "clock": results["event", name]["clock"]},
             }
         )
-    equality = [
-        {
-            "rung": "2 each stage alone = golden, beats",
-            "variant": variant,
-            "compared": sum(results[variant, name]["compared"] for name in names),
-            "mismatches": sum(results[variant, name]["mismatches"] for name in names),
-        }
-        for variant in VARIANTS
-    ]
+    equality = []
+    for variant in DESIGNS:
+        runs = [results[variant, name] for name in names]
+        equality.append(
+            {
+                "rung": "2 each stage alone = golden, beats",
+                "variant": variant,
+                "compared": sum(run["compared"] for run in runs),
+                "mismatches": sum(run["mismatches"] for run in runs),
+            }
+        )
+        pairs = [pair for run in runs for pair in zip(run["cycles"], run["clock"], strict=True)]
+        equality.append(
+            {
+                "rung": "2 each stage alone: cycles = exact clock",
+                "variant": variant,
+                "compared": len(pairs),
+                "mismatches": sum(measured != clock for measured, clock in pairs),
+            }
+        )
     return {"stages": stages, "equality": equality}
+
+
+def activity_stage(project: Project, images: int, progress: Progress) -> Stage:
+    """Reads the dense and the event design and the test images. Writes activity.json (events and their cycles)."""
+    return Stage(
+        name="activity",
+        reads=_designs(project),
+        writes=(project / "activity.json",),
+        run=lambda: _activity(project, images, progress),
+        settings={"images": images},
+        rooms=("quant", "hw", *OWN),
+        remedy=f"scaflow compile {project.net}",
+    )
+
+
+def _activity(project: Project, images: int, progress: Progress) -> None:
+    from scaflow.flow import events
+    from scaflow.model.data import load_dataset
+    from scaflow.quant.graph import load
+
+    chosen = load_dataset(project.network.dataset, project.data).test_images[:images]
+    progress(f"activity: spikes of {len(chosen):,} test images")
+    rows = events.figures(read_design(project, "event"), load(project / "dense/graph"), chosen)
+    write_json(
+        project / "activity.json", {"images": len(chosen), "stages": rows, "event": events.summary(rows)}
+    )
 
 
 def synthesize_designs(
@@ -261,7 +305,7 @@ def folded_network(path: Path):
 def _designs(project: Project) -> tuple[Path, ...]:
     return tuple(
         project / f"{variant}/{name}"
-        for variant in VARIANTS
+        for variant in DESIGNS
         for name in ("graph.json", "graph.npz", "rtl/top.sv", "rtl/manifest.json")
     )
 
@@ -289,7 +333,10 @@ def _simulate_design(
     project: Project, variant: str, images: int, stalls: bool, waves: Path | None
 ) -> dict[str, Any]:
     """One design: stalled at random on all images, then flowing on a few: interval and latency."""
-    from scaflow.flow import rungs
+    import numpy as np
+
+    from scaflow.flow import counters, rungs
+    from scaflow.hw.clock import predict
     from scaflow.model.data import load_dataset
     from scaflow.quant.graph import execute, load
 
@@ -312,29 +359,42 @@ def _simulate_design(
     equality.append(rungs.row("3 top = golden, flowing", variant, few, wrong))
     gaps = [after - before for before, after in pairwise(frames.out_end)]
     law = _manifest(project, variant)["interval"]
-    # the last gap: by then every stage is full
-    equality.append(rungs.row("3 top's interval = slowest stage's law", variant, 1, gaps[-1] != law))
+    if law is not None:  # the last gap: by then every stage is full
+        equality.append(rungs.row("3 top's interval = slowest stage's law", variant, 1, gaps[-1] != law))
+    clock = predict(read_design(project, variant), chosen[:few])
+    told = clock.out_at[:, -1] - clock.in_at[0, 0]
+    seen = np.array(frames.out_end) - frames.in_start[0]
+    equality.append(rungs.row("3 top's cycles = exact clock, image by image", variant, few, (told != seen).sum()))
+    counted, rows = counters.measure(variant, read_design(project, variant), chosen[:LATENCY_IMAGES], frames)
     return {
-        "equality": equality,
+        "equality": equality + rows,
+        "counters": counted,
         "interval": gaps[-1],
         "latency": frames.out_end[0] - frames.in_start[0] + 1,
     }
 
 
-def _measure_stage(project: Project, variant: str, name: str) -> dict[str, int]:
+def _measure_stage(project: Project, variant: str, name: str) -> dict[str, Any]:
     import tempfile
 
     from scaflow.flow import rungs
-    from scaflow.hw.design import design
-    from scaflow.hw.fold import Fold
+    from scaflow.hw.clock import stage_cycles
     from scaflow.model.data import load_dataset
-    from scaflow.quant.graph import load
 
-    folding = {s["name"]: Fold(s["pe"], s["simd"]) for s in _manifest(project, variant)["stages"]}
-    laid = design(load(project / f"{variant}/graph"), folding)
+    laid = read_design(project, variant)
     images = load_dataset(project.network.dataset, project.data).test_images[:CYCLE_IMAGES]
     with tempfile.TemporaryDirectory(prefix="scaflow-stage-") as scratch:
-        return asdict(rungs.run_stage_alone(laid, name, images, Path(scratch) / "rtl"))
+        run = rungs.run_stage_alone(laid, name, images, Path(scratch) / "rtl")
+    clock = stage_cycles(laid, name, images).interval
+    return asdict(run) | {"clock": clock.tolist()}
+
+
+def read_design(project: Project, variant: str) -> Design:
+    """The design that compile wrote."""
+    from scaflow.hw.design import from_manifest
+    from scaflow.quant.graph import load
+
+    return from_manifest(load(project / f"{variant}/graph"), _manifest(project, variant))
 
 
 def _export(project: Project, training: str) -> None:
@@ -347,6 +407,7 @@ def _compile(project: Project, progress: Progress) -> None:
     import numpy as np
 
     from scaflow.flow import rungs
+    from scaflow.flow.events import CALIBRATION_IMAGES, lay_out
     from scaflow.hw.design import design
     from scaflow.hw.emit import emit
     from scaflow.hw.fold import balanced, given
@@ -375,11 +436,17 @@ def _compile(project: Project, progress: Progress) -> None:
     fold, granularity = project.network.fold, project.network.sca.granularity
     dense = graphs["dense"]
     folding = given(dense, fold.pe, fold.simd) if fold.pe else balanced(dense, fold.lanes, granularity)
-    for variant, graph in zip(VARIANTS, (dense, graphs["pruned"], small), strict=True):
+    laid = {
+        variant: design(graph, folding)
+        for variant, graph in zip(VARIANTS, (dense, graphs["pruned"], small), strict=True)
+    }
+    progress("compile: event design, schedulers and banks by the activity of some training images")
+    laid["event"] = lay_out(small, folding, fold, data.train_images[:CALIBRATION_IMAGES])
+    for variant, result in laid.items():
         progress(f"compile: {variant} design")
         (project / variant).mkdir(parents=True, exist_ok=True)
-        save(graph, project / f"{variant}/graph")
-        emit(design(graph, folding), project / f"{variant}/rtl")
+        save(result.graph, project / f"{variant}/graph")
+        emit(result, project / f"{variant}/rtl")
 
     spikes = execute(graphs["pruned"], images[:1], trace=True)[1]
     half = project / "raster.npz.part"

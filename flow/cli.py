@@ -14,8 +14,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from scaflow.flow import chain, report, stages
-from scaflow.flow.stages import TRAININGS, VARIANTS, Project, Stage
+from scaflow.flow import chain, event_report, report, stages
+from scaflow.flow.stages import DESIGNS, TRAININGS, Project, Stage
 from scaflow.hw.synth import Target
 
 app = typer.Typer(
@@ -37,9 +37,10 @@ Force = Annotated[bool, typer.Option("--force", help="Run even if up to date.")]
 Images = Annotated[int, typer.Option("--images", min=2, help="Test images.")]
 Stalls = Annotated[bool, typer.Option("--stalls/--no-stalls", help="Also with random pauses at both ends.")]
 OneVariant = Annotated[
-    Literal["dense", "skip", "compact"] | None, typer.Option("--variant", help="One design only.")
+    Literal["dense", "skip", "compact", "event"] | None, typer.Option("--variant", help="One design only.")
 ]
 BUILD, DATA = Path("build"), Path("data")
+ACTIVITY_IMAGES = 1000
 
 
 def say(line: str) -> None:
@@ -110,9 +111,16 @@ def sim(
     build: Build = BUILD,
     folder: Data = DATA,
     images: Images = 20,
-    stalls: Stalls = True,
+    stalls: Annotated[
+        bool | None,
+        typer.Option("--stalls/--no-stalls", help="Also with random pauses at both ends [default: cocotb, yes]"),
+    ] = None,
     variant: OneVariant = None,
     waves: Annotated[Path | None, typer.Option("--waves", help="Write a VCD of --variant there.")] = None,
+    engine: Annotated[
+        Literal["cocotb", "native"],
+        typer.Option("--engine", help="native: compiled, for whole test sets; writes native.json."),
+    ] = "cocotb",
     force: Force = False,
 ) -> None:
     """Simulate the designs against the golden model on test images. Reads BUILD/<net>/*/rtl. Writes sim.json.
@@ -121,15 +129,32 @@ def sim(
     """
     with messages():
         project = _project(net, build, folder)
-        if waves is not None and variant is None:
-            raise ValueError("--waves: say which design by --variant dense, skip or compact")
-        if variant is None:
-            _run(project, [chain.sim_stage(project, images, stalls, say)], force)
+        if waves is not None and (variant is None or engine == "native"):
+            raise ValueError("--waves: say which design by --variant dense, skip, compact or event; cocotb writes them")
+        if engine == "native":
+            rows = _native(project, images, bool(stalls), variant, force)
+        elif variant is None:
+            _run(project, [chain.sim_stage(project, images, stalls is not False, say)], force)
             rows = stages.read_json(project / "sim.json")["equality"]
         else:
-            rows = chain.simulate_designs(project, [variant], images, stalls, waves, say)["equality"]
+            found = chain.simulate_designs(project, [variant], images, stalls is not False, waves, say)
+            rows = found["equality"]
         out.print(report.equality_table(rows))
         _end(rows)
+
+
+def _native(project: Project, images: int, stalls: bool, variant: str | None, force: bool) -> list[dict[str, Any]]:
+    """The native engine: prints its figures, returns its equalities."""
+    from scaflow.flow import native, native_report
+
+    if variant is None:
+        _run(project, [native.stage(project, images, stalls, err)], force)
+        found = stages.read_json(project / "native.json")
+    else:
+        found = native.run_designs(project, [variant], images, stalls, err)
+    for section in native_report.sections(found):
+        out.print(section.table())
+    return found["equality"]
 
 
 @app.command()
@@ -143,6 +168,17 @@ def cycles(net: Net, build: Build = BUILD, folder: Data = DATA, force: Force = F
         out.print(report.stage_table(report.with_ideal(found["stages"])))
         out.print(report.equality_table(rows))
         _end(rows)
+
+
+@app.command()
+def activity(
+    net: Net, build: Build = BUILD, folder: Data = DATA, images: Images = ACTIVITY_IMAGES, force: Force = False
+) -> None:
+    """Count the events of test images, and what they cost by either scheduler. Writes activity.json."""
+    with messages():
+        project = _project(net, build, folder)
+        _run(project, [chain.activity_stage(project, images, say)], force)
+        out.print(event_report.section(stages.read_json(project / "activity.json")).table())
 
 
 @app.command()
@@ -164,8 +200,52 @@ def synth(
             rows = stages.read_json(project / "synth.json")["synth"]
         else:
             targets = [target] if target else get_args(Target)
-            rows = chain.synthesize_designs(project, targets, [variant] if variant else VARIANTS, say)
+            rows = chain.synthesize_designs(project, targets, [variant] if variant else DESIGNS, say)
         out.print(report.synth_table(rows))
+
+
+@app.command("compare-finn")
+def compare_finn(net: Net, build: Build = BUILD, folder: Data = DATA, force: Force = False) -> None:
+    """Measure FINN's circuit of each convolution beside ours. Reads BUILD/<net>/*/graph. Writes finn.json.
+
+    FINN is installed apart, by `make finn`.
+    """
+    with messages():
+        from scaflow.flow import finn, finn_report
+
+        project = _project(net, build, folder)
+        _run(project, [finn.stage(project, say)], force)
+        for section in finn_report.sections(stages.read_json(project / "finn.json")):
+            out.print(section.table())
+
+
+@app.command()
+def fold(
+    net: Net,
+    build: Build = BUILD,
+    folder: Data = DATA,
+    target_fps: Annotated[float | None, typer.Option("--target-fps", min=1, help="Images a second to reach.")] = None,
+    max_luts: Annotated[float | None, typer.Option("--max-luts", min=1, help="LUTs to spend on speed.")] = None,
+    device: Annotated[str, typer.Option("--device", help="Whose LUTs, block RAMs and DSPs bound it.")] = "ecp5-85",
+    clock: Annotated[float, typer.Option("--clock", min=1, help="MHz.")] = 100,
+    scheduler: Annotated[
+        Literal["auto", "list", "event"], typer.Option("--scheduler", help="Of the spiking stages; auto: of each.")
+    ] = "auto",
+) -> None:
+    """Find PE, SIMD and schedulers for a rate with the least area, or the best rate within an area.
+
+    Reads BUILD/<net>/{dense,compact}/graph.*, DATA. Writes fold.json, and fold.toml for the TOML of NET.
+    """
+    with messages():
+        from scaflow.flow import fold_report, folding
+
+        project = _project(net, build, folder)
+        request = folding.ask(device, clock, target_fps, max_luts)
+        found = folding.fold_network(project, request, scheduler, say)
+        for section in fold_report.sections(found):
+            out.print(section.table())
+        out.print(found["toml"], markup=False, highlight=False)
+        say(f"written: {project / 'fold.json'}, {project / 'fold.toml'}")
 
 
 @app.command("import")
@@ -216,6 +296,7 @@ def demo(
         _run(project, [chain.compile_stage(project, say)])
         _run(project, [chain.sim_stage(project, images, True, say)])
         _run(project, [chain.cycles_stage(project, say)])
+        _run(project, [chain.activity_stage(project, ACTIVITY_IMAGES, say)])
         _run(project, [chain.synth_stage(project, say)])
         _report(project)
 

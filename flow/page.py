@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from scaflow.flow.report import Report, failures, images_per_second
+from scaflow.flow.report import Report, failures, images_per_second, sections
 from scaflow.flow.stages import TRAININGS, VARIANTS, Project
 
 COLOURS = {"dense": "#6b7280", "skip": "#d97706", "compact": "#2563eb", "pruned": "#2563eb"}
@@ -39,6 +39,9 @@ def render(project: Project, report: Report) -> str:
     return template.render(
         report=report,
         variants=VARIANTS,
+        sections=[
+            (part, {title: embed(figure) for title, figure in part.plots().items()}) for part in sections(report)
+        ],
         plots={title: embed(figure) for title, figure in plots.items()},
         failures=failures(report["equality"]),
         speed=images_per_second(report),

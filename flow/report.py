@@ -13,9 +13,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from scaflow.flow.stages import VARIANTS, Project
+from scaflow.flow import event_report, finn_report, native_report
+from scaflow.flow.section import Section
+from scaflow.flow.stages import DESIGNS, VARIANTS, Project
 
-MAKERS = {"compile.json": "compile", "sim.json": "sim", "cycles.json": "cycles", "synth.json": "synth"}
+MAKERS = {
+    "compile.json": "compile",
+    "sim.json": "sim",
+    "cycles.json": "cycles",
+    "activity.json": "activity",
+    "synth.json": "synth",
+}
 Report = dict[str, Any]
 Row = dict[str, Any]
 
@@ -30,9 +38,10 @@ def collect(project: Project) -> Report:
     if missing:
         lines = [f"  {project / name}: run `scaflow {MAKERS[name]} {project.net}`" for name in missing]
         raise ValueError("the report lacks its figures:\n" + "\n".join(lines))
-    compiled, sim, cycles, synth = (json.loads((project / name).read_text()) for name in MAKERS)
+    compiled, sim, cycles, activity, synth = (json.loads((project / name).read_text()) for name in MAKERS)
     network = project.network
-    stages = with_ideal(cycles["stages"])
+    stages = with_activity(with_ideal(cycles["stages"]), activity["stages"])
+    native = native_report.collect(project, sim["counters"])
     return {
         "network": network.name,
         "dataset": network.dataset,
@@ -40,14 +49,17 @@ def collect(project: Project) -> Report:
         "weight_bits": network.quant.weight_bits,
         "accuracy": compiled["accuracy"],
         "channels": compiled["channels"],
-        "equality": [*compiled["equality"], *cycles["equality"], *law_rows(stages), *sim["equality"]],
+        "equality": [*compiled["equality"], *cycles["equality"], *law_rows(stages), *sim["equality"]]
+        + native.pop("equality"),
         "stages": stages,
         "reduction": reduction(stages),
         "interval": sim["interval"],
         "latency": sim["latency"],
         "synth": synth["synth"],
+        "event": activity["event"],
+        "activity": activity,
         "provenance": compiled["provenance"],
-    }
+    } | finn_report.collect(project) | native
 
 
 def with_ideal(stages: list[Row]) -> list[Row]:
@@ -57,6 +69,17 @@ def with_ideal(stages: list[Row]) -> list[Row]:
         return side["kept"] / side["total"]
 
     return [stage | {"ideal": part(stage["kept_in"]) * part(stage["kept_out"])} for stage in stages]
+
+
+def with_activity(stages: list[Row], events: list[Row]) -> list[Row]:
+    """Adds the activity of a stage's input and the imbalance of its banks; the read-out has none."""
+    seen = {row["name"]: {key: row[key] for key in ("activity", "bank_imbalance")} for row in events}
+    return [stage | seen.get(stage["name"], {}) for stage in stages]
+
+
+def sections(report: Report) -> list[Section]:
+    """The parts of the report that have figures."""
+    return [event_report.section(report["activity"]), *native_report.sections(report), *finn_report.sections(report)]
 
 
 def reduction(stages: list[Row]) -> dict[str, float]:
@@ -104,6 +127,8 @@ def show(report: Report, console: Console) -> None:
     console.print(stage_table(report["stages"]))
     console.print(speed_table(report))
     console.print(synth_table(report["synth"]))
+    for section in sections(report):
+        console.print(section.table())
     console.print(equality_table(report["equality"]))
     console.print(_accuracy_line(report))
 
@@ -143,7 +168,7 @@ def speed_table(report: Report) -> Table:
     )
     fmax = {row["variant"]: row["fmax_mhz"] for row in report["synth"] if row["fmax_mhz"]}
     speed = images_per_second(report)
-    for variant in VARIANTS:
+    for variant in DESIGNS:
         table.add_row(
             variant,
             f"{report['interval'][variant]:,}",

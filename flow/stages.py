@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from scaflow.model.config import NetworkConfig, load_network
 
 Progress = Callable[[str], None]
 
-VARIANTS = ("dense", "skip", "compact")
+VARIANTS = ("dense", "skip", "compact")  # of the list scheduler: their cycles do not depend on the data
+DESIGNS = (*VARIANTS, "event")
 TRAININGS = ("dense", "pruned")
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -108,6 +109,12 @@ def with_epochs(project: Project, epochs: int) -> Project:
     network = project.network
     train = network.train.model_copy(update={"epochs": epochs})
     return replace(project, network=network.model_copy(update={"train": train}))
+
+
+def design_digests(project: Project, variants: Sequence[str]) -> dict[str, str]:
+    """What tells a design from any other: its top names the digest of its memories. Empty for one not there."""
+    tops = {variant: project / f"{variant}/rtl/top.sv" for variant in variants}
+    return {variant: _digest(top) if top.is_file() else "" for variant, top in tops.items()}
 
 
 def read_json(path: Path) -> Any:

@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from scaflow.flow import report
+from scaflow.flow.events import summary
 from scaflow.flow.page import render
-from scaflow.flow.stages import VARIANTS, open_project, write_json
+from scaflow.flow.stages import VARIANTS, design_digests, open_project, write_json
 
 
 def row(rung: str, variant: str, compared: int = 10, mismatches: int = 0) -> dict:
@@ -32,6 +33,10 @@ def stage(name: str, kept_in, kept_out, cycles) -> dict:
     }
 
 
+def counted(variant: str, stage: str, busy: int, starved: int, stalled: int) -> dict:
+    return {"variant": variant, "stage": stage, "busy": busy, "starved": starved, "stalled": stalled}
+
+
 @pytest.fixture
 def project(tmp_path):
     """A finished build with figures chosen so that every derived number can be worked out by hand."""
@@ -45,8 +50,9 @@ def project(tmp_path):
     }
     sim = {
         "equality": [row("3 top = golden", variant, 20) for variant in VARIANTS],
-        "interval": {"dense": 6000, "skip": 2000, "compact": 1500},
-        "latency": {"dense": 9000, "skip": 4000, "compact": 3000},
+        "interval": {"dense": 6000, "skip": 2000, "compact": 1500, "event": 400},
+        "latency": {"dense": 9000, "skip": 4000, "compact": 3000, "event": 900},
+        "counters": [counted("skip", "conv0", 600, 300, 100), counted("skip", "conv1", 700, 250, 50)],
     }
     cycles = {
         "equality": [row("2 stage = golden", "dense", 64)],
@@ -62,7 +68,14 @@ def project(tmp_path):
             routed | {"variant": "skip", "target": "xc7", "fmax_mhz": None},
         ]
     }
-    for name, content in (("compile", compiled), ("sim", sim), ("cycles", cycles), ("synth", synth)):
+    events = {
+        "name": "conv1", "lanes": 8, "pe": 8, "simd": 1, "scheduler": "event", "activity": 0.125, "events": 320.0,
+        "cycles": 330.0, "ideal": 320.0, "list": 1500, "dense_list": 6600,
+        "bank_imbalance": {"before": 1.5, "after": 1.25}, "images": [[0.1, 310], [0.15, 350]],
+    }  # fmt: skip
+    activity = {"images": 2, "stages": [events], "event": summary([events | {"name": "conv0"}, events])}
+    contents = {"compile": compiled, "sim": sim, "cycles": cycles, "activity": activity, "synth": synth}
+    for name, content in contents.items():
         write_json(project / f"{name}.json", content)
     return project
 
@@ -171,10 +184,55 @@ def test_the_page_is_self_contained_and_escapes(project):
     found = report.collect(project)
     found["equality"][0]["rung"] = "<script>"
     page = render(project, found)
-    assert page.count('src="data:image/png;base64,') == 4
+    assert page.count('src="data:image/png;base64,') == 6
     assert "http" not in page and "<script>" not in page and "&lt;script&gt;" in page
     assert "All equalities hold." in page
 
 
 def test_the_page_needs_neither_logs_nor_raster(project):
-    assert render(project, report.collect(project)).count('src="data:image/png;base64,') == 2
+    assert render(project, report.collect(project)).count('src="data:image/png;base64,') == 4
+
+
+def test_events_in_the_report(project):
+    found = report.collect(project)
+    assert found["event"] == {"cycles_over_ideal": 330 / 320, "dense_list_over_pruned_event": 20.0}
+    assert found["stages"][1]["activity"] == 0.125
+    assert found["stages"][1]["bank_imbalance"] == {"before": 1.5, "after": 1.25}
+    assert "12.5%" in printed(found)
+    assert "takes 20.0 x the cycles" in " ".join(printed(found).split())
+    assert "breaks even" in render(project, found)
+
+
+def test_counters_in_the_report_name_the_bottleneck(project):
+    found = report.collect(project)
+    assert found["native"] == [] and len(found["counters"]) == 2
+    assert found["bottleneck"] == {"skip": "conv1"}
+    text = " ".join(printed(found).split())
+    assert "60.0%" in text and "70.0% bottleneck" in text
+    assert "Bottleneck: skip: conv1." in render(project, found)
+
+
+def test_a_run_of_the_native_engine_counts_if_it_ran_the_designs_of_now(project):
+    top = project / "dense/rtl/top.sv"
+    top.parent.mkdir(parents=True)
+    top.write_text("module top;\n")
+    run = {
+        "variant": "dense", "images": 9000, "stalls": False, "logit_mismatches": 2, "cycle_mismatches": 0,
+        "cycles_total": 123456, "seconds": 0.5, "kcycles_per_second": 987, "latency": None,
+        "interval": {"least": 10, "mean": 12.5, "most": 20},
+    }  # fmt: skip
+    native = {
+        "designs": design_digests(project, ["dense"]),
+        "native": [run],
+        "counters": [counted("dense", "conv0", 1, 2, 3)],
+        "equality": [row("3 native: top = golden", "dense", 9000, 2)],
+    }
+    write_json(project / "native.json", native)
+    found = report.collect(project)
+    assert found["native"] == [run] and found["bottleneck"] == {"dense": "conv0"}
+    assert report.failures(found["equality"]) == ["3 native: top = golden (dense): 2 mismatches in 9000"]
+    assert "10 to 20, mean 12" in " ".join(printed(found).split())
+    assert "123,456" in render(project, found)
+    top.write_text("module top; // another\n")
+    found = report.collect(project)
+    assert found["native"] == [] and report.failures(found["equality"]) == []
