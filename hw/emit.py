@@ -17,10 +17,15 @@ from scaflow.hw.design import Design, Instance
 from scaflow.hw.mem import images, parameters
 
 TOP = "top"
+COUNTER_BITS = 32  # of each of a stage's three counters
+SCHEDULERS = ("synapse_list", "synapse_event")  # a stage has one; what leaves it is counted
 
 
-def emit(design: Design, directory: Path) -> Path:
+def emit(design: Design, directory: Path, counters: bool = False) -> Path:
     """Write the whole design into `directory` (replaced as one): top.sv, *.mem and manifest.json.
+
+    Args:
+        counters: also a port `counters`, {stalled, starved, busy} of each stage since reset, stage 0 lowest.
 
     Returns:
         the path of top.sv.
@@ -47,7 +52,8 @@ def emit(design: Design, directory: Path) -> Path:
             for s in design.stages
         ],
     }
-    return _write(directory, chain, title, axi=True, manifest=manifest)
+    schedulers = [i.name for i in chain if i.module in SCHEDULERS]
+    return _write(directory, chain, title, axi=True, manifest=manifest, taps=schedulers if counters else ())
 
 
 def emit_stage(design: Design, name: str, directory: Path) -> Path:
@@ -57,8 +63,8 @@ def emit_stage(design: Design, name: str, directory: Path) -> Path:
     return _write(directory, stage.instances, title, axi=False, manifest={"graph": design.graph.name, "top": TOP})
 
 
-def top_text(chain: Sequence[Instance], title: str, axi: bool) -> str:
-    """The text of the top module that wires a chain of instances."""
+def top_text(chain: Sequence[Instance], title: str, axi: bool, taps: Sequence[str] = ()) -> str:
+    """The text of the top module that wires a chain of instances, with a counter behind each of `taps`."""
     memories = sorted(
         item for i in chain for item in images(i.cfg, f"{i.name}_").items()
     )
@@ -92,6 +98,9 @@ def top_text(chain: Sequence[Instance], title: str, axi: bool) -> str:
             "  input  logic out_ready,",
             f"  output logic [{last.out_bits - 1}:0] out_data",
         ]
+    if taps:
+        lines[-1] += ","
+        lines.append(f"  output logic [{3 * COUNTER_BITS * len(taps) - 1}:0] counters")
     lines.append(");")
     for instance in chain[:-1]:
         lines += [
@@ -103,6 +112,8 @@ def top_text(chain: Sequence[Instance], title: str, axi: bool) -> str:
         before = chain[i - 1].name if i else None
         after = instance.name if i + 1 < len(chain) else None
         lines += _instance(instance, before, after, axi)
+    for i, tap in enumerate(taps):
+        lines += _counter(i, tap)
     return "\n".join([*lines, "endmodule", ""])
 
 
@@ -130,12 +141,33 @@ def _instance(instance: Instance, before: str | None, after: str | None, axi: bo
     ]
 
 
-def _write(directory: Path, chain: Sequence[Instance], title: str, axi: bool, manifest: dict) -> Path:
+def _counter(place: int, tap: str) -> list[str]:
+    return [
+        "  stage_counter #(",
+        f"    .COUNTER_BITS({COUNTER_BITS})",
+        f"  ) {tap}_counter (",
+        "    .clk(clk),",
+        "    .rst_n(rst_n),",
+        f"    .valid({tap}_valid),",
+        f"    .ready({tap}_ready),",
+        f"    .counters(counters[{3 * COUNTER_BITS * place}+:{3 * COUNTER_BITS}])",
+        "  );",
+    ]
+
+
+def _write(
+    directory: Path,
+    chain: Sequence[Instance],
+    title: str,
+    axi: bool,
+    manifest: dict,
+    taps: Sequence[str] = (),
+) -> Path:
     """Write everything beside `directory`, then put it in place."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
-        (scratch / f"{TOP}.sv").write_text(top_text(chain, title, axi))
+        (scratch / f"{TOP}.sv").write_text(top_text(chain, title, axi, taps))
         for instance in chain:
             for name, text in images(instance.cfg, f"{instance.name}_").items():
                 (scratch / name).write_text(text)

@@ -27,7 +27,7 @@ def stall_pattern(chance: float, seed: int, longest: int) -> np.ndarray:
         raise ValueError(f"stalls: chance={chance} must lie between 0 and 1")
     if longest < _SHORTEST:
         raise ValueError(f"stalls: longest={longest} must be at least {_SHORTEST} cycles")
-    period = 32 * longest + 1
+    period = 16 * longest + 1
     ends = []
     for end in range(2):
         rng = np.random.default_rng([seed, end])

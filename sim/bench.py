@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cocotb
 from cocotb.clock import Clock
+from cocotb.simtime import get_sim_time
 from cocotb.triggers import Event, First, RisingEdge, Timer
 
 from scaflow.sim.stream import PERIOD, Monitor, Sink, Source, Stream
@@ -31,6 +32,7 @@ class Bench:
         in_stream, out_stream = Stream.find(dut, ("in", "s_axis")), Stream.find(dut, ("out", "m_axis"))
         self.source, self.sink = Source(in_stream, beats, stalls, seed), Sink(out_stream, stalls, seed)
         self.complete = Event()
+        self.released = 0  # the clock edge after which rst_n is high
         self.taken = Monitor(in_stream, len(beats), self.complete)
         self.given = Monitor(out_stream, orders["expect"], self.complete)
 
@@ -45,10 +47,11 @@ class Bench:
         for _ in range(RESET_CYCLES):
             await RisingEdge(self.dut.clk)
         self.dut.rst_n.value = 1
+        self.released = get_sim_time("step") // PERIOD
         for part in (self.taken, self.given, self.sink, self.source):
             cocotb.start_soon(part.run())
         await self._all_beats()
-        await Timer(QUIET_CYCLES * PERIOD, "step")
+        await Timer(QUIET_CYCLES * PERIOD + PERIOD // 2, "step")  # off the edge: the probes have settled
         self._no_surplus()
 
     async def _all_beats(self) -> None:
@@ -77,6 +80,7 @@ class Bench:
             "y": [f"{beat:x}" for beat in self.given.beats],
             "in_at": self.taken.at,
             "out_at": self.given.at,
+            "since_reset": get_sim_time("step") // PERIOD - self.released,
             "probes": {name: int(getattr(self.dut, name).value) for name in self.orders["probes"]},
         }
 

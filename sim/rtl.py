@@ -11,7 +11,9 @@ from typing import NamedTuple
 from cocotb_tools.check_results import get_results
 from cocotb_tools.runner import get_runner
 
+from scaflow.hw.emit import COUNTER_BITS
 from scaflow.hw.mem import write_memories
+from scaflow.quant.golden.beats import unpack
 from scaflow.sim.build import RTL, build, sources_of
 
 
@@ -28,6 +30,7 @@ class Run(NamedTuple):
     out_at: list[int]  # and of each output beat
     x: list[int]  # accepted input beats, as the monitor saw them
     probes: dict[str, int]  # further outputs asked for, at the end
+    since_reset: int  # cycles from reset to the end, when the probes are read
 
 
 class Frames(NamedTuple):
@@ -37,6 +40,8 @@ class Frames(NamedTuple):
     in_start: list[int]  # cycle of the first accepted beat of each input frame
     out_end: list[int]  # cycle of the last beat of each output frame
     frame_error: bool
+    counters: list[list[int]] = []  # noqa: RUF012  busy, starved, stalled of each stage, where asked for
+    since_reset: int = 0  # cycles from reset to the end, when the counters are read
 
 
 def simulate(
@@ -111,6 +116,7 @@ def simulate_axis(
     waves: Path | None = None,
     patience: int = 1_000_000,
     independent: bool = False,
+    counters: int = 0,
 ) -> Frames:
     """Run a generated design with AXI4-Stream ends on whole frames (images).
 
@@ -119,6 +125,7 @@ def simulate_axis(
         axi_bytes: bytes of an input beat.
         expect: words of each output frame; one output frame per input frame.
         independent: drive the ends with cocotbext-axi instead: no cycles are given, and it is slower.
+        counters: of so many stages the port `counters` is read at the end.
 
     Raises:
         SimulationError: as `simulate`, or tlast does not stand at the end of each output frame.
@@ -140,7 +147,7 @@ def simulate_axis(
         stalls=stalls,
         seed=seed,
         waves=waves,
-        probes=("frame_error",),
+        probes=("frame_error", *(["counters"] if counters else [])),
         patience=patience,
     )
     last = [i for i, beat in enumerate(run.y) if beat >> 32]
@@ -148,7 +155,9 @@ def simulate_axis(
         raise SimulationError(f"{top}: tlast at output words {last[:8]}; expected on every {expect}th")
     words = [[beat & 0xFFFF_FFFF for beat in run.y[end - expect + 1 : end + 1]] for end in last]
     in_start, out_end = [run.in_at[i] for i in starts], [run.out_at[i] for i in last]
-    return Frames(words, in_start, out_end, bool(run.probes["frame_error"]))
+    counted = unpack(run.probes.get("counters", 0), COUNTER_BITS, 3 * counters)
+    stages = [counted[i : i + 3] for i in range(0, len(counted), 3)]
+    return Frames(words, in_start, out_end, bool(run.probes["frame_error"]), stages, run.since_reset)
 
 
 def _simulate_independent(
@@ -194,7 +203,7 @@ def _run(executable: Path, directory: Path, orders: dict, waves: Path | None) ->
     start = seen["in_at"][0] if seen["x"] else 0
     in_at, out_at = ([at - start for at in seen[key]] for key in ("in_at", "out_at"))
     x, y = ([int(beat, 16) for beat in seen[key]] for key in ("x", "y"))
-    return Run(y, out_at[-1] + 1 if y else 0, in_at, out_at, x, seen["probes"])
+    return Run(y, out_at[-1] + 1 if y else 0, in_at, out_at, x, seen["probes"], seen["since_reset"])
 
 
 def _execute(bench: str, executable: Path, directory: Path, orders: dict, waves: Path | None) -> dict:

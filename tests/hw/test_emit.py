@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scaflow.hw.clock import predict
 from scaflow.hw.design import design
 from scaflow.hw.emit import emit, emit_stage
 from scaflow.hw.fold import Fold
 from scaflow.quant.golden.beats import pack, unpack
 from scaflow.quant.graph import Graph, Readout, execute
+from scaflow.sim.build import lint, sources_of
 from scaflow.sim.rtl import simulate_axis, simulate_top
 
 FOLDING = {"first": Fold(4, 1), "middle": Fold(2, 2), "dense": Fold(3, 4), "readout": Fold(3, 2)}
@@ -101,3 +103,44 @@ def test_a_stage_alone_takes_the_cycles_of_the_law(graph, tmp_path):
     assert run.y == wanted
     ends = run.out_at[len(wanted) // 3 - 1 :: len(wanted) // 3]
     assert [b - a for a, b in pairwise(ends)] == [stage.law, stage.law]
+
+
+def test_counters_are_hardware_of_their_own(graph, tmp_path):
+    """Without them nothing is left; with them the rest of the text stays as it is."""
+    laid = design(graph, FOLDING)
+    plain = emit(laid, tmp_path / "plain").read_text()
+    counted = emit(laid, tmp_path / "counted", counters=True).read_text()
+    assert "counter" not in plain
+    assert "  output logic [383:0] counters\n" in counted  # 4 stages, 3 counters of 32 bits
+    assert counted.count("stage_counter #(") == 4
+    head, tail = counted.split("  output logic [383:0] counters\n")
+    body = tail.split("  stage_counter #(")[0]
+    assert head.rstrip().removesuffix(",") + "\n" + body + "endmodule\n" == plain
+    for stage in laid.stages:
+        tap = next(i.name for i in stage.instances if i.module.startswith("synapse_"))
+        assert f".valid({tap}_valid),\n    .ready({tap}_ready)," in counted
+
+
+@pytest.mark.rtl
+def test_counters_are_those_of_the_exact_clock_and_disturb_nothing(graph, tmp_path):
+    images = np.random.default_rng(1).integers(0, 256, size=(5, *graph.input_shape), dtype=np.uint8)
+    laid = design(graph, FOLDING)
+    frames = [image.transpose(1, 2, 0).tobytes() for image in images]
+    runs = []
+    for counters in (False, True):
+        emit(laid, tmp_path / "rtl", counters=counters)
+        stages = len(laid.stages) if counters else 0
+        runs.append(simulate_axis(tmp_path / "rtl", "top", frames, axi_bytes=4, expect=4, counters=stages))
+    plain, counted = runs
+    assert (counted.words, counted.out_end) == (plain.words, plain.out_end) and not plain.counters
+    cycles = counted.since_reset
+    assert cycles == counted.out_end[-1] + 17  # the input starts in cycle 0; after the last word come 16 more
+    assert [sum(counts) for counts in counted.counters] == [cycles] * 4
+    told = [[s.busy, s.starved(cycles), s.stalled] for s in predict(laid, images).stages]
+    assert counted.counters == told
+
+
+@pytest.mark.rtl
+def test_a_top_with_counters_has_no_warning(graph, tmp_path):
+    top = emit(design(graph, FOLDING), tmp_path / "rtl", counters=True)
+    lint("top", sources_of(top))
