@@ -1,6 +1,6 @@
 """Fits hw/area.json, the area model, to syntheses of random networks; measures its error on networks it has not seen.
 
-    python bench/area.py [--list 20] [--event 12] [--held-out 6] [--folder build/area]
+    python bench/area.py [--list 20] [--event 12] [--held-out 6] [--cache build/cache/area]
 
 Each network is laid out and mapped as `scaflow synth` does, for both families; every instance of a top is one sample.
 Interrupted, it goes on where it stopped: a network that is unchanged is not synthesised again.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from scaflow.hw.area import COEFFICIENTS, FAMILIES, Sample, errors, fit, netlist_feeds, write
+from scaflow.hw.area import COEFFICIENTS, FAMILIES
+from scaflow.hw.area_fit import Sample, errors, fit, netlist_feeds, write
 from scaflow.hw.design import Design, design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
@@ -104,12 +106,13 @@ def random_folding(rng: np.random.Generator, graph: Graph, scheduler: str) -> di
     return folding
 
 
-def measure(laid: Design, family: str, folder: Path) -> list[Sample]:
+def measure(laid: Design, family: str, cache: Path) -> list[Sample]:
     """Map a design and give every instance with its cells."""
-    directory = folder / "designs" / laid.graph.name
-    emit(laid, directory)
-    (directory / "manifest.json").unlink()  # each instance is then counted for itself
-    result = synthesize(directory, "top", TARGETS[family], lambda _: None, folder / "cache", route=False)
+    with tempfile.TemporaryDirectory(prefix="scaflow-area-") as scratch:
+        directory = Path(scratch) / "rtl"
+        emit(laid, directory)
+        (directory / "manifest.json").unlink()  # each instance is then counted for itself
+        result = synthesize(directory, "top", TARGETS[family], lambda _: None, cache, route=False)
     feeds = result.log / "feeds.json"
     if family == "ecp5" and not feeds.is_file():
         feeds.write_text(json.dumps(netlist_feeds(json.loads((result.log / "netlist.json").read_text()), "top")))
@@ -134,7 +137,7 @@ def main() -> None:
     parser.add_argument("--list", type=int, default=20, help="networks with list schedulers to fit")
     parser.add_argument("--event", type=int, default=12, help="networks with event schedulers to fit")
     parser.add_argument("--held-out", type=int, default=6, help="networks of either kind not to fit")
-    parser.add_argument("--folder", type=Path, default=Path("build/area"))
+    parser.add_argument("--cache", type=Path, default=Path("build/cache/area"), help="results that are kept")
     options = parser.parse_args()
     seeds = [*range(options.list), *range(EVENT, EVENT + options.event)]
     seeds += [FIRST_HELD_OUT + seed for kind in (0, EVENT) for seed in range(kind, kind + options.held_out)]
@@ -146,7 +149,7 @@ def main() -> None:
         for seed in seeds:
             laid = random_design(seed)
             for family in FAMILIES:
-                samples.setdefault(seed, []).extend(measure(laid, family, options.folder))
+                samples.setdefault(seed, []).extend(measure(laid, family, options.cache))
                 progress.advance(task)
     fitted = [s for seed in seeds if seed < FIRST_HELD_OUT for s in samples[seed]]
     unseen = [s for seed in seeds if seed >= FIRST_HELD_OUT for s in samples[seed]]

@@ -11,20 +11,16 @@ seen. Block RAMs and DSPs are counted by rule.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-from scipy.optimize import nnls
-
 from scaflow.hw.design import Instance
 from scaflow.hw.ram import Family, Ram, ram, rom
-from scaflow.hw.synth import Resources
 from scaflow.quant.golden.beats import address_bits, ceil_div
+from scaflow.quant.golden.event_window import EventWindow
 
 COEFFICIENTS = Path(__file__).with_name("area.json")
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -37,7 +33,7 @@ Model = dict[str, dict[str, dict[str, Features]]]  # family, module, resource, f
 
 @dataclass(frozen=True)
 class Area:
-    """What a part of a design takes: in the units of `hw.synth.Resources`, and not in whole numbers.
+    """What a part of a design takes, in the units of `hw.synth.Resources`; LUTs and flip-flops are not whole.
 
     feed: LUT positions that the ECP5's placer adds, to feed carry chains and to write LUT RAM; 0 for xc7.
     """
@@ -266,6 +262,63 @@ def _synapse_list(cfg: Any, family: Family) -> Features:
     }
 
 
+def _event_window(cfg: Any) -> EventWindow:
+    return EventWindow(
+        cfg.simd, cfg.height, cfg.width, cfg.kernel_h, cfg.kernel_w, cfg.stride, cfg.padding, cfg.time_steps
+    )
+
+
+def _event_flags(cfg: Any, family: Family) -> Ram:
+    """The ring of the flags, a row a lane."""
+    columns = 1 << (address_bits(cfg.width) + address_bits(cfg.time_steps))
+    return ram(family, columns, cfg.simd, lanes=_event_window(cfg).rows)
+
+
+def _synapse_event(cfg: Any, family: Family) -> Features:
+    kernel = cfg.kernel_h * cfg.kernel_w
+    groups = ceil_div(cfg.kept, cfg.simd)
+    window = _event_window(cfg)
+    place = address_bits(window.rows) + address_bits(cfg.width) + address_bits(cfg.time_steps)
+    queue = ram(family, 16, place + 1 + cfg.simd * kernel, block=False)
+    return {
+        **_memory(_event_flags(cfg, family) + queue + _event_words(cfg, family) + _event_packets(cfg, family)),
+        "flag_bits": cfg.simd * kernel,
+        "row_bits": cfg.simd * cfg.kernel_h * (window.rows - 1),
+        "column_bits": cfg.simd * cfg.kernel_h * ((cfg.kernel_w - 1) * cfg.time_steps + 1),
+        "pad_bits": cfg.height + cfg.width if cfg.padding else 0,
+        "place_bits": place,
+        "bank_place_bits": cfg.simd * place,
+        "banks": cfg.simd,
+        "event_bits": cfg.simd * groups,
+        "picked_bits": cfg.simd * groups * cfg.in_bits if cfg.in_bits > 1 else 0,
+        "index_bits": cfg.simd * (address_bits(kernel) + address_bits(groups)),
+        "address_bits": cfg.simd * cfg.addr_bits if cfg.folds > 1 else 0,
+        "folded": cfg.folds > 1,
+        "packet_bits": cfg.simd * (cfg.in_bits + address_bits(kernel * cfg.steps2)),
+    }
+
+
+def _event_words(cfg: Any, family: Family) -> Ram:
+    """The ring of the words, a memory a bank."""
+    groups = ceil_div(cfg.kept, cfg.simd)
+    steps = 1 << address_bits(cfg.time_steps) if cfg.time_steps > 1 else 1
+    depth = _event_window(cfg).rows * (1 << address_bits(cfg.width)) * steps
+    return cfg.simd * ram(family, depth, groups * (cfg.in_bits + 1) if cfg.in_bits > 1 else groups)
+
+
+def _event_packets(cfg: Any, family: Family) -> Ram:
+    """The beats that are replayed for each fold."""
+    kernel = cfg.kernel_h * cfg.kernel_w
+    width = cfg.simd * (cfg.in_bits + address_bits(kernel * cfg.steps2))
+    if cfg.folds == 1:
+        return ram(family, 2, width + 1, block=False)
+    return ram(family, 2 << address_bits(kernel * ceil_div(cfg.kept, cfg.simd)), width)
+
+
+def _synapse_event_counted(cfg: Any, family: Family) -> tuple[float, int]:
+    return (_event_flags(cfg, family) + _event_words(cfg, family) + _event_packets(cfg, family)).blocks, 0
+
+
 def _spike_pack(cfg: Any, family: Family) -> Features:
     return {
         "held_bits": min(cfg.folds * cfg.pe, cfg.channels),
@@ -315,6 +368,7 @@ _Rule = Callable[[Any, Family], tuple[float, int]]
 _MODULES: dict[str, tuple[_Counts, _Rule | None]] = {
     "window_buffer": (_window_buffer, _window_buffer_counted),
     "synapse_list": (_synapse_list, None),
+    "synapse_event": (_synapse_event, _synapse_event_counted),
     "lif_pe": (_lif_pe, _lif_pe_counted),
     "spike_pack": (_spike_pack, None),
     "spike_pool": (_spike_pool, _spike_pool_counted),
@@ -324,92 +378,3 @@ _MODULES: dict[str, tuple[_Counts, _Rule | None]] = {
     "axis_in": (_axis_in, None),
     "axis_out": (_axis_out, None),
 }
-
-
-# --- the fit ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One synthesised instance."""
-
-    family: Family
-    stage: str  # network and stage: the instances of a stage are held against the model together
-    module: str
-    cfg: Any
-    cells: Resources
-    feed: int
-
-
-def fit(samples: Sequence[Sample]) -> Model:
-    """Non-negative least squares of the relative error, for each family, module and resource."""
-    model: Model = {}
-    for family in FAMILIES:
-        for module in sorted({s.module for s in samples if s.family == family}):
-            part = [s for s in samples if s.family == family and s.module == module]
-            rows = [features(module, s.cfg, family) for s in part]
-            names = list(rows[0])
-            counts = np.array([[row[name] for name in names] for row in rows])
-            found = {}
-            for resource in FITTED:
-                cells = np.array([s.feed if resource == "feed" else getattr(s.cells, resource) for s in part], float)
-                weight = 1 / (cells + 20)  # a handful of cells more or less in a tiny instance is no matter
-                solved, _ = nnls(counts * weight[:, None], cells * weight)
-                found[resource] = {n: float(f"{c:.4g}") for n, c in zip(names, solved, strict=True) if c > 1e-6}
-            model.setdefault(family, {})[module] = found
-    return model
-
-
-def errors(model: Model, samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
-    """By family: relative error of the LUTs of a stage (median, 90th percentile, worst), and miscounted block RAMs."""
-    result = {}
-    for family in FAMILIES:
-        stages: dict[str, tuple[Resources, Area]] = {}
-        for s in samples:
-            if s.family == family and not s.module.startswith("axis"):
-                cells, predicted = stages.get(s.stage, (Resources(), Area()))
-                one = area([Instance(s.module, "", s.cfg, 0, 0)], family, model)
-                stages[s.stage] = (cells + s.cells, predicted + one)
-        off = np.array([abs(p.lut - c.lut) / c.lut for c, p in stages.values()])
-        result[family] = {
-            "stages": len(stages),
-            "median": float(np.median(off)),
-            "most": float(np.quantile(off, 0.9)),
-            "worst": float(off.max()),
-            "bram_miscounted": sum(p.bram != c.bram for c, p in stages.values()),
-            "dsp_miscounted": sum(p.dsp != c.dsp for c, p in stages.values()),
-        }
-    return result
-
-
-def write(model: Model, error: dict[str, Any], path: Path) -> None:
-    """Write the artifact, whole or not at all."""
-    half = path.with_suffix(".part")
-    half.write_text(json.dumps({"error": error, "model": model}, indent=1) + "\n")
-    os.replace(half, path)
-
-
-def netlist_feeds(netlist: dict[str, Any], top: str) -> dict[str, int]:
-    """LUT positions that nextpnr-ecp5 adds to each instance of a mapped top.
-
-    Two for the head of each carry chain, two for each carry that leaves its chain, two for each LUT RAM cell.
-    """
-    result = {}
-    for name, module in netlist["modules"].items():
-        instance = name.partition(f"${top}.")[2]
-        if not instance:
-            continue
-        cells = module["cells"].values()
-        adders = [cell["connections"] for cell in cells if cell["type"] == "CCU2C"]
-        chained = {adder["CIN"][0] for adder in adders}
-        carries = {adder["COUT"][0] for adder in adders if adder.get("COUT")}
-        used: set[Any] = set()
-        for cell in cells:
-            for port, bits in cell["connections"].items():
-                if cell["port_directions"][port] == "input" and not (cell["type"] == "CCU2C" and port == "CIN"):
-                    used.update(bits)
-        heads = sum(adder["CIN"][0] not in carries for adder in adders)
-        leaving = sum(carry not in chained or carry in used for carry in carries)
-        rams = sum(cell["type"] == "TRELLIS_DPR16X4" for cell in cells)
-        result[instance] = 2 * (heads + leaving + rams)
-    return result

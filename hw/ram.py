@@ -57,34 +57,39 @@ _LUT_RAM = {
     "ecp5": [_Cell(16, 4, 4, 0, luts=4)],
     "xc7": [_Cell(32, 6, 1, 7, luts=4), _Cell(64, 3, 1, 7, luts=4)],
 }
-_BYTE = 9  # block RAM is written in whole bytes
+_BYTE = 9  # block RAM is written in whole bytes; LUT RAM in whole cells
 _COLLISION = 6  # logic around a block RAM that gives the old word where it is read while it is written
 _ROM_BIT = 1 / 64  # cost of a bit of ROM in logic; a bit of RAM in flip-flops costs 1
 
 
-def ram(family: Family, depth: int, width: int, block: bool = True) -> Ram:
-    """A memory written and read once a cycle; `block`: its read is registered, so that block RAM is possible."""
-    choices = [(float(depth * width), Ram(registers=depth * width))]
+def ram(family: Family, depth: int, width: int, block: bool = True, lanes: int = 1) -> Ram:
+    """A memory written and read once a cycle.
+
+    Args:
+        width: bits of a lane; each lane is written by itself and all are read together.
+        block: the read is registered, so that block RAM is possible.
+    """
+    choices = [(float(depth * width * lanes), Ram(registers=depth * width * lanes))]
     for cell in _LUT_RAM[family]:
-        choices.append(_built(cell, depth, width, 1, 0))
+        choices.append(_built(cell, depth, width, lanes, cell.width, 0))
     for cell in _BLOCK[family] if block else ():
-        choices.append(_built(cell, depth, width, _BYTE if cell.width >= _BYTE else 1, _COLLISION))
+        choices.append(_built(cell, depth, width, lanes, min(cell.width, _BYTE), _COLLISION))
     return min(choices, key=lambda choice: choice[0])[1]
 
 
 def rom(family: Family, depth: int, width: int, block: bool = False) -> Ram:
     """A memory with contents that is never written; `block`: it is kept in block RAM whatever its size."""
     choices = [] if block else [(depth * width * _ROM_BIT, Ram(registers=depth * width))]
-    choices += [_built(cell, depth, width, 1, 0) for cell in _BLOCK[family]]
+    choices += [_built(cell, depth, width, 1, 1, 0) for cell in _BLOCK[family]]
     return min(choices, key=lambda choice: choice[0])[1]
 
 
-def _built(cell: _Cell, depth: int, width: int, byte: int, extra: float) -> tuple[float, Ram]:
-    """Cost and cells of a memory made of one kind of cell."""
+def _built(cell: _Cell, depth: int, width: int, lanes: int, byte: int, extra: float) -> tuple[float, Ram]:
+    """Cost and cells of a memory made of one kind of cell, in which a lane fills whole bytes."""
     parts = ceil_div(depth, cell.words)
-    cells = ceil_div(parts * ceil_div(width, byte) * byte, cell.width)
-    muxed = (parts - 1) * width
-    cost = cell.cost * cells + cell.cost_used * parts * width / cell.width + muxed / 2 + extra
+    cells = ceil_div(parts * lanes * ceil_div(width, byte) * byte, cell.width)
+    muxed = (parts - 1) * width * lanes
+    cost = cell.cost * cells + cell.cost_used * parts * width * lanes / cell.width + muxed / 2 + extra
     if parts > 1 and extra:
-        cost += parts / 2
+        cost += lanes * parts / 2
     return cost, Ram(blocks=cells * cell.block, luts=cells * cell.luts, muxed=muxed)

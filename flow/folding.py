@@ -1,0 +1,269 @@
+"""`scaflow fold`: the folding of a network for a target or a budget, and what pruning gains under the same budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scaflow.flow.events import CALIBRATION_IMAGES
+from scaflow.flow.stages import Progress, Project, write_json, write_text
+from scaflow.hw.activity import channel_counts, reads
+from scaflow.hw.area import DEVICES, Area, Device, area
+from scaflow.hw.banks import orders
+from scaflow.hw.clock import predict
+from scaflow.hw.cycles import starves
+from scaflow.hw.design import Design, design
+from scaflow.hw.fold import Fold, Folding
+from scaflow.hw.solve import Limits, Plan, Problem, fastest, least_area, problem
+from scaflow.quant.graph import Conv, Graph, Readout, execute, load
+
+SCHEDULERS = {"list": ("list",), "event": ("event",), "auto": ("list", "event")}
+CLOCK_IMAGES = 16  # of the calibration images, by which the exact clock judges a plan
+ROUNDS = 5  # a plan whose exact interval misses the target is solved again, for a shorter one
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for: a rate, or the best rate within a budget."""
+
+    device: Device
+    clock_mhz: float
+    target_fps: float | None
+    max_luts: float | None
+
+    @property
+    def interval(self) -> float:
+        """The longest interval that meets the rate, cycles."""
+        return self.clock_mhz * 1e6 / self.target_fps if self.target_fps else math.inf
+
+    @property
+    def limits(self) -> Limits:
+        return Limits.of(self.device, self.max_luts)
+
+    def rate(self, interval: float) -> float:
+        """Images a second."""
+        return self.clock_mhz * 1e6 / interval
+
+    def __str__(self) -> str:
+        wanted = f"{self.target_fps:,.0f} images/s" if self.target_fps else f"{self.max_luts:,.0f} LUTs"
+        return f"{wanted} on {self.device.name} at {self.clock_mhz:g} MHz"
+
+
+def ask(device: str, clock_mhz: float, target_fps: float | None, max_luts: float | None) -> Request:
+    """A request as a user writes it.
+
+    Raises:
+        ValueError: no such device, or not one of a rate and a budget.
+    """
+    problems = []
+    if device not in DEVICES:
+        problems.append(f"--device {device!r} is unknown; use one of {', '.join(DEVICES)}")
+    if (target_fps is None) == (max_luts is None):
+        problems.append("give one of --target-fps (for the least area) and --max-luts (for the best rate)")
+    if problems:
+        raise ValueError("fold: " + "\n".join(problems))
+    return Request(DEVICES[device], clock_mhz, target_fps, max_luts)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A plan with its design and its interval by the exact clock."""
+
+    plan: Plan
+    laid: Design
+    interval: float
+
+
+def fold_network(project: Project, request: Request, scheduler: str, progress: Progress) -> dict[str, Any]:
+    """Fold the pruned network as asked, and the dense one under the same budget.
+
+    Reads compact/graph, dense/graph and some training images. Writes fold.json and fold.toml.
+
+    Raises:
+        ValueError: a graph is missing; or the request is impossible: says the best that is possible.
+    """
+    from scaflow.model.data import load_dataset
+
+    missing = [f"{name}/graph.json" for name in ("dense", "compact") if not (project / f"{name}/graph.json").is_file()]
+    if missing:
+        raise ValueError(
+            f"fold: missing what it reads: {', '.join(missing)}\n  run `scaflow compile {project.net}` first"
+        )
+    graphs = {name: load(project / f"{name}/graph") for name in ("dense", "compact")}
+    images = load_dataset(project.network.dataset, project.data).train_images[:CALIBRATION_IMAGES]
+    family = request.device.family
+    few = images[:CLOCK_IMAGES]
+
+    def solver(graph: Graph, schedulers: Sequence[str]) -> tuple[Problem, Callable[[Plan], Solved]]:
+        seen = reads(graph, images, execute(graph, images, trace=True)[1]) if "event" in schedulers else {}
+        return problem(graph, family, schedulers, seen), lambda plan: timed(graph, plan, seen, few)
+
+    progress("fold: the choices of the pruned network's stages")
+    pruned, time_pruned = solver(graphs["compact"], SCHEDULERS[scheduler])
+    main = solve(pruned, request, time_pruned)
+    progress("fold: the dense network under the same budget")
+    dense, time_dense = solver(graphs["dense"], ("list",))
+    gains = compare(dense, time_dense, graphs["compact"], pruned, time_pruned, request)
+    result = {
+        "request": str(request),
+        "device": request.device.name,
+        "clock_mhz": request.clock_mhz,
+        "target_fps": request.target_fps,
+        "max_luts": request.max_luts,
+        "scheduler": scheduler,
+        **row(main, request),
+        "stages": stage_rows(main, family),
+        "gains": gains,
+        "toml": toml(main.plan.folding),
+    }
+    write_json(project / "fold.json", result)
+    write_text(project / "fold.toml", result["toml"])
+    return result
+
+
+def solve(found: Problem, request: Request, time: Callable[[Plan], Solved]) -> Solved:
+    """The plan that the exact clock agrees with.
+
+    The mean of each stage is what a plan is made of; where images differ, queues between the stages do not level out
+    everything, and the whole may be slower than its slowest stage.
+
+    Raises:
+        ValueError: impossible; says the best that is possible.
+    """
+    if request.target_fps is None:
+        plan = fastest(found, request.limits)
+        if plan is None:
+            raise ValueError(f"fold: not even the smallest design fits {request}: {_smallest(found, request)}")
+        return time(plan)
+    goal = request.interval
+    for _ in range(ROUNDS):
+        plan = least_area(found, request.limits, goal)
+        if plan is None:
+            break
+        solved = time(plan)
+        if solved.interval <= request.interval:
+            return solved
+        goal *= 0.998 * request.interval / solved.interval
+    best = fastest(found, request.limits)
+    if best is None:
+        raise ValueError(f"fold: not even the smallest design fits {request}: {_smallest(found, request)}")
+    at = time(best)
+    raise ValueError(
+        f"fold: {request} cannot be met; the best is {request.rate(at.interval):,.0f} images/s, an interval of"
+        f" {at.interval:,.0f} cycles with {best.area.placed:,.0f} LUTs, {best.area.bram:g} block RAMs and"
+        f" {best.area.dsp} DSPs: lower the target, raise the clock or take a larger device"
+    )
+
+
+def _smallest(found: Problem, request: Request) -> str:
+    least = least_area(found, Limits(), math.inf)
+    assert least is not None
+    return (
+        f"it takes {least.area.placed:,.0f} LUTs, {least.area.bram:g} block RAMs and {least.area.dsp} DSPs, at"
+        f" {request.rate(least.interval):,.0f} images/s; raise the budget or take a larger device"
+    )
+
+
+def timed(graph: Graph, plan: Plan, seen: Mapping[str, np.ndarray], images: np.ndarray) -> Solved:
+    """Lay a plan out, its banks dealt by what the stages read, and time it with the exact clock."""
+    folding = plan.folding
+    simds = {name: fold.simd for name, fold in folding.items() if fold.scheduler == "event"}
+    counts = {node.name: channel_counts(seen[node.name], node) for node in graph.nodes if node.name in simds}
+    laid = design(graph, folding, orders(graph, simds, counts))
+    if laid.interval is not None:
+        return Solved(plan, laid, laid.interval)
+    return Solved(plan, laid, float(predict(laid, images).interval.mean()))
+
+
+def compare(
+    dense: Problem,
+    time_dense: Callable[[Plan], Solved],
+    compact: Graph,
+    pruned: Problem,
+    time_pruned: Callable[[Plan], Solved],
+    request: Request,
+) -> dict[str, Any]:
+    """The gains of pruning: on the lanes of the dense design, and within its area.
+
+    Where the dense network cannot meet the target, its fastest design on the device is what the others are held to.
+    """
+    limits = request.limits
+    plan = least_area(dense, limits, request.interval) if request.target_fps else None
+    plan = plan or fastest(dense, limits)
+    if plan is None:
+        return {}  # the dense network does not fit at all
+    before = time_dense(plan)
+    lanes = design(compact, on_lanes(compact, plan.folding))
+    spent = sum((area(stage.instances, request.device.family) for stage in lanes.stages), plan.ends)
+    within = fastest(pruned, Limits(plan.area.placed, limits.bram, limits.dsp))
+    assert lanes.interval is not None
+    result = {
+        "dense": row(before, request),
+        "same_lanes": figures(lanes.interval, spent, request),
+    }
+    if within is not None:
+        result["same_area"] = row(time_pruned(within), request)
+    return result
+
+
+def on_lanes(graph: Graph, folding: Folding) -> Folding:
+    """The folding of another network's design on a smaller graph: no more lanes than channels, and not too fast."""
+    result = {}
+    for node, edge in zip(graph.nodes, graph.edges(), strict=True):
+        if isinstance(node, Readout):
+            result[node.name] = Fold(len(node.weight), min(folding[node.name].simd, len(edge.kept)))
+        elif isinstance(node, Conv):
+            pe, simd = min(folding[node.name].pe, len(node.kept)), min(folding[node.name].simd, len(edge.kept))
+            while pe > 1 and starves(node, edge, -(-len(edge.kept) // simd) * -(-len(node.kept) // pe)):
+                pe -= 1
+            result[node.name] = Fold(pe, simd)
+    return result
+
+
+def row(solved: Solved, request: Request) -> dict[str, Any]:
+    return figures(solved.interval, solved.plan.area, request)
+
+
+def figures(interval: float, taken: Area, request: Request) -> dict[str, Any]:
+    return {
+        "interval": interval,
+        "fps": request.rate(interval),
+        "lut": round(taken.placed),
+        "ff": round(taken.ff),
+        "bram": taken.bram,
+        "dsp": taken.dsp,
+    }
+
+
+def stage_rows(solved: Solved, family: str) -> list[dict[str, Any]]:
+    """A row a stage; the parts of the whole that belong to none are the row `ends`."""
+    rows = [
+        {
+            "name": name,
+            "pe": choice.fold.pe,
+            "simd": choice.fold.simd,
+            "scheduler": choice.fold.scheduler,
+            "cycles": choice.cycles,
+            "lut": round(choice.area.placed),
+            "bram": choice.area.bram,
+            "dsp": choice.area.dsp,
+        }
+        for name, choice in solved.plan.stages.items()
+    ]
+    ends = solved.plan.ends
+    return [*rows, {"name": "ends", "lut": round(ends.placed), "bram": ends.bram, "dsp": ends.dsp}]
+
+
+def toml(folding: Folding) -> str:
+    """The section of a network's TOML that asks for this folding."""
+    *spiking, readout = folding.values()
+    pe = ", ".join(str(fold.pe) for fold in spiking)
+    simd = ", ".join(str(fold.simd) for fold in (*spiking, readout))
+    if all(fold.scheduler == "list" for fold in spiking):
+        return f"[fold]\npe = [{pe}]\nsimd = [{simd}]\n"
+    schedulers = ", ".join(f'"{fold.scheduler}"' for fold in spiking)
+    return f"[fold.event]\npe = [{pe}]\nsimd = [{simd}]\nscheduler = [{schedulers}]\n"

@@ -1,0 +1,248 @@
+"""Folding as a solver: PE, SIMD and scheduler of each stage for the least area at an interval, or the best interval.
+
+Stages run side by side and share nothing but the device, so that a stage offers a list of choices (cycles, area), and
+the whole is a choice from each list: an integer program, solved exactly. Of the foldings of a stage only those are
+tried that can be best: the least PE of each number of output folds and, for the list, the least SIMD of each number of
+synapse groups, since the cycles depend on these numbers alone and no area falls when lanes are added.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import LinearConstraint, milp
+
+from scaflow.hw.activity import channel_counts, law_events, window_events
+from scaflow.hw.area import Area, Device, area
+from scaflow.hw.banks import deal
+from scaflow.hw.cycles import node_law, starves
+from scaflow.hw.design import design
+from scaflow.hw.fold import Fold, Folding
+from scaflow.hw.ram import Family
+from scaflow.quant.golden.beats import ceil_div
+from scaflow.quant.graph import Conv, Edge, Graph, Readout
+
+MOST_SIMD = 64  # the pipeline of lif_pe is then as long as its credits
+MOST_BANKS = 24  # of an event stage: more only wait for the fullest
+MOST_KERNEL = 64  # kernel positions that synapse_event can search in a cycle
+DEAL_WINDOWS = 256  # by which channels are dealt to banks, here where many numbers of banks are tried
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to build a stage."""
+
+    fold: Fold
+    cycles: float  # an image; of an event stage the mean over the calibration images
+    area: Area
+
+
+Choices = dict[str, tuple[Choice, ...]]  # by stage, in the order of the stages
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a design may take: LUT positions (those that the placer adds included), block RAMs, DSPs."""
+
+    lut: float = math.inf
+    bram: float = math.inf
+    dsp: float = math.inf
+
+    @classmethod
+    def of(cls, device: Device, lut: float | None = None) -> Limits:
+        return cls(min(device.lut, lut or math.inf), device.bram, device.dsp)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A choice for each stage."""
+
+    stages: dict[str, Choice]
+    ends: Area  # what is not in a stage: the AXI4-Stream ends
+    way_in: int  # cycles of the image's way in
+
+    @property
+    def interval(self) -> float:
+        return max(self.way_in, *(choice.cycles for choice in self.stages.values()))
+
+    @property
+    def area(self) -> Area:
+        return sum((choice.area for choice in self.stages.values()), self.ends)
+
+    @property
+    def folding(self) -> Folding:
+        return {name: choice.fold for name, choice in self.stages.items()}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that can be chosen for a graph."""
+
+    choices: Choices
+    ends: Area
+    way_in: int
+
+    def plan(self, picked: Sequence[Choice]) -> Plan:
+        return Plan(dict(zip(self.choices, picked, strict=True)), self.ends, self.way_in)
+
+
+def problem(
+    graph: Graph,
+    family: Family,
+    schedulers: Sequence[str] = ("list",),
+    inputs: Mapping[str, np.ndarray] | None = None,
+) -> Problem:
+    """The choices of every stage of a graph.
+
+    Args:
+        schedulers: that may be chosen, "list" and "event". The read-out has the list.
+        inputs: for "event", what each spiking node reads on the calibration images, uint8 [N, T, C, H, W].
+
+    Raises:
+        ValueError: a stage for which every folding outruns its input, or a scheduler without inputs.
+    """
+    if "event" in schedulers and inputs is None:
+        raise ValueError("solve: the cycles of an event stage depend on its spikes; give those of calibration images")
+    timed: dict[str, list[tuple[Fold, float]]] = {}
+    for node, edge in zip(graph.nodes, graph.edges(), strict=True):
+        if isinstance(node, Readout):
+            timed[node.name] = _list_folds(graph, node, edge)
+        elif isinstance(node, Conv):
+            offered = _list_folds(graph, node, edge) if "list" in schedulers else []
+            if "event" in schedulers:
+                offered += _event_folds(graph, node, edge, inputs[node.name])
+            if not offered:
+                raise ValueError(f"node {node.name!r}: it outruns its input in every folding; use a smaller stride")
+            timed[node.name] = offered
+    areas = _areas(graph, {name: [fold for fold, _ in offered] for name, offered in timed.items()}, family)
+    choices = {
+        name: _best([Choice(fold, cycles, areas[name, fold]) for fold, cycles in offered])
+        for name, offered in timed.items()
+    }
+    channels, height, width = graph.input_shape
+    return Problem(choices, areas["", None], channels * height * width)
+
+
+def least_area(problem: Problem, limits: Limits, interval: float) -> Plan | None:
+    """The plan of the fewest LUTs within the limits whose stages need at most `interval` cycles an image."""
+    if interval < problem.way_in:
+        return None
+    offered = [[c for c in choices if c.cycles <= interval] for choices in problem.choices.values()]
+    if not all(offered):
+        return None
+    plan = problem.plan([min(choices, key=lambda c: (c.area.placed, c.area.bram, c.cycles)) for choices in offered])
+    if plan.area.placed > limits.lut:
+        return None
+    if fits(plan, limits):
+        return plan
+    picked = _program(offered, problem.ends, limits)
+    return problem.plan(picked) if picked else None
+
+
+def fastest(problem: Problem, limits: Limits) -> Plan | None:
+    """The plan of the shortest interval within the limits, and of these the one of the fewest LUTs."""
+    every = {choice.cycles for choices in problem.choices.values() for choice in choices}
+    intervals = sorted({max(problem.way_in, cycles) for cycles in every})
+    low, high = 0, len(intervals)  # what fits at an interval fits at every longer one
+    while low < high:
+        middle = (low + high) // 2
+        if least_area(problem, limits, intervals[middle]) is None:
+            low = middle + 1
+        else:
+            high = middle
+    return least_area(problem, limits, intervals[low]) if low < len(intervals) else None
+
+
+def fits(plan: Plan, limits: Limits) -> bool:
+    taken = plan.area
+    return taken.placed <= limits.lut and taken.bram <= limits.bram and taken.dsp <= limits.dsp
+
+
+def _program(offered: Sequence[Sequence[Choice]], ends: Area, limits: Limits) -> list[Choice] | None:
+    """One choice of each stage: the least sum of LUTs within the block RAMs and DSPs, exactly."""
+    flat = [choice for choices in offered for choice in choices]
+    stage = np.repeat(np.arange(len(offered)), [len(choices) for choices in offered])
+    one = (np.arange(len(offered))[:, None] == stage).astype(float)
+    rows, most = [], []
+    for taken, spent, limit in (
+        ([c.area.placed for c in flat], ends.placed, limits.lut),
+        ([c.area.bram for c in flat], ends.bram, limits.bram),
+        ([c.area.dsp for c in flat], ends.dsp, limits.dsp),
+    ):
+        if math.isfinite(limit):
+            rows.append(taken)
+            most.append(limit - spent)
+    bounds = [LinearConstraint(one, 1, 1)]
+    if rows:
+        bounds.append(LinearConstraint(np.array(rows), -np.inf, most))
+    luts = np.array([c.area.placed for c in flat])
+    found = milp(luts, constraints=bounds, integrality=np.ones(len(flat)), bounds=(0, 1), options={"mip_rel_gap": 0})
+    if not found.success:
+        return None
+    return [flat[i] for i in np.flatnonzero(found.x > 0.5)]
+
+
+def _list_folds(graph: Graph, node: Conv | Readout, edge: Edge) -> list[tuple[Fold, float]]:
+    kept_in = len(edge.kept)
+    classes = len(node.weight)
+    found = []
+    for pe in [classes] if isinstance(node, Readout) else _least(len(node.kept), len(node.kept)):
+        for simd in _least(kept_in, MOST_SIMD):
+            kept_out = classes if isinstance(node, Readout) else len(node.kept)
+            steps = ceil_div(kept_in, simd) * ceil_div(kept_out, pe)
+            if isinstance(node, Readout) or not starves(node, edge, steps):
+                found.append((Fold(pe, simd), node_law(graph, node, edge, pe, simd, kept_in, kept_out)))
+    return found
+
+
+def _event_folds(graph: Graph, node: Conv, edge: Edge, spikes: np.ndarray) -> list[tuple[Fold, float]]:
+    """An event stage takes at least the cycles in which its words come in."""
+    if node.kernel[0] * node.kernel[1] > MOST_KERNEL or 2 * node.padding > node.kernel[0]:
+        return []
+    counts = channel_counts(spikes, node, DEAL_WINDOWS)
+    arriving = edge.shape[1] * edge.shape[2] * edge.time_steps
+    found = []
+    for simd in range(1, min(len(edge.kept), MOST_BANKS) + 1):
+        place = {channel: i for i, channel in enumerate(deal(edge.kept, counts, simd))}
+        banks = [place[c] % simd if c in place else -1 for c in range(edge.shape[0])]
+        windows = window_events(spikes, node, banks)
+        for pe in _least(len(node.kept), len(node.kept)):
+            cycles = law_events(windows, ceil_div(len(node.kept), pe), graph.time_steps)
+            found.append((Fold(pe, simd, "event"), max(arriving, float(cycles.mean()))))
+    return found
+
+
+def _least(total: int, most: int) -> list[int]:
+    """The least number of lanes for each number of rounds over `total` channels."""
+    return sorted({ceil_div(total, ceil_div(total, lanes)) for lanes in range(1, min(total, most) + 1)})
+
+
+def _areas(graph: Graph, folds: Mapping[str, Sequence[Fold]], family: Family) -> dict[tuple[str, Fold | None], Area]:
+    """Area of every stage in every folding, and of the ends: all stages are laid out side by side."""
+    result: dict[tuple[str, Fold | None], Area] = {}
+    for i in range(max(len(offered) for offered in folds.values())):
+        laid = design(graph, {name: offered[min(i, len(offered) - 1)] for name, offered in folds.items()})
+        for stage in laid.stages:
+            fold = Fold(stage.pe, stage.simd, stage.scheduler)
+            if (stage.name, fold) not in result:
+                result[stage.name, fold] = area(stage.instances, family)
+        if not i:
+            chain = laid.instances()
+            result["", None] = area((chain[0], chain[-1]), family)
+    return result
+
+
+def _best(choices: Sequence[Choice]) -> tuple[Choice, ...]:
+    """The choices that no other one beats or equals in cycles, LUTs, block RAMs and DSPs together."""
+    kept: list[Choice] = []
+    for choice in sorted(choices, key=_figures):
+        if not any(all(a <= b for a, b in zip(_figures(other), _figures(choice), strict=True)) for other in kept):
+            kept.append(choice)
+    return tuple(kept)
+
+
+def _figures(choice: Choice) -> tuple[float, float, float, int]:
+    return choice.cycles, choice.area.placed, choice.area.bram, choice.area.dsp
