@@ -1,19 +1,21 @@
 """The exact clock: the cycle in which each beat of a design passes its ends, image by image, without simulating.
 
 It agrees with the RTL in every beat, with finite queues, back-pressure and stalls at both ends; how is told in
-hw/clock_kernel.py. Cycles count from reset: cycle 0 is the first whose closing edge finds rst_n high.
+hw/timing/kernel.py. Cycles count from reset: cycle 0 is the first whose closing edge finds rst_n high.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from scaflow.hw import clock_kernel as kernel
-from scaflow.hw.clock_layout import layout, standstill
 from scaflow.hw.design import Design
+from scaflow.hw.timing.events import bank_walks
+from scaflow.hw.timing.kernel import advance
+from scaflow.hw.timing.layout import layout, standstill
+from scaflow.quant.graph import execute
 
 BATCH = 64  # images timed between two calls of `progress`
 
@@ -55,7 +57,7 @@ def predict(
     images: np.ndarray,
     source_stalls: np.ndarray | None = None,
     sink_stalls: np.ndarray | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Clock:
     """Time a whole design, from AXI4-Stream to AXI4-Stream.
 
@@ -100,13 +102,24 @@ class Timer:
         sink_stalls: np.ndarray | None = None,
     ) -> None:
         """The whole design, or one stage between plain streams."""
+        self._graph = design.graph
         self._chain = [s for s in design.stages if stage in (None, s.name)]
         self._state = layout(self._chain, None if stage else design.instances()[0].cfg)
         self._state.ends["refuses"] = source_stalls is not None or sink_stalls is not None
         self._source, self._sink = _gaps(source_stalls, "source"), _gaps(sink_stalls, "sink")
 
-    def run(self, images: np.ndarray, progress: Callable[[int], None] | None = None) -> Clock:
-        """Feed images, uint8 [N, C, H, W], and return their times.
+    def run(
+        self,
+        images: np.ndarray,
+        progress: Callable[[int], None] = lambda done: None,
+        spikes: Mapping[str, np.ndarray] | None = None,
+    ) -> Clock:
+        """Feed images and return their times.
+
+        Args:
+            images: uint8 [N, C, H, W].
+            progress: called with the number of images timed.
+            spikes: the trace of `quant.graph.execute` on the images, where it is at hand; only event stages need it.
 
         Raises:
             ValueError: as `predict`.
@@ -116,17 +129,35 @@ class Timer:
         out_at = np.empty((len(images), state.out_beats), np.int64)
         for start in range(0, len(images), BATCH):
             part = slice(start, min(start + BATCH, len(images)))
-            state.ends["beats"] = state.ends["given"] = 0
-            kernel.advance(
-                state.stages, state.pools, state.memory, state.ends[0], self._source, self._sink,
-                in_at[part].reshape(-1), out_at[part].reshape(-1),
-            )  # fmt: skip
-            if state.ends["given"] < out_at[part].size:
+            given = None if spikes is None else {name: trace[part] for name, trace in spikes.items()}
+            walks = self._walks(images[part], given)
+            ends = state.ends[0]
+            ends["beats"] = ends["given"] = 0
+            times = in_at[part].reshape(-1), out_at[part].reshape(-1)
+            advance(state.stages, state.pools, state.memory, ends, walks, self._source, self._sink, *times)
+            if ends["given"] < out_at[part].size:
                 raise ValueError("\n".join(["the design stands still for good:", *standstill(self._chain, state)]))
-            if progress:
-                progress(part.stop)
+            progress(part.stop)
         counts = zip(self._chain, state.stages, strict=True)
         return Clock(in_at, out_at, tuple(StageCycles(s.name, int(r["busy"]), int(r["stalled"])) for s, r in counts))
+
+    def _walks(self, images: np.ndarray, spikes: Mapping[str, np.ndarray] | None) -> np.ndarray:
+        """The walks of the event stages' banks, one behind the other; the records are told where each has its own."""
+        parts, place = [np.empty(0, np.int16)], 0
+        for stage, record in zip(self._chain, self._state.stages, strict=True):
+            if stage.scheduler != "event":
+                continue
+            names = [node.name for node in self._graph.nodes]
+            node = self._graph.nodes[names.index(stage.name)]
+            if node is self._graph.nodes[0]:
+                read = images[:, None]
+            else:
+                spikes = spikes or execute(self._graph, images, trace=True)[1]
+                read = spikes[names[names.index(stage.name) - 1]]
+            parts.append(bank_walks(read, node, stage.banks, stage.simd).ravel())
+            record["walks"] = place - 3 * record["banks"] * record["loaded"]  # windows are numbered from reset on
+            place += len(parts[-1])
+        return np.concatenate(parts)
 
 
 def _gaps(pattern: np.ndarray | None, end: str) -> np.ndarray:
@@ -136,8 +167,7 @@ def _gaps(pattern: np.ndarray | None, end: str) -> np.ndarray:
     is_open = np.asarray(pattern, bool)
     if not is_open.any():
         raise ValueError(f"{end}_stalls: no cycle of {len(is_open)} is open; open one")
-    gaps, gap = np.empty(len(is_open), np.int64), 0
-    for cycle in reversed(range(2 * len(is_open))):
-        gap = 0 if is_open[cycle % len(is_open)] else gap + 1
-        gaps[cycle % len(is_open)] = gap
-    return gaps
+    opened = np.flatnonzero(is_open)
+    cycles = np.arange(len(is_open))
+    following = np.append(opened, opened[0] + len(is_open))[np.searchsorted(opened, cycles)]
+    return (following - cycles).astype(np.int64)

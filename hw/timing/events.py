@@ -1,0 +1,192 @@
+"""Times of an event stage's windows, in synapse_event: event_window scans, the banks look ahead, event_replay repeats.
+
+A bank holds a word in each of two registers in front of the combined beat. Once a window's first beat has fired, every
+further one fires in the next cycle, but where the replay has no room; word i+1 of a bank then moves up in the cycle in
+which word i gives its last event, and word i+2 is read in that cycle. So of each bank's walk only the window's first
+word, and when its last three words end, decide when the next window is loaded and fires.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from scaflow.hw.timing.array import enabled
+from scaflow.hw.timing.records import AHEAD, NEVER, jit
+from scaflow.quant.graph import Conv
+
+
+def bank_walks(spikes: np.ndarray, node: Conv, bank: tuple[int, ...], banks: int) -> np.ndarray:
+    """What each bank holds of each window: events up to the last word with one, the last but one, the last but two.
+
+    Args:
+        spikes: uint8 [N, T, C, H, W], what the node reads.
+        bank: of each channel, -1 for a channel that is not walked.
+
+    Returns:
+        int16 [N, OH, OW, T, banks, 3]; a bank without events walks one, and words that are not there hold none.
+    """
+    words = np.ascontiguousarray(spikes.transpose(0, 1, 3, 4, 2))
+    return _walks(words, np.asarray(bank, np.int64), banks, *node.kernel, node.stride, node.padding)
+
+
+@numba.njit(cache=True, nogil=True)
+def _walks(words, bank, banks, kernel_h, kernel_w, stride, padding):
+    images, steps, height, width, channels = words.shape
+    out_h = (height + 2 * padding - kernel_h) // stride + 1
+    out_w = (width + 2 * padding - kernel_w) // stride + 1
+    out = np.empty((images, out_h, out_w, steps, banks, 3), np.int16)
+    events = np.empty((height, width, banks), np.int16)
+    for i in range(images):
+        for t in range(steps):
+            events[:] = 0
+            for y in range(height):
+                for x in range(width):
+                    for c in range(channels):
+                        if words[i, t, y, x, c] != 0 and bank[c] >= 0:
+                            events[y, x, bank[c]] += 1
+            for oy in range(out_h):
+                top = oy * stride - padding
+                for ox in range(out_w):
+                    left = ox * stride - padding
+                    walk = out[i, oy, ox, t]
+                    walk[:] = 0
+                    for y in range(max(0, top), min(height, top + kernel_h)):
+                        for x in range(max(0, left), min(width, left + kernel_w)):
+                            for b in range(banks):
+                                found = events[y, x, b]
+                                if found:
+                                    walk[b, 2] = walk[b, 1]
+                                    walk[b, 1] = walk[b, 0]
+                                    walk[b, 0] += found
+                    for b in range(banks):
+                        if walk[b, 0] == 0:
+                            walk[b, 0] = 1
+    return out
+
+
+@jit
+def scan(stage, mem):
+    """event_window: a column and t of a row of windows a cycle, through two registers; those that end a window enter
+    its queue, at most AHEAD of them."""
+    moved = False
+    row_words = stage.width * stage.time_in
+    while True:
+        image, y = divmod(stage.scan_row, stage.out_h)
+        last_y = y == stage.out_h - 1
+        newest = min(y * stage.stride - stage.padding + stage.kernel_h, stage.height) - 1
+        need = image * stage.words + newest * row_words
+        place = stage.scan_step * stage.time_in + stage.scan_t
+        need += min(place, row_words - 1) if stage.scan_step < stage.width else row_words - 1
+        if need >= stage.written:
+            return moved
+        step = stage.scan_step
+        own = step >= stage.lead and (step - stage.lead) % stage.stride == 0
+        late = y > 0 and step < stage.merge and (stage.merge - 1 - step) % stage.stride == 0
+        if (own or late) and stage.queued == stage.loaded + AHEAD:
+            return moved
+        there = mem[stage.wrote + (need & stage.wrote_mask)] + 1
+        stage.read_at = max(max(there, stage.read_at) + 1, stage.out_at)  # the second register is entered
+        stage.out_at = stage.read_at + 1
+        if own or late:
+            if stage.queued >= AHEAD:
+                stage.out_at = max(stage.out_at, mem[stage.loads + ((stage.queued - AHEAD) & stage.loads_mask)] + 1)
+            mem[stage.queue + (stage.queued & stage.queue_mask)] = stage.out_at
+            stage.queued += 1
+        stage.scan_t += 1
+        if stage.scan_t == stage.time_in:
+            stage.scan_t = 0
+            stage.scan_step += 1
+            if stage.scan_step > (stage.last if last_y else stage.last - stage.merge):
+                stage.scan_step = 0
+                stage.scan_row += 1
+        moved = True
+
+
+@jit
+def _load(stage, mem, walks):
+    """The next window is loaded: the cycle from which all banks have its first word, its beats in `positions`; NEVER
+    while not known."""
+    window = stage.loaded
+    if window == stage.queued:
+        return NEVER
+    at = max(mem[stage.queue + (window & stage.queue_mask)] + 1, stage.issue_at)
+    mem[stage.loads + (window & stage.loads_mask)] = at
+    stage.loaded += 1
+    if window % (stage.out_w * stage.time_in) == 0:  # the first of a row
+        mem[stage.rows + (stage.rows_done & stage.rows_mask)] = at
+        stage.rows_done += 1
+    walk = stage.walks + 3 * stage.banks * window
+    ready, count, stage.issue_at = NEVER, 0, at + 1
+    for b in range(stage.banks):
+        issued = max(at + 1, mem[stage.moved + b])
+        entered = max(issued + 1, mem[stage.stepped + b])
+        mem[stage.entered + b] = entered
+        last, second, third = walks[walk + 3 * b], walks[walk + 3 * b + 1], walks[walk + 3 * b + 2]
+        if second and not third:  # two words: the second is read as the first moves up
+            issued = max(issued + 1, entered)
+        stage.issue_at = max(stage.issue_at, issued)
+        ready = max(ready, entered + 1)
+        count = max(count, last)
+    stage.positions = count
+    return ready
+
+
+@jit
+def _fired(stage, mem, walks):
+    """The window's beats have fired, in `fires`: where that leaves the banks."""
+    walk = stage.walks + 3 * stage.banks * (stage.loaded - 1)
+    for b in range(stage.banks):
+        last, second, third = walks[walk + 3 * b], walks[walk + 3 * b + 1], walks[walk + 3 * b + 2]
+        if third:
+            stage.issue_at = max(stage.issue_at, mem[stage.fires + third - 1])
+        mem[stage.moved + b] = mem[stage.fires + second - 1] if second else mem[stage.entered + b]
+        mem[stage.stepped + b] = mem[stage.fires + last - 1]
+    stage.fire_at = mem[stage.fires + stage.positions - 1]
+
+
+@jit
+def begin(stage, mem, walks):
+    """Several folds: the window is written into the replay's memory, which holds two. X of its first step, or NEVER."""
+    ready = _load(stage, mem, walks)
+    if ready == NEVER:
+        return NEVER
+    window = stage.loaded - 1
+    first = max(ready, stage.fire_at + 1)
+    if window > 1:
+        first = max(first, mem[stage.replayed + ((window - 2) & stage.replayed_mask)] + 1)
+    for i in range(stage.positions):
+        mem[stage.fires + i] = first + i
+    _fired(stage, mem, walks)
+    return max(max(first + 1, stage.x1) + 1, stage.left_at)
+
+
+@jit
+def leave(stage, mem):
+    """The window's last step is read out of the memory when the one before enters the output register."""
+    mem[stage.replayed + ((stage.loaded - 1) & stage.replayed_mask)] = stage.x2
+
+
+@jit
+def once(stage, mem, walks, granted):
+    """One fold: the window passes a queue of two; False while it is not known when."""
+    ready = _load(stage, mem, walks)
+    if ready == NEVER:
+        return False
+    for i in range(stage.positions):
+        fired = max(ready, stage.fire_at + 1, stage.left_before + 1)
+        stage.fire_at = fired
+        mem[stage.fires + i] = fired
+        seen = max(fired, stage.left_at) + 1
+        left = seen
+        if stage.direct:
+            left = max(left, stage.queue_before + 1)
+            into = enabled(stage, mem, max(left, stage.queue_at) + 1)
+            stage.queue_before, stage.queue_at = stage.queue_at, into
+        elif i == stage.positions - 1:
+            left = max(left, granted)
+        stage.left_before, stage.left_at = stage.left_at, left
+        stage.stalled += left - seen
+    stage.busy += stage.positions
+    _fired(stage, mem, walks)
+    return True

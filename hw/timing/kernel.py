@@ -1,0 +1,70 @@
+"""The recurrences of the exact clock, compiled: when each token of a chain of stages passes each handshake.
+
+A token is a word (pixel and step), a window's fold, a result, an image; its time is the clock cycle, counted from
+reset, at whose end valid and ready meet. Every time is a maximum over times of the same token further up (plus the
+registers between) and of older tokens further down (room). So tokens can be taken in any order that knows these:
+`advance` goes round the processes, and each goes on until it needs a time that is not known yet.
+
+A stage has three processes, which share its record and its rings of times in `mem`:
+    write      words enter the ring (W) when there is a word, a cycle has passed and the windows have left a row
+    schedule   windows become synapse steps, which enter the scheduler's output register (X) and leave it (L)
+    gather     results leave their queue (R), words the pack, the pools, and enter the FIFO (P)
+An event stage has `scan` before `schedule`, a first layer `repeat` behind it; the read-out is a process of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numba
+
+from scaflow.hw.timing.events import scan
+from scaflow.hw.timing.steps import repeat, schedule
+from scaflow.hw.timing.words import drain, gather, read_out, write, write_axi, write_plain
+
+
+def _compiled(sources: str):
+    """`advance`, kept on disk between runs. numba renews what it keeps when this file changes; that `sources` is in the
+    function makes it do so when one of the others does."""
+
+    @numba.njit(cache=True, nogil=True)
+    def advance(stages, pools, mem, ends, walks, source, sink, in_at, out_at):
+        """Take every token of the chain as far as the `len(in_at)` input beats reach; the records keep the state.
+
+        Args:
+            stages, pools, mem, ends: records and rings, see layout.py.
+            walks: int16, what the event stages' banks hold of each window, see `events.bank_walks`.
+            source, sink: for each cycle of a repeating pattern, cycles until it is next open; empty: always open.
+            in_at, out_at: int64, where the times of input and output beats go.
+        """
+        moved = sources != ""
+        while moved:
+            moved = False
+            for k in range(len(stages)):
+                stage, above = stages[k], stages[max(k - 1, 0)]
+                if stage.readout:
+                    moved |= read_out(stage, above, mem, ends, source, sink, in_at, out_at)
+                    continue
+                if not stage.first:
+                    moved |= write(stage, above, mem)
+                elif ends.axi:
+                    moved |= write_axi(stage, mem, ends, source, in_at)
+                else:
+                    moved |= write_plain(stage, mem, ends, source, in_at)
+                if stage.event:
+                    moved |= scan(stage, mem)
+                moved |= schedule(stage, mem, walks)
+                if stage.direct:
+                    moved |= repeat(stage, mem)
+                if k + 1 < len(stages):
+                    moved |= gather(stage, stages[k + 1].written, pools, mem)
+                else:
+                    moved |= gather(stage, ends.drained, pools, mem)
+                    moved |= drain(stage, mem, ends, sink, out_at)
+
+    return advance
+
+
+_texts = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+advance = _compiled(hashlib.sha256(_texts).hexdigest())

@@ -1,0 +1,185 @@
+"""The exact clock's view of a chain of stages: its records and rings, made from its instances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import gcd
+from typing import Any
+
+import numpy as np
+
+from scaflow.hw.design import Stage
+from scaflow.hw.timing import records
+from scaflow.quant.golden.axis_in import AxisIn
+from scaflow.quant.golden.beats import ceil_div
+from scaflow.quant.golden.event_window import EventWindow
+from scaflow.quant.golden.spike_pool import SpikePool
+from scaflow.quant.golden.synapse_event import SynapseEvent
+from scaflow.quant.golden.window_buffer import WindowBuffer
+
+
+@dataclass(frozen=True)
+class State:
+    """All that `kernel.advance` reads and writes."""
+
+    stages: np.ndarray  # records.STAGE
+    pools: np.ndarray  # records.POOL
+    ends: np.ndarray  # records.ENDS [1]
+    memory: np.ndarray  # int64: rings and tables, one behind the other
+    in_beats: int  # of an image
+    out_beats: int
+
+
+class _Memory:
+    def __init__(self) -> None:
+        self._parts: list[np.ndarray] = []
+        self._size = 0
+
+    def table(self, values: np.ndarray) -> int:
+        """Keeps the values; returns their place."""
+        self._parts.append(values.astype(np.int64))
+        self._size += values.size
+        return self._size - values.size
+
+    def ring(self, record: np.void, name: str, size: int, value: int = 0) -> None:
+        """A ring of at least `size` times."""
+        length = 1 << (size - 1).bit_length()
+        record[name], record[f"{name}_mask"] = self.table(np.full(length, value)), length - 1
+
+    def joined(self) -> np.ndarray:
+        return np.concatenate(self._parts)
+
+
+def _records(count: int, kind: np.dtype) -> np.ndarray:
+    made = np.zeros(count, kind)
+    for field in records.TIMES & set(kind.names):
+        made[field] = records.NEVER
+    return made
+
+
+def layout(chain: Sequence[Stage], axis: AxisIn | None) -> State:
+    """The state at reset of a chain of stages, behind axis_in (and before axis_out) or between plain streams."""
+    stages, ends, memory = _records(len(chain), records.STAGE), _records(1, records.ENDS), _Memory()
+    pools: list[tuple[int, int]] = []
+    queue = 0  # depth of the FIFO a stage reads
+    for record, stage in zip(stages, chain, strict=True):
+        modules = {instance.module: instance.cfg for instance in stage.instances}
+        _, height, width = stage.in_edge.shape
+        record["first"], record["readout"] = stage is chain[0], stage.out_edge is None
+        record["words"] = height * width * stage.in_edge.time_steps
+        array = modules["readout" if stage.out_edge is None else "lif_pe"]
+        record["array"] = 3 + (array.simd - 1).bit_length() + (stage.in_edge.bits > 1)
+        memory.ring(record, "stall_from", records.STALLS)
+        memory.ring(record, "stall_to", records.STALLS)
+        if stage.out_edge is None:
+            record["classes"], record["steps"] = array.classes, modules["synapse_list"].steps
+            memory.ring(record, "wrote", queue + 1)
+        else:
+            found = [i.cfg for i in stage.instances if i.module == "spike_pool"]
+            record["pool"], record["pools"] = len(pools), len(found)
+            pools += [(memory.table(_ends_a_window(cfg)), cfg.height * cfg.width * cfg.time_steps) for cfg in found]
+            _neurons(record, modules, memory)
+            if stage.scheduler == "event":
+                _event(record, modules["synapse_event"], memory, queue)
+            else:
+                _list(record, modules, memory, queue)
+            queue = int(record["fifo"])
+    for record, after in pairwise(stages):
+        record["popped"], record["popped_mask"] = after["wrote"], after["wrote_mask"]
+    last = chain[-1]
+    if last.out_edge is None:
+        out_beats = 1 if axis is None else stages[-1]["classes"] + 1
+    else:
+        memory.ring(stages[-1], "popped", queue + 1)
+        out_beats = int(np.prod(last.out_edge.shape[1:])) * last.out_edge.time_steps
+    in_beats = stages[0]["words"] if axis is None else _axis(ends[0], axis)
+    made = _records(len(pools), records.POOL)
+    made["ends"], made["beats"] = np.array(pools, np.int64).reshape(-1, 2).T
+    return State(stages, made, ends, memory.joined(), int(in_beats), int(out_beats))
+
+
+def _axis(ends: np.void, cfg: AxisIn) -> int:
+    """Enters axis_in; returns the beats of a frame."""
+    unit = gcd(cfg.axi_bytes, cfg.pixel_bytes)
+    frame = cfg.frame_pixels * cfg.pixel_bytes
+    beats = ceil_div(frame, cfg.axi_bytes)
+    ends["axi"] = 1
+    ends["ratio_in"], ends["ratio_out"] = cfg.axi_bytes // unit, cfg.pixel_bytes // unit
+    ends["units"], ends["keep"] = beats * cfg.axi_bytes // unit, frame // unit
+    return beats
+
+
+def _neurons(record: np.void, modules: dict[str, Any], memory: _Memory) -> None:
+    element = modules["lif_pe"]
+    record["time_out"], record["direct"], record["folds"] = element.time_steps, element.direct, element.folds
+    record["fifo"] = modules["stream_fifo"].depth
+    memory.ring(record, "ready", 2 * records.CREDITS)
+    memory.ring(record, "left", 2 * records.CREDITS)
+    memory.ring(record, "pushed", int(record["fifo"]) + 1)
+    memory.ring(record, "accepted", 4 * element.folds)
+    memory.ring(record, "freed", 4)
+
+
+def _windows(record: np.void, cfg: WindowBuffer | SynapseEvent) -> None:
+    for field in ("height", "width", "stride", "padding", "kernel_h", "kernel_w"):
+        record[field] = getattr(cfg, field)
+    record["time_in"] = cfg.time_steps
+    record["out_h"] = (cfg.height + 2 * cfg.padding - cfg.kernel_h) // cfg.stride + 1
+    record["out_w"] = (cfg.width + 2 * cfg.padding - cfg.kernel_w) // cfg.stride + 1
+
+
+def _list(record: np.void, modules: dict[str, Any], memory: _Memory, queue: int) -> None:
+    buffer = modules["window_buffer"]
+    _windows(record, buffer)
+    record["steps"], record["depth"] = modules["synapse_list"].steps, buffer.depth
+    record["room_at"] = records.WINDOW_VALID
+    memory.ring(record, "wrote", max(buffer.depth, queue + 1))
+    images = ceil_div(buffer.depth, int(record["words"])) + 2  # that the ring can touch
+    memory.ring(record, "rows", images * int(record["out_h"]))
+
+
+def _event(record: np.void, cfg: SynapseEvent, memory: _Memory, queue: int) -> None:
+    _windows(record, cfg)
+    record["event"], record["steps"], record["banks"] = 1, 1, cfg.simd
+    rows = EventWindow(
+        cfg.simd, cfg.height, cfg.width, cfg.kernel_h, cfg.kernel_w, cfg.stride, cfg.padding, cfg.time_steps
+    ).rows
+    record["depth"], record["room_line"] = rows, -cfg.padding
+    # as in event_window: the columns that lie ahead of a window, its last step, and those shared with the next row
+    lead = cfg.kernel_w - 1 - cfg.padding
+    last = (int(record["out_w"]) - 1) * cfg.stride + lead
+    record["lead"], record["last"] = lead, last
+    record["merge"] = min(max(0, last + 1 - cfg.width), lead, (last + 1) // 2)
+    memory.ring(record, "wrote", max(rows * cfg.width * cfg.time_steps, queue + 1))
+    memory.ring(record, "rows", (ceil_div(rows, cfg.height) + 2) * int(record["out_h"]))
+    memory.ring(record, "queue", records.AHEAD + 1)
+    memory.ring(record, "loads", records.AHEAD + 1)
+    memory.ring(record, "replayed", 4)
+    for ring in ("entered", "moved", "stepped"):  # one time a bank
+        memory.ring(record, ring, cfg.simd, records.NEVER)
+    memory.ring(record, "fires", cfg.kernel_h * cfg.kernel_w * ceil_div(cfg.kept, cfg.simd))
+
+
+def _ends_a_window(cfg: SpikePool) -> np.ndarray:
+    """For each beat of a map, in order pixel, t: does it complete a pooled pixel?"""
+    last = np.arange(cfg.height)[:, None] % cfg.size == cfg.size - 1
+    last = last & (np.arange(cfg.width) % cfg.size == cfg.size - 1)
+    return np.repeat(last.ravel(), cfg.time_steps)
+
+
+def standstill(chain: Sequence[Stage], state: State) -> Iterator[str]:
+    """What each stage waits for, one a line."""
+    for k, (stage, record) in enumerate(zip(chain, state.stages, strict=True)):
+        if stage.out_edge is None:
+            yield f"stage {stage.name!r}: waits for word {record['written']}"
+            continue
+        image, row = divmod(int(record["rows_done"]), int(record["out_h"]))
+        taken = state.stages[k + 1]["written"] if k + 1 < len(chain) else state.ends[0]["drained"]
+        queued = record["pushes"] - taken
+        yield (
+            f"stage {stage.name!r}: {record['written']} words in, at row {row} of windows of image {image},"
+            f" {record['issued'] - record['results']} of {records.CREDITS} results and {queued} of {record['fifo']}"
+            " words queued"
+        )
