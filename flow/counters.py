@@ -1,0 +1,74 @@
+"""The counters of the stages: read at the end of a run, held against the cycles and the exact clock."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scaflow.flow import rungs
+from scaflow.hw.clock import predict
+from scaflow.hw.design import Design
+from scaflow.hw.emit import emit
+from scaflow.sim.rtl import Frames
+
+Row = dict[str, Any]
+UNDISTURBED = "3 counters change no word and no cycle"
+KINDS = ("busy", "starved", "stalled")
+
+
+def measure(variant: str, design: Design, images: np.ndarray, plain: Frames) -> tuple[list[Row], list[Row]]:
+    """Run the design with counters, flowing, under cocotb; it must give what the design without them gave.
+
+    Args:
+        images: uint8 [N, C, H, W].
+        plain: of the design without counters, on these images or more.
+
+    Returns:
+        the counters as rows, and the equalities.
+    """
+    with tempfile.TemporaryDirectory(prefix="scaflow-counted-") as scratch:
+        rtl = emit(design, Path(scratch) / "rtl", counters=True).parent
+        run = rungs.run_images(rtl, images, len(plain.words[0]) - 1, 0.0, counters=len(design.stages))
+    rows, equality = read(variant, design, images, run.counters, run.since_reset)
+    pairs = zip(run.words, run.out_end, plain.words, plain.out_end, strict=False)
+    disturbed = sum((words, end) != (plain_words, plain_end) for words, end, plain_words, plain_end in pairs)
+    return rows, [*equality, rungs.row(UNDISTURBED, variant, len(run.words), disturbed)]
+
+
+def read(
+    variant: str, design: Design, images: np.ndarray, counted: Sequence[Sequence[int]], cycles: int
+) -> tuple[list[Row], list[Row]]:
+    """The counters as rows, and the equalities that they must meet.
+
+    Args:
+        images: uint8 [N, C, H, W] that have passed since reset, flowing.
+        counted: busy, starved and stalled of each stage.
+        cycles: since reset.
+    """
+    clock = predict(design, images).stages
+    rows = [
+        {"variant": variant, "stage": stage.name, **dict(zip(KINDS, counts, strict=True))}
+        for stage, counts in zip(design.stages, counted, strict=True)
+    ]
+    open_sums = sum(sum(counts) != cycles for counts in counted)
+    other = sum(
+        tuple(counts) != (told.busy, told.starved(cycles), told.stalled)
+        for told, counts in zip(clock, counted, strict=True)
+    )
+    return rows, [
+        rungs.row("3 counters: busy + starved + stalled = cycles, per stage", variant, len(rows), open_sums),
+        rungs.row("3 counters = exact clock, per stage", variant, len(rows), other),
+    ]
+
+
+def bottlenecks(rows: Sequence[Row]) -> dict[str, str]:
+    """The stage of each design with the most busy cycles, the first of equals."""
+    named: dict[str, Row] = {}
+    for row in rows:
+        if row["variant"] not in named or row["busy"] > named[row["variant"]]["busy"]:
+            named[row["variant"]] = row
+    return {variant: row["stage"] for variant, row in named.items()}

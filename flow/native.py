@@ -1,0 +1,206 @@
+"""The whole test set through the hardware: every logit, class and cycle of the designs, by the native engine."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from scaflow.flow import counters, rungs
+from scaflow.flow.stages import DESIGNS, Project, Stage, design_digests, write_json
+from scaflow.hw.clock import predict
+from scaflow.hw.design import AXI_BYTES, Design, from_manifest
+from scaflow.hw.emit import TOP, emit
+from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
+from scaflow.quant.graph import execute, load
+from scaflow.sim.native import CHUNK, NativeRun, simulate_native
+from scaflow.sim.rtl import SimulationError
+
+COUNTED_IMAGES = 50  # through the design with counters
+Row = dict[str, Any]
+
+
+def stage(project: Project, images: int, stalls: bool, console: Console) -> Stage:
+    """Reads the designs and the test images. Writes native.json (rung 3 on many images)."""
+    return Stage(
+        name="native",
+        reads=_files(project, DESIGNS),
+        writes=(project / "native.json",),
+        run=lambda: write_json(project / "native.json", run_designs(project, DESIGNS, images, stalls, console)),
+        settings={"images": images, "stalls": stalls},
+        rooms=("quant", "hw", "sim", "flow/native.py", "flow/counters.py", "flow/rungs.py"),
+        remedy=f"scaflow compile {project.net}",
+    )
+
+
+def run_designs(
+    project: Project, variants: Sequence[str], images: int, stalls: bool, console: Console
+) -> dict[str, Any]:
+    """Run the tops on the first test images, flowing and, with `stalls`, once more with pauses at both ends.
+
+    Returns:
+        {"images", "designs": their digests, "native": one row a run, "counters": one row a design and stage,
+        "equality": rung 3's rows}
+
+    Raises:
+        ValueError: a design is missing, or the test set has fewer images; or a run breaks off: hang, surplus word,
+            broken stream law.
+    """
+    from scaflow.model.data import load_dataset
+
+    missing = [str(path) for path in _files(project, variants) if not path.is_file()]
+    if missing:
+        raise ValueError(f"native: {', '.join(missing)} missing; run `scaflow compile {project.net}` first")
+    chosen = load_dataset(project.network.dataset, project.data).test_images
+    if images > len(chosen):
+        raise ValueError(f"--images {images}: {project.network.dataset} has {len(chosen)} test images; ask for fewer")
+    chosen = chosen[:images]
+    found: dict[str, Any] = {"images": images, "designs": design_digests(project, variants)}
+    found |= {"native": [], "counters": [], "equality": []}
+    golden: dict[str, np.ndarray] = {}
+    for variant in variants:
+        # the pruned designs are held against the pruned network itself, not against their own graphs
+        source = "dense" if variant == "dense" else "skip"
+        if source not in golden:
+            console.print(f"native: golden model on {images:,} test images, {source}", style="dim", highlight=False)
+            golden[source] = execute(load(project / f"{source}/graph"), chosen)
+        manifest = json.loads((project / f"{variant}/rtl/manifest.json").read_text())
+        design = from_manifest(load(project / f"{variant}/graph"), manifest)
+        rtl = project / f"{variant}/rtl"
+        flowing, clock = _run(rtl, variant, design, chosen, None, golden[source], console, found)
+        if stalls:
+            longest = 2 * int(np.diff(clock[:, 3]).max(initial=design.interval or 1))
+            _run(rtl, variant, design, chosen, longest, golden[source], console, found)
+        _count(variant, design, chosen[:COUNTED_IMAGES], flowing, console, found)
+    return found
+
+
+def _files(project: Project, variants: Sequence[str]) -> tuple[Path, ...]:
+    names = ("graph.json", "graph.npz", "rtl/top.sv", "rtl/manifest.json")
+    return tuple(project / f"{variant}/{name}" for variant in variants for name in names)
+
+
+def _run(
+    rtl: Path,
+    variant: str,
+    design: Design,
+    images: np.ndarray,
+    longest: int | None,
+    logits: np.ndarray,
+    console: Console,
+    found: dict[str, Any],
+) -> tuple[NativeRun, np.ndarray]:
+    """One run of all images, its row and its equalities; returns it and the exact clock's cycles.
+
+    Args:
+        longest: cycles of the longest standstill at an end; None: flowing.
+    """
+    how = "flowing" if longest is None else "random stalls"
+
+    def pattern(chunk: int) -> np.ndarray:
+        return stall_pattern(rungs.STALLS, chunk, longest or 0)
+
+    run = simulate(rtl, f"native: {variant}, {how}", images, logits.shape[1], pattern if longest else None, console)
+    told = predicted(design, images, run.chunks, pattern if longest else None)
+    wrong = rungs.wrong_frames(rungs.Frames(run.words.tolist(), [], [], run.frame_error), logits)
+    late = int((run.at != told).any(1).sum())
+    inside = np.concatenate([np.diff(run.at[chunk.start : chunk.stop, 3]) for chunk in run.chunks])
+    found["native"].append(
+        {
+            "variant": variant,
+            "images": len(images),
+            "stalls": longest is not None,
+            "logit_mismatches": wrong,
+            "cycle_mismatches": late,
+            "cycles_total": sum(run.cycles),
+            "seconds": round(run.seconds, 3),
+            "kcycles_per_second": round(run.rate / 1000),
+            "interval": _summary(inside),
+            "latency": _summary(run.at[:, 3] - run.at[:, 0] + 1),
+        }
+    )
+    found["equality"] += [
+        rungs.row(f"3 native: top = golden, {how}", variant, len(images), wrong),
+        rungs.row(f"3 native: top's cycles = exact clock, {how}", variant, len(images), late),
+    ]
+    return run, told
+
+
+def simulate(
+    rtl: Path,
+    title: str,
+    images: np.ndarray,
+    classes: int,
+    stalls: Callable[[int], np.ndarray] | None,
+    console: Console,
+    chunk: int = CHUNK,
+) -> NativeRun:
+    """Run images uint8 [N, C, H, W] under a progress bar; pixels go in raster order, channel 0 first.
+
+    Raises:
+        ValueError: the simulation breaks off.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=len(images))
+        try:
+            return simulate_native(
+                rtl,
+                TOP,
+                images.transpose(0, 2, 3, 1).reshape(len(images), -1),
+                axi_bytes=AXI_BYTES,
+                expect=1 + classes,
+                stalls=stalls,
+                chunk=chunk,
+                patience=50_000_000,  # longer than any pause of a pattern
+                progress=lambda done: bar.update(task, completed=done),
+            )
+        except SimulationError as error:
+            raise ValueError(f"{rtl}: {error}") from None
+
+
+def predicted(
+    design: Design, images: np.ndarray, chunks: Sequence[range], stalls: Callable[[int], np.ndarray] | None
+) -> np.ndarray:
+    """The exact clock's cycles, int64 [N, 4]: first and last beat in, first and last word out."""
+    parts = []
+    for number, chunk in enumerate(chunks):
+        bits = stalls(number) if stalls else None
+        ends = (None, None) if bits is None else (bits & OFFERS != 0, bits & TAKES != 0)
+        clock = predict(design, images[chunk.start : chunk.stop], *ends)
+        parts.append(np.concatenate([clock.in_at[:, [0, -1]], clock.out_at[:, [0, -1]]], 1))
+    return np.concatenate(parts)
+
+
+def _count(
+    variant: str,
+    design: Design,
+    images: np.ndarray,
+    flowing: NativeRun,
+    console: Console,
+    found: dict[str, Any],
+) -> None:
+    """Run the design with counters on some images, one run from reset."""
+    with tempfile.TemporaryDirectory(prefix="scaflow-counted-") as scratch:
+        rtl = emit(design, Path(scratch) / "rtl", counters=True).parent
+        title, classes = f"native: {variant}, counters", flowing.words.shape[1] - 1
+        run = simulate(rtl, title, images, classes, None, console, len(images))
+    assert run.counters is not None
+    rows, equality = counters.read(variant, design, images, run.counters[0].tolist(), run.cycles[0])
+    disturbed = (run.words != flowing.words[: len(images)]).any(1) | (run.at != flowing.at[: len(images)]).any(1)
+    equality.append(rungs.row(counters.UNDISTURBED, variant, len(images), disturbed.sum()))
+    found["counters"] += rows
+    found["equality"] += equality
+
+
+def _summary(cycles: np.ndarray) -> dict[str, float] | None:
+    """None where there are none: intervals, if every chunk holds one image."""
+    if not len(cycles):
+        return None
+    return {"least": int(cycles.min()), "mean": round(float(cycles.mean()), 2), "most": int(cycles.max())}
