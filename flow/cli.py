@@ -242,7 +242,7 @@ def fold(
         project = _project(net, build, folder)
         request = folding.ask(device, clock, target_fps, max_luts)
         found = folding.fold_network(project, request, scheduler, say)
-        for section in fold_report.sections(found):
+        for section in fold_report.sections({"fold": found}):
             out.print(section.table())
         out.print(found["toml"], markup=False, highlight=False)
         say(f"written: {project / 'fold.json'}, {project / 'fold.toml'}")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING, Any
 
 from scaflow.flow.section import Section
+from scaflow.flow.stages import Project
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Row = dict[str, Any]
+FOLDED = ("dense", "compact")
 GAINS = {
     "dense": "dense",
     "same_lanes": "pruned, same lanes",
@@ -18,10 +22,31 @@ GAINS = {
 COLOURS = {"dense": "#6b7280", "same_lanes": "#d97706", "same_area": "#2563eb"}
 
 
-def sections(fold: Row | None) -> list[Section]:
-    """Of a fold.json; none where there is none."""
-    if not fold:
+def collect(project: Project) -> Row:
+    """What `scaflow fold` found, as `fold`; nothing where it has not run on the networks that are there now."""
+    path = project / "fold.json"
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_text())
+    return {"fold": found} if found["graphs"] == graph_digests(project) else {}
+
+
+def graph_digests(project: Project) -> dict[str, str]:
+    """Of the networks that are folded."""
+    digests = {}
+    for name in FOLDED:
+        digest = hashlib.sha256()
+        for kind in ("json", "npz"):
+            digest.update((project / f"{name}/graph.{kind}").read_bytes())
+        digests[name] = digest.hexdigest()[:16]
+    return digests
+
+
+def sections(found: Row) -> list[Section]:
+    """Of `fold`, where it is there."""
+    if "fold" not in found:
         return []
+    fold = found["fold"]
     return [plan_section(fold), *([gain_section(fold)] if fold["gains"] else [])]
 
 

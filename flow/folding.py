@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from scaflow.flow.events import CALIBRATION_IMAGES
+from scaflow.flow.fold_report import FOLDED, graph_digests
 from scaflow.flow.stages import Progress, Project, write_json, write_text
 from scaflow.hw.activity import channel_counts, reads
 from scaflow.hw.area import DEVICES, Area, Device, area
@@ -88,12 +89,12 @@ def fold_network(project: Project, request: Request, scheduler: str, progress: P
     """
     from scaflow.model.data import load_dataset
 
-    missing = [f"{name}/graph.json" for name in ("dense", "compact") if not (project / f"{name}/graph.json").is_file()]
+    missing = [f"{name}/graph.json" for name in FOLDED if not (project / f"{name}/graph.json").is_file()]
     if missing:
         raise ValueError(
             f"fold: missing what it reads: {', '.join(missing)}\n  run `scaflow compile {project.net}` first"
         )
-    graphs = {name: load(project / f"{name}/graph") for name in ("dense", "compact")}
+    graphs = {name: load(project / f"{name}/graph") for name in FOLDED}
     images = load_dataset(project.network.dataset, project.data).train_images[:CALIBRATION_IMAGES]
     family = request.device.family
     few = images[:CLOCK_IMAGES]
@@ -119,6 +120,7 @@ def fold_network(project: Project, request: Request, scheduler: str, progress: P
         "stages": stage_rows(main, family),
         "gains": gains,
         "toml": toml(main.plan.folding),
+        "graphs": graph_digests(project),
     }
     write_json(project / "fold.json", result)
     write_text(project / "fold.toml", result["toml"])

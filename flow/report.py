@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from scaflow.flow import event_report, finn_report, native_report
+from scaflow.flow import event_report, finn_report, fold_report, native_report
 from scaflow.flow.section import Section
 from scaflow.flow.stages import DESIGNS, VARIANTS, Project
 
@@ -59,7 +59,7 @@ def collect(project: Project) -> Report:
         "event": activity["event"],
         "activity": activity,
         "provenance": compiled["provenance"],
-    } | finn_report.collect(project) | native
+    } | finn_report.collect(project) | fold_report.collect(project) | native
 
 
 def with_ideal(stages: list[Row]) -> list[Row]:
@@ -79,7 +79,12 @@ def with_activity(stages: list[Row], events: list[Row]) -> list[Row]:
 
 def sections(report: Report) -> list[Section]:
     """The parts of the report that have figures."""
-    return [event_report.section(report["activity"]), *native_report.sections(report), *finn_report.sections(report)]
+    return [
+        event_report.section(report["activity"]),
+        *fold_report.sections(report),
+        *native_report.sections(report),
+        *finn_report.sections(report),
+    ]
 
 
 def reduction(stages: list[Row]) -> dict[str, float]:
