@@ -1,0 +1,116 @@
+/// event_replay - repeats each packet of synapse beats FOLDS times, moving on by the addresses of a fold.
+///   for each packet, for f in 0..FOLDS-1, for each beat:  addr = f*KERNEL*STEPS + addr, 0 where act is 0
+/// Beat        in: SIMD act, SIMD addr below KERNEL*STEPS, 0 where act is 0, last; out: the same, addr moved; act lowest
+/// Latency     FOLDS 1: 1 cycle, beat accepted -> out_valid; more: 3 cycles (write, read, add)
+/// Throughput  1 beat/cycle out while out_ready: FOLDS * n cycles a packet of n beats; the next one comes in meanwhile
+/// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows registers only
+/// State       FOLDS 1: 2 beats; more: 2 packets of at most LENGTH beats. Fold 0 is read while its packet comes in
+/// Golden      quant/golden/event_replay.py
+module event_replay #(
+  parameter int unsigned SIMD,
+  parameter int unsigned IN_BITS,
+  parameter int unsigned KERNEL,  // kernel positions
+  parameter int unsigned STEPS,   // addresses a kernel position, a power of two
+  parameter int unsigned FOLDS,
+  parameter int unsigned LENGTH,  // most beats of a packet
+  localparam int unsigned FOLD_BITS = KERNEL * STEPS > 1 ? $clog2(KERNEL * STEPS) : 1,
+  localparam int unsigned ADDR_BITS = FOLDS * KERNEL * STEPS > 1 ? $clog2(FOLDS * KERNEL * STEPS) : 1
+) (
+  input  logic clk,
+  input  logic rst_n,
+  input  logic in_valid,
+  output logic in_ready,
+  input  logic [SIMD*(IN_BITS+FOLD_BITS):0] in_data,
+  output logic out_valid,
+  input  logic out_ready,
+  output logic [SIMD*(IN_BITS+ADDR_BITS):0] out_data
+);
+  localparam int unsigned J_BITS = $clog2(STEPS);
+
+  if (STEPS != 2 ** J_BITS || FOLDS < 1 || LENGTH < 1) begin : chk_shape
+    $error("event_replay: STEPS=%0d must be a power of two, FOLDS=%0d and LENGTH=%0d at least 1", STEPS, FOLDS, LENGTH);
+  end
+
+  if (FOLDS == 1) begin : once
+    stream_fifo #(.WIDTH(SIMD * (IN_BITS + FOLD_BITS) + 1), .DEPTH(2)) beats (
+      .clk(clk), .rst_n(rst_n), .in_valid(in_valid), .in_ready(in_ready),
+      .in_data(in_data),
+      .out_valid(out_valid), .out_ready(out_ready), .out_data(out_data)
+    );
+  end else begin : repeated
+    localparam int unsigned L_BITS = LENGTH > 1 ? $clog2(LENGTH) : 1;
+    localparam int unsigned F_BITS = $clog2(FOLDS);
+    typedef logic [L_BITS-1:0] index_t;
+    typedef logic [ADDR_BITS-1:0] addr_t;
+
+    // --- the packets: the halves of the memory in turn ----------------------------------------------------------
+    (* no_rw_check *)
+    logic [SIMD*(IN_BITS+FOLD_BITS)-1:0] memory [2**(L_BITS+1)];
+    index_t wr, rd;
+    index_t [1:0] finish;  // index of a whole packet's last beat
+    logic [1:0] whole;
+    logic wr_half, rd_half;
+    wire push = in_valid && in_ready;
+    wire in_last = in_data[SIMD*(IN_BITS+FOLD_BITS)];
+    assign in_ready = !whole[wr_half];
+
+    logic [F_BITS-1:0] fold;
+    addr_t base;
+    logic valid, last, enable;
+    wire stop = rd == (whole[rd_half] ? finish[rd_half] : wr);  // the last beat, or the one being written
+    wire there = whole[rd_half] || !stop;
+    wire read_last = whole[rd_half] && stop;
+    wire fold_last = fold == F_BITS'(FOLDS - 1);
+    wire read = there && enable;
+    always_ff @(posedge clk) begin
+      if (push) memory[{wr_half, wr}] <= in_data[SIMD*(IN_BITS+FOLD_BITS)-1:0];
+      if (push && in_last) finish[wr_half] <= wr;
+      if (!rst_n) begin
+        {wr, rd, whole, wr_half, rd_half, fold, base} <= '0;
+      end else begin
+        if (push) wr <= in_last ? '0 : wr + 1'b1;
+        if (push && in_last) begin
+          wr_half <= !wr_half;
+          whole[wr_half] <= 1'b1;
+        end
+        if (read) rd <= read_last ? '0 : rd + 1'b1;
+        if (read && read_last) begin
+          fold <= fold_last ? '0 : fold + 1'b1;
+          base <= fold_last ? '0 : base + addr_t'(KERNEL);
+          if (fold_last) begin
+            rd_half <= !rd_half;
+            whole[rd_half] <= 1'b0;
+          end
+        end
+      end
+    end
+
+    // --- the read, then the sum: no adder between this memory and the weights' ---------------------------------------
+    logic [SIMD*(IN_BITS+FOLD_BITS)-1:0] beat;
+    addr_t base_q;
+    logic [SIMD-1:0][ADDR_BITS-1:0] addr;
+    wire enable_out = !out_valid || out_ready;
+    assign enable = !valid || enable_out;
+    always_comb begin
+      for (int b = 0; b < SIMD; b++) begin
+        automatic addr_t local_addr = addr_t'(beat[SIMD*IN_BITS+b*FOLD_BITS+:FOLD_BITS]);
+        addr[b] = ((base_q + (local_addr >> J_BITS)) << J_BITS) | (local_addr & addr_t'(STEPS - 1));
+      end
+    end
+    always_ff @(posedge clk) begin
+      if (read) beat <= memory[{rd_half, rd}];
+      if (enable) {base_q, last} <= {base, read_last};
+      if (enable_out) begin
+        out_data <= {last, addr, beat[SIMD*IN_BITS-1:0]};
+        for (int b = 0; b < SIMD; b++) begin
+          if (beat[b*IN_BITS+:IN_BITS] == '0) out_data[SIMD*IN_BITS+b*ADDR_BITS+:ADDR_BITS] <= '0;
+        end
+      end
+      if (!rst_n) {valid, out_valid} <= '0;
+      else begin
+        if (enable) valid <= there;
+        if (enable_out) out_valid <= valid;
+      end
+    end
+  end
+endmodule

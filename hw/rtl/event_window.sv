@@ -1,0 +1,217 @@
+/// event_window - from a raster of word flags to one descriptor a window: which of its words hold an event.
+///   out flag[b][k] = in[pixel(p, k), t][b], 0 where k lies in the padding, for each output pixel p and t
+/// Beat        in: SIMD flags a (pixel, t); out: SIMD x KERNEL flags, then the place of the window's top left word:
+///             t, column, row, modulo powers of two (negative in the padding); flags lowest
+/// Order       in: pixel raster, then t; out: output pixel raster, then t
+/// Latency     3 cycles, newest beat a window needs accepted -> out_valid. A window that hangs over the right edge also
+///             waits for the first MERGE pixels of the row below (not in the last row of windows)
+/// Throughput  1 beat/cycle in while there is room; 1 window/cycle while out_ready, but WIDTH - OUT_W + OVER columns
+///             of TIME_STEPS cycles a row of windows, OVER an image, and STRIDE - 1 a window, emit none: AHEAD windows
+///             wait in a queue to hide them
+/// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows registers only
+/// State       a ring of ROWS rows of flags. A row is free once a window below it has been taken from out
+/// Golden      quant/golden/event_window.py
+module event_window #(
+  parameter int unsigned SIMD,
+  parameter int unsigned HEIGHT,      // of the input map
+  parameter int unsigned WIDTH,
+  parameter int unsigned KERNEL_H,
+  parameter int unsigned KERNEL_W,
+  parameter int unsigned STRIDE,
+  parameter int unsigned PADDING,
+  parameter int unsigned TIME_STEPS,  // beats a pixel
+  localparam int unsigned KERNEL = KERNEL_H * KERNEL_W,
+  localparam int unsigned OUT_H = (HEIGHT + 2 * PADDING - KERNEL_H) / STRIDE + 1,
+  localparam int unsigned NEXT_IMAGE = HEIGHT - (OUT_H - 1) * STRIDE,  // rows from the last windows to the next image's
+  localparam int unsigned ROWS = 2 ** $clog2(KERNEL_H + (NEXT_IMAGE > STRIDE ? NEXT_IMAGE : STRIDE)),
+  localparam int unsigned R_BITS = $clog2(ROWS),
+  localparam int unsigned C_BITS = WIDTH > 1 ? $clog2(WIDTH) : 1,
+  localparam int unsigned T_BITS = TIME_STEPS > 1 ? $clog2(TIME_STEPS) : 1,
+  localparam int unsigned PLACE_BITS = R_BITS + C_BITS + T_BITS
+) (
+  input  logic clk,
+  input  logic rst_n,
+  input  logic in_valid,
+  output logic in_ready,
+  input  logic [SIMD-1:0] in_data,
+  output logic [PLACE_BITS-1:0] in_place,  // where the beat's word belongs
+  output logic out_valid,
+  input  logic out_ready,
+  output logic [PLACE_BITS+SIMD*KERNEL-1:0] out_data
+);
+  localparam int unsigned AHEAD = 16;
+  localparam int unsigned OUT_W = (WIDTH + 2 * PADDING - KERNEL_W) / STRIDE + 1;
+  // steps of a row of windows: at step s column s comes in, and windows leave from step LEAD on, the last at LAST.
+  // The steps beyond the map's right edge take in nothing: MERGE of them are also the first of the next row.
+  localparam int unsigned LEAD = KERNEL_W - 1 - PADDING;
+  localparam int unsigned LAST = (OUT_W - 1) * STRIDE + LEAD;
+  localparam int unsigned OVER = LAST + 1 > WIDTH ? LAST + 1 - WIDTH : 0;
+  localparam int unsigned LESS = OVER < LEAD ? OVER : LEAD;
+  localparam int unsigned MERGE = LESS < (LAST + 1) / 2 ? LESS : (LAST + 1) / 2;
+  localparam int unsigned S_BITS = LAST > WIDTH ? $clog2(LAST + 1) : C_BITS;
+  localparam int unsigned X_BITS = $clog2(WIDTH + KERNEL_W) + 2;
+  localparam int unsigned Y_BITS = OUT_H > 1 ? $clog2(OUT_H) : 1;
+  localparam int unsigned P_BITS = STRIDE > 1 ? $clog2(STRIDE) : 1;
+
+  if (2 * PADDING > KERNEL_H || PADDING >= KERNEL_W) begin : chk_padding
+    $error("event_window: PADDING=%0d must be at most half of and below the kernel %0dx%0d", PADDING, KERNEL_H, KERNEL_W);
+  end
+  if (HEIGHT + 2 * PADDING < KERNEL_H || WIDTH + 2 * PADDING < KERNEL_W) begin : chk_shape
+    $error("event_window: a %0dx%0d kernel does not fit the map", KERNEL_H, KERNEL_W);
+  end
+
+  typedef logic [R_BITS:0] row_t;  // a row number modulo twice the ring
+  typedef logic [C_BITS-1:0] col_t;
+  typedef logic [T_BITS-1:0] t_t;
+  typedef logic [S_BITS-1:0] step_t;
+  typedef logic signed [X_BITS-1:0] x_t;  // a column, negative in the padding
+  typedef logic [Y_BITS-1:0] y_t;
+
+  // --- in: the ring of flags, a row slot a lane; no beat is written where one is read ------------------------------
+  (* no_rw_check *)
+  logic [ROWS-1:0][SIMD-1:0] ring [2**(C_BITS+T_BITS)];
+  row_t wr_row, line;  // row being written; oldest row still needed
+  col_t wr_col;
+  t_t wr_t;
+
+  wire wr_last_t = wr_t == t_t'(TIME_STEPS - 1);
+  wire wr_last_col = wr_col == col_t'(WIDTH - 1);
+  wire push = in_valid && in_ready;
+  assign in_ready = wr_row != (line ^ row_t'(ROWS));
+  assign in_place = {wr_row[R_BITS-1:0], wr_col, wr_t};
+  always_ff @(posedge clk) begin
+    if (push) ring[{wr_col, wr_t}][wr_row[R_BITS-1:0]] <= in_data;
+    if (!rst_n) begin
+      {wr_row, wr_col, wr_t} <= '0;
+    end else if (push) begin
+      wr_t <= wr_last_t ? '0 : wr_t + 1'b1;
+      if (wr_last_t) wr_col <= wr_last_col ? '0 : wr_col + 1'b1;
+      if (wr_last_t && wr_last_col) wr_row <= wr_row + 1'b1;
+    end
+  end
+
+  // --- the steps: column s and t of the rows from `top` on; x is the left column of the next window ----------------
+  row_t top, need;  // first row of the windows; newest row they need
+  y_t y;
+  step_t s;
+  t_t t;
+  x_t x;
+  logic prior;  // the steps before MERGE also emit the last windows of the row above
+  logic [P_BITS-1:0] phase;  // steps until the next window
+
+  function automatic row_t newest(input y_t row);  // rows from `top` to the newest one needed
+    newest = row_t'(KERNEL_H - 1);
+    for (int unsigned i = 0; i < OUT_H; i++) begin
+      if (row == y_t'(i) && i * STRIDE + KERNEL_H > HEIGHT + PADDING) newest = row_t'(HEIGHT + PADDING - 1 - i * STRIDE);
+    end
+  endfunction
+  function automatic logic [KERNEL_H-1:0] inside_y(input y_t row);  // which of the rows are in the map
+    inside_y = '1;
+    for (int i = 0; i < int'(OUT_H); i++) begin
+      for (int k = 0; k < int'(KERNEL_H); k++) begin
+        automatic int at = i * int'(STRIDE) + k - int'(PADDING);
+        if (row == y_t'(i) && (at < 0 || at >= int'(HEIGHT))) inside_y[k] = 1'b0;
+      end
+    end
+  endfunction
+
+  wire last_y = y == y_t'(OUT_H - 1);
+  wire last_t = t == t_t'(TIME_STEPS - 1);
+  wire last_s = s == (last_y ? step_t'(LAST) : step_t'(LAST - MERGE));
+  wire last_x = x == x_t'((OUT_W - 1) * STRIDE) - x_t'(PADDING);
+  wire own = (LEAD == 0 || s >= step_t'(LEAD)) && phase == '0;
+  logic late;  // emits a window of the row above
+  always_comb begin
+    late = 1'b0;
+    for (int i = 0; i < int'(MERGE); i++) late |= prior && s == step_t'(i) && (int'(MERGE) - 1 - i) % int'(STRIDE) == 0;
+  end
+
+  row_t lead;
+  assign lead = wr_row - need;
+  wire there = lead == '0 ? {s, t} < {step_t'(wr_col), wr_t} : !lead[R_BITS] || lead[R_BITS-1:0] == '0;
+  logic enable_1, enable_2;
+  wire go = there && enable_1;
+  row_t next_top;
+  y_t next_y;
+  assign next_y = last_y ? '0 : y + 1'b1;
+  assign next_top = top + (last_y ? row_t'(NEXT_IMAGE) : row_t'(STRIDE));
+  always_ff @(posedge clk) begin
+    if (!rst_n) begin
+      top <= -row_t'(PADDING);
+      need <= newest('0) - row_t'(PADDING);
+      {y, s, t, prior} <= '0;
+      phase <= P_BITS'(LEAD % STRIDE);
+      x <= -x_t'(PADDING);
+    end else if (go) begin
+      t <= last_t ? '0 : t + 1'b1;
+      if (last_t) begin
+        s <= last_s ? '0 : s + 1'b1;
+        phase <= last_s ? P_BITS'(LEAD % STRIDE) : phase == '0 ? P_BITS'(STRIDE - 1) : phase - 1'b1;
+        if (own || late) x <= last_x ? -x_t'(PADDING) : x + x_t'(STRIDE);
+        if (last_s) begin
+          y <= next_y;
+          top <= next_top;
+          need <= next_top + newest(next_y);
+          prior <= MERGE > 0 && !last_y;
+        end
+      end
+    end
+  end
+
+  // --- 1: the read; 2: the newest column of the window, in front of the older ones ---------------------------------
+  logic [ROWS-1:0][SIMD-1:0] read_1;
+  logic valid_1, emit_1, valid_2, emit_2;
+  logic [R_BITS-1:0] slot_1;  // of the read's first row
+  row_t row_1, row_2;  // of the window's
+  col_t col_1, col_2;
+  t_t t_1, t_2;
+  logic [KERNEL_H-1:0] inside_y_1;
+  logic [KERNEL_W-1:0] inside_x, inside_x_1, inside_x_2;
+  logic [KERNEL_H-1:0][SIMD-1:0] column [(KERNEL_W-1)*TIME_STEPS+1];
+  always_comb begin
+    for (int k = 0; k < KERNEL_W; k++) inside_x[k] = x >= -x_t'(k) && x < x_t'(WIDTH) - x_t'(k);
+  end
+  logic queue_ready;
+  assign enable_2 = !valid_2 || !emit_2 || queue_ready;
+  assign enable_1 = !valid_1 || enable_2;
+  always_ff @(posedge clk) begin
+    if (go) read_1 <= ring[{col_t'(s), t}];
+    if (enable_1) begin
+      {emit_1, slot_1, row_1, col_1, t_1} <= {own || late, top[R_BITS-1:0], late ? top - row_t'(STRIDE) : top, col_t'(x), t};
+      {inside_y_1, inside_x_1} <= {inside_y(y), inside_x};
+    end
+    if (enable_2 && valid_1) begin
+      {emit_2, row_2, col_2, t_2, inside_x_2} <= {emit_1, row_1, col_1, t_1, inside_x_1};
+      for (int k = 0; k < KERNEL_H; k++) begin
+        column[0][k] <= inside_y_1[k] ? read_1[slot_1+R_BITS'(k)] : '0;
+      end
+      for (int i = 1; i <= (KERNEL_W - 1) * TIME_STEPS; i++) column[i] <= column[i-1];
+    end
+    if (!rst_n) {valid_1, valid_2} <= '0;
+    else begin
+      if (enable_1) valid_1 <= there;
+      if (enable_2) valid_2 <= valid_1;
+    end
+  end
+
+  // --- out -------------------------------------------------------------------------------------------------------
+  logic [SIMD-1:0][KERNEL-1:0] flags;
+  always_comb begin
+    for (int b = 0; b < SIMD; b++) begin
+      for (int k = 0; k < KERNEL; k++) begin
+        flags[b][k] = inside_x_2[k%KERNEL_W] && column[(KERNEL_W-1-k%KERNEL_W)*TIME_STEPS][k/KERNEL_W][b];
+      end
+    end
+  end
+  logic [PLACE_BITS+SIMD*KERNEL:0] queue_data;
+  stream_fifo #(.WIDTH(PLACE_BITS + SIMD * KERNEL + 1), .DEPTH(AHEAD)) queue (
+    .clk(clk), .rst_n(rst_n), .in_valid(valid_2 && emit_2), .in_ready(queue_ready),
+    .in_data({row_2, col_2, t_2, flags}),
+    .out_valid(out_valid), .out_ready(out_ready), .out_data(queue_data)
+  );
+  assign out_data = queue_data[PLACE_BITS+SIMD*KERNEL-1:0];
+  always_ff @(posedge clk) begin
+    if (!rst_n) line <= -row_t'(PADDING);
+    else if (out_valid && out_ready) line <= queue_data[SIMD*KERNEL+C_BITS+T_BITS+:R_BITS+1];
+  end
+endmodule

@@ -1,0 +1,201 @@
+/// synapse_event - the event scheduler: walks only the synapses whose activation is not zero, one a bank and cycle.
+///   for each output pixel p, t, fold: the events act = in[pixel(p, k), t][j*SIMD + b] of bank b, k raster, then j, at
+///   addr = {fold*KERNEL + k, j}; beat i of a window holds the i-th event of each bank, or act 0 and addr 0
+/// Beat        in: CHANNELS activations of IN_BITS, of which the first KEPT count; one a (pixel, t), no windows
+///             out: SIMD act, SIMD addr (channel i belongs to bank i mod SIMD), last (of a window), act lowest
+/// Law         a window costs FOLDS * max(1, n) cycles, n the most events of a bank: words without events cost nothing
+/// Latency     newest beat a window needs accepted -> out_valid: 8 cycles where FOLDS is 1, else 10
+/// Throughput  1 beat/cycle out while out_ready, as long as windows are found (event_window says when): each row of
+///             windows loses at most (KERNEL_W - 1 - PADDING) * TIME_STEPS cycles that were not gained before
+/// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows registers only
+/// State       a ring of ROWS rows of words, one memory a bank; three stages a bank: flags of the window's words with
+///             an event (`flags`), the word that is read (`read`), the word being walked (`word`)
+/// Golden      quant/golden/synapse_event.py
+module synapse_event #(
+  parameter int unsigned CHANNELS,
+  parameter int unsigned KEPT,        // channels that count
+  parameter int unsigned SIMD,
+  parameter int unsigned IN_BITS,
+  parameter int unsigned HEIGHT,      // of the input map
+  parameter int unsigned WIDTH,
+  parameter int unsigned KERNEL_H,
+  parameter int unsigned KERNEL_W,
+  parameter int unsigned STRIDE,
+  parameter int unsigned PADDING,
+  parameter int unsigned TIME_STEPS,  // beats a pixel
+  parameter int unsigned FOLDS,
+  localparam int unsigned GROUPS = (KEPT + SIMD - 1) / SIMD,
+  localparam int unsigned STEPS = 2 ** $clog2(GROUPS),
+  localparam int unsigned DEPTH = FOLDS * KERNEL_H * KERNEL_W * STEPS,
+  localparam int unsigned ADDR_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1
+) (
+  input  logic clk,
+  input  logic rst_n,
+  input  logic in_valid,
+  output logic in_ready,
+  input  logic [CHANNELS*IN_BITS-1:0] in_data,
+  output logic out_valid,
+  input  logic out_ready,
+  output logic [SIMD*(IN_BITS+ADDR_BITS):0] out_data
+);
+  localparam int unsigned KERNEL = KERNEL_H * KERNEL_W;
+  localparam int unsigned OUT_H = (HEIGHT + 2 * PADDING - KERNEL_H) / STRIDE + 1;
+  localparam int unsigned NEXT_IMAGE = HEIGHT - (OUT_H - 1) * STRIDE;  // as in event_window
+  localparam int unsigned R_BITS = $clog2(KERNEL_H + (NEXT_IMAGE > STRIDE ? NEXT_IMAGE : STRIDE));
+  localparam int unsigned C_BITS = WIDTH > 1 ? $clog2(WIDTH) : 1;
+  localparam int unsigned T_BITS = TIME_STEPS > 1 ? $clog2(TIME_STEPS) : 1;
+  localparam int unsigned PLACE_BITS = R_BITS + C_BITS + T_BITS;
+  localparam int unsigned FOLD_BITS = KERNEL * STEPS > 1 ? $clog2(KERNEL * STEPS) : 1;
+  localparam int unsigned K_BITS = KERNEL > 1 ? $clog2(KERNEL) : 1;
+  localparam int unsigned KY_BITS = KERNEL_H > 1 ? $clog2(KERNEL_H) : 1;
+  localparam int unsigned KX_BITS = KERNEL_W > 1 ? $clog2(KERNEL_W) : 1;
+  localparam int unsigned J_BITS = GROUPS > 1 ? $clog2(GROUPS) : 1;
+
+  if (KEPT < 1 || KEPT > CHANNELS || SIMD < 1) begin : chk_channels
+    $error("synapse_event: KEPT=%0d must be 1 to CHANNELS=%0d, SIMD=%0d at least 1", KEPT, CHANNELS, SIMD);
+  end
+  if (KERNEL > 64) begin : chk_kernel
+    $error("synapse_event: a kernel of %0d positions is too large to search in a cycle; at most 64", KERNEL);
+  end
+  if (KEPT < CHANNELS) begin : pruned
+    wire unused = &{1'b0, in_data[CHANNELS*IN_BITS-1:KEPT*IN_BITS]};
+  end
+
+  // --- the windows, and which of their words hold events ---------------------------------------------------------------
+  logic [SIMD-1:0] in_flags;
+  logic [PLACE_BITS-1:0] in_place, place, next_place;
+  logic [SIMD-1:0][KERNEL-1:0] next_flags;
+  logic window_valid;
+  logic [SIMD-1:0] done;  // the bank has issued its last word of the window
+  wire load = window_valid && &done;
+  event_window #(
+    .SIMD(SIMD), .HEIGHT(HEIGHT), .WIDTH(WIDTH), .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE(STRIDE),
+    .PADDING(PADDING), .TIME_STEPS(TIME_STEPS)
+  ) windows (
+    .clk(clk), .rst_n(rst_n), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_flags), .in_place(in_place),
+    .out_valid(window_valid), .out_ready(&done), .out_data({next_place, next_flags})
+  );
+  always_ff @(posedge clk) if (load) place <= next_place;
+
+  // --- the combined beat: each bank's event until its last --------------------------------------------------------------
+  logic [SIMD-1:0] here, final_event, finished;  // a word is being walked; at its window's last event; past that
+  logic [SIMD-1:0][IN_BITS-1:0] act;
+  logic [SIMD-1:0][FOLD_BITS-1:0] addr;
+  logic replay_ready;
+  wire beat_valid = &(here | finished);
+  wire beat_last = &(final_event | finished);
+  wire fire = beat_valid && replay_ready;
+  always_ff @(posedge clk) begin
+    if (!rst_n) finished <= '0;
+    else if (fire) finished <= beat_last ? '0 : finished | final_event;
+  end
+
+  for (genvar b = 0; b < SIMD; b++) begin : bank
+    // the words in: their activations, and which of them are events where that is not the same
+    localparam int unsigned WORD_BITS = IN_BITS > 1 ? GROUPS * (IN_BITS + 1) : GROUPS;
+    logic [GROUPS-1:0] in_events;
+    logic [GROUPS-1:0][IN_BITS-1:0] in_acts;
+    logic [WORD_BITS-1:0] in_word;
+    for (genvar j = 0; j < GROUPS; j++) begin : channel
+      if (j * SIMD + b < KEPT) begin : present
+        assign in_acts[j] = in_data[(j*SIMD+b)*IN_BITS+:IN_BITS];
+      end else begin : absent
+        assign in_acts[j] = '0;
+      end
+      assign in_events[j] = |in_acts[j];
+    end
+    assign in_word = WORD_BITS'({in_acts, in_events});
+    assign in_flags[b] = |in_events;
+
+    // the first stage: the first word with an event, or none
+    logic [KERNEL-1:0] flags;
+    logic waiting;  // for its last word to be issued
+    logic [KY_BITS-1:0] ky;
+    logic [KX_BITS-1:0] kx;
+    logic [K_BITS-1:0] k;
+    wire [KERNEL-1:0] rest = flags & (flags - 1'b1);
+    wire [KERNEL-1:0] first = flags & ~rest;
+    logic read_enable;
+    wire issue = waiting && read_enable;
+    assign done[b] = !waiting || (read_enable && rest == '0);
+    always_comb begin
+      {ky, kx, k} = '0;
+      for (int unsigned i = 0; i < KERNEL; i++) begin
+        if (first[i]) ky |= KY_BITS'(i / KERNEL_W);
+        if (first[i]) kx |= KX_BITS'(i % KERNEL_W);
+        if (first[i]) k |= K_BITS'(i);
+      end
+    end
+    always_ff @(posedge clk) begin
+      if (load) flags <= next_flags[b];
+      else if (issue) flags <= rest;
+      if (!rst_n) waiting <= 1'b0;
+      else if (load) waiting <= 1'b1;
+      else if (done[b]) waiting <= 1'b0;
+    end
+
+    // the second stage: the word
+    (* no_rw_check *)
+    logic [WORD_BITS-1:0] ring [2**PLACE_BITS];
+    logic [WORD_BITS-1:0] read;
+    logic read_valid, read_last, read_some;
+    logic [K_BITS-1:0] read_k;
+    logic [PLACE_BITS-1:0] read_place;
+    assign read_place = {place[T_BITS+C_BITS+:R_BITS] + R_BITS'(ky), place[T_BITS+:C_BITS] + C_BITS'(kx), place[T_BITS-1:0]};
+    always_ff @(posedge clk) begin
+      if (in_valid && in_ready) ring[in_place] <= in_word;
+      if (issue) read <= ring[read_place];
+      if (issue) {read_k, read_last, read_some} <= {k, rest == '0, flags != '0};
+      if (!rst_n) read_valid <= 1'b0;
+      else if (read_enable) read_valid <= waiting;
+    end
+
+    // the third stage: the word being walked
+    logic [WORD_BITS-1:0] word;
+    logic word_last, word_some;
+    logic [K_BITS-1:0] word_k;
+    logic [J_BITS-1:0] j;
+    wire [GROUPS-1:0] events = word[GROUPS-1:0];
+    wire [GROUPS-1:0] events_rest = events & (events - 1'b1);
+    wire [GROUPS-1:0] event_first = events & ~events_rest;
+    wire single = events_rest == '0 || !word_some;
+    wire step = fire && !finished[b];
+    wire word_enable = !here[b] || (step && single);
+    wire some = word_some && !finished[b];
+    assign read_enable = !read_valid || word_enable;
+    assign final_event[b] = word_last && single;
+    always_ff @(posedge clk) begin
+      if (word_enable) {word, word_k, word_last, word_some} <= {read, read_k, read_last, read_some};
+      else if (step) word[GROUPS-1:0] <= events_rest;
+      if (!rst_n) here[b] <= 1'b0;
+      else if (word_enable) here[b] <= read_valid;
+    end
+    always_comb begin
+      j = '0;
+      for (int unsigned i = 0; i < GROUPS; i++) if (event_first[i]) j |= J_BITS'(i);
+    end
+    if (GROUPS > 1) begin : indexed
+      assign addr[b] = some ? {word_k, j} : '0;
+    end else begin : alone
+      assign addr[b] = some ? word_k : '0;
+    end
+    if (IN_BITS > 1) begin : graded
+      logic [IN_BITS-1:0] picked;
+      always_comb begin
+        picked = '0;
+        for (int i = 0; i < GROUPS; i++) if (event_first[i]) picked |= word[GROUPS+i*IN_BITS+:IN_BITS];
+      end
+      assign act[b] = some ? picked : '0;
+    end else begin : binary
+      assign act[b] = some;
+    end
+  end
+
+  // --- out ---------------------------------------------------------------------------------------------------------
+  event_replay #(
+    .SIMD(SIMD), .IN_BITS(IN_BITS), .KERNEL(KERNEL), .STEPS(STEPS), .FOLDS(FOLDS), .LENGTH(KERNEL * GROUPS)
+  ) replay (
+    .clk(clk), .rst_n(rst_n), .in_valid(beat_valid), .in_ready(replay_ready), .in_data({beat_last, addr, act}),
+    .out_valid(out_valid), .out_ready(out_ready), .out_data(out_data)
+  );
+endmodule

@@ -1,0 +1,46 @@
+"""Golden twin of hw/rtl/event_window.sv: which words of each window hold an event, and where the window lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scaflow.quant.golden.beats import address_bits, batches
+
+
+@dataclass(frozen=True)
+class EventWindow:
+    simd: int  # flags a beat
+    height: int
+    width: int
+    kernel_h: int
+    kernel_w: int
+    stride: int
+    padding: int
+    time_steps: int  # beats a pixel
+
+    @property
+    def rows(self) -> int:
+        """Rows of the ring: those of a window, and those that the next row of windows or the next image adds."""
+        last = (self.height + 2 * self.padding - self.kernel_h) // self.stride * self.stride
+        return 1 << (self.kernel_h + max(self.stride, self.height - last) - 1).bit_length()
+
+
+def event_window(cfg: EventWindow, beats: list[int]) -> list[int]:
+    """beats: a flag a bank, in order pixel, t. Returns (flags [bank][k], t, column, row) in order output pixel, t."""
+    col_bits, t_bits = address_bits(cfg.width), address_bits(cfg.time_steps)
+    kernel = cfg.kernel_h * cfg.kernel_w
+    out = []
+    for n, image in enumerate(batches(beats, cfg.height * cfg.width * cfg.time_steps)):
+        for y0 in range(-cfg.padding, cfg.height + cfg.padding - cfg.kernel_h + 1, cfg.stride):
+            for x0 in range(-cfg.padding, cfg.width + cfg.padding - cfg.kernel_w + 1, cfg.stride):
+                row, col = (n * cfg.height + y0) % cfg.rows, x0 % (1 << col_bits)
+                for t in range(cfg.time_steps):
+                    beat = t | col << t_bits | row << (t_bits + col_bits)
+                    beat <<= cfg.simd * kernel
+                    for k in range(kernel):
+                        y, x = y0 + k // cfg.kernel_w, x0 + k % cfg.kernel_w
+                        if 0 <= y < cfg.height and 0 <= x < cfg.width:
+                            word = image[(y * cfg.width + x) * cfg.time_steps + t]
+                            beat |= sum((word >> b & 1) << (b * kernel + k) for b in range(cfg.simd))
+                    out.append(beat)
+    return out
