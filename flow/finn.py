@@ -27,7 +27,7 @@ import numpy as np
 from scaflow.flow.stages import Progress, Project, Stage, read_json, write_json
 from scaflow.hw.activity import law_events, reads, window_events
 from scaflow.hw.design import Design, from_manifest
-from scaflow.hw.emit import TOP, emit_stage
+from scaflow.hw.emit import TOP
 from scaflow.hw.fold import Fold
 from scaflow.hw.synth import Resources, count, synthesize
 from scaflow.quant.golden.beats import pack
@@ -58,10 +58,9 @@ def stage(project: Project, progress: Progress) -> Stage:
     """
     python = installed(project.build)
     files = ("graph.json", "graph.npz", "rtl/manifest.json")
-    needed = {"dense", "compact"} | {variant for variant in OURS.values() if (project / variant).is_dir()}
     return Stage(
         name="compare-finn",
-        reads=tuple(project / f"{variant}/{name}" for variant in sorted(needed) for name in files),
+        reads=tuple(project / f"{variant}/{name}" for variant in OURS.values() for name in files),
         writes=(project / "finn.json",),
         run=lambda: write_json(
             project / "finn.json",
@@ -89,16 +88,16 @@ def installed(build: Path) -> Path:
 def nearest_fold(pe: int, simd: int, channels_out: int, positions: int) -> Fold:
     """FINN's folding nearest to ours: the same number of lanes where its rules allow, else the nearest number.
 
-    FINN needs PE to divide the output channels and SIMD to divide kernel positions x input channels. Of equal lane
-    counts the one nearest in shape is taken; of two counts equally far the larger, which is in FINN's favour.
+    FINN needs PE to divide the output channels and SIMD to divide kernel positions x input channels. Of the shapes
+    with that number of lanes the one nearest to ours is taken.
 
     Args:
         positions: kernel height x kernel width x input channels.
     """
 
-    def distance(choice: tuple[int, int]) -> tuple[float, int, float]:
-        lanes = abs(math.log(choice[0] * choice[1] / (pe * simd)))
-        return round(lanes, 9), -choice[0] * choice[1], abs(math.log(choice[0] / pe)) + abs(math.log(choice[1] / simd))
+    def distance(choice: tuple[int, int]) -> tuple[float, float]:
+        rows, columns = abs(math.log(choice[0] / pe)), abs(math.log(choice[1] / simd))
+        return round(abs(math.log(choice[0] * choice[1] / (pe * simd))), 9), rows + columns
 
     return Fold(*min(product(divisors(channels_out), divisors(positions)), key=distance))
 
@@ -166,21 +165,20 @@ def inputs_of(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def our_designs(project: Project) -> dict[str, Design]:
-    """The compiled designs that are compared; event where there is one.
+    """The compiled designs that are compared.
 
     Raises:
         ValueError: a stage has more lanes than the dense one.
     """
     from scaflow.quant.graph import load
 
-    there = {kind: variant for kind, variant in OURS.items() if (project / f"{variant}/rtl/manifest.json").is_file()}
     designs = {
         kind: from_manifest(load(project / f"{variant}/graph"), read_json(project / f"{variant}/rtl/manifest.json"))
-        for kind, variant in there.items()
+        for kind, variant in OURS.items()
     }
     lanes = {stage.name: stage.pe * stage.simd for stage in designs["dense"].stages}
     more = [
-        f"  {there[kind]}, {stage.name}: {stage.pe} x {stage.simd} lanes, and {lanes[stage.name]} in dense"
+        f"  {OURS[kind]}, {stage.name}: {stage.pe} x {stage.simd} lanes, and {lanes[stage.name]} in dense"
         for kind, laid in designs.items()
         for stage in laid.stages
         if stage.pe * stage.simd > lanes[stage.name]
@@ -194,24 +192,33 @@ def our_designs(project: Project) -> dict[str, Design]:
 def measure_ours(
     laid: Design, name: str, images: np.ndarray, events: dict[str, np.ndarray], build: Path, progress: Progress
 ) -> dict[str, Any]:
-    """A stage of ours alone. The cycles of an event stage depend on the data: their law, averaged over `events`."""
+    """A stage of ours alone; where its cycles depend on the data, the mean over `events` of the law they follow.
+
+    Args:
+        images: uint8 [N, C, H, W], simulated; the first of those that `events` was made of.
+
+    Raises:
+        ValueError: the stage's output is not the golden model's, or its cycles are not the law's.
+    """
     from scaflow.flow import rungs
 
     place = next(stage for stage in laid.stages if stage.name == name)
+    laws = np.full(len(images), place.law)
+    if place.law is None:
+        node = next(node for node in laid.graph.nodes if node.name == name)
+        windows = window_events(events[name], node, place.banks)
+        laws = law_events(windows, place.folds, laid.graph.time_steps)
     with tempfile.TemporaryDirectory(prefix="scaflow-stage-") as scratch:
         directory = Path(scratch) / "rtl"
-        if place.law is None:
-            emit_stage(laid, name, directory)
-            node = next(node for node in laid.graph.nodes if node.name == name)
-            windows = window_events(events[name], node, place.banks)
-            cycles = float(law_events(windows, place.folds, laid.graph.time_steps).mean())
-        else:
-            run = rungs.run_stage_alone(laid, name, images, directory)
-            if run.mismatches:
-                raise ValueError(f"stage {name!r}: {run.mismatches} of {run.compared} beats are not the golden model's")
-            cycles = run.cycles
+        run = rungs.run_stage_alone(laid, name, images, directory)
+        law = tuple(laws[1 : len(images)].tolist())
+        if run.mismatches or run.cycles != law:
+            raise ValueError(
+                f"stage {name!r}, {place.scheduler}: {run.mismatches} of {run.compared} beats are not the golden"
+                f" model's; {run.cycles} cycles, by the law {law}; see `scaflow cycles`"
+            )
         cells = synthesize(directory, TOP, "xc7", progress, build / "cache/synth")
-    measured = Measured(cycles, cells.lut, cells.ff, cells.bram, cells.dsp)
+    measured = Measured(float(laws.mean()), cells.lut, cells.ff, cells.bram, cells.dsp)
     return {"pe": place.pe, "simd": place.simd, "scheduler": place.scheduler} | asdict(measured)
 
 

@@ -1,0 +1,194 @@
+"""FINN beside us: how its folding is chosen, what is counted of its netlist, and what a reader sees."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from scaflow.flow import finn, finn_report, finn_worker
+from scaflow.flow.cli import app
+from scaflow.flow.stages import open_project, write_json
+from scaflow.hw.fold import Fold
+from scaflow.hw.synth import Resources
+from scaflow.quant.graph import Conv, Edge
+
+BUILD = Path("build")  # where `make finn` puts FINN
+
+
+@pytest.mark.parametrize(
+    ("ours", "rules", "expected"),
+    [
+        ((4, 8), (32, 9 * 16), (4, 8)),  # both divide: the same
+        ((3, 4), (16, 9 * 8), (4, 3)),  # 3 does not divide 16: the same twelve lanes in the nearest shape
+        ((5, 1), (16, 9), (2, 3)),  # no five lanes: six is nearer than four
+        ((7, 1), (8, 4), (8, 1)),
+        ((16, 1), (4, 9 * 4), (4, 4)),
+    ],
+)
+def test_folding_takes_equal_lanes_where_finn_can(ours, rules, expected):
+    assert finn.nearest_fold(*ours, *rules) == Fold(*expected)
+
+
+def test_every_folding_obeys_finns_rules():
+    for pe in range(1, 20):
+        for simd in range(1, 12):
+            fold = finn.nearest_fold(pe, simd, 24, 9 * 10)
+            assert 24 % fold.pe == 0
+            assert 90 % fold.simd == 0
+            if (24 * 90) % (pe * simd) == 0:  # lanes that FINN can have at all
+                assert fold.lanes == pe * simd
+
+
+def spiking(co: int = 4, ci: int = 2, kernel: int = 3, stride: int = 1, padding: int = 1) -> Conv:
+    weight = np.random.default_rng(co).integers(-8, 8, (co, ci, kernel, kernel))
+    one = np.ones(co, int)
+    return Conv("conv1", weight, one, one, stride, padding, 0, "hard", 4, 4, 1, tuple(range(co)))
+
+
+def test_spikes_are_typed_as_two_bits_and_pixels_as_they_are():
+    told = finn.layer_of(spiking(), Edge((2, 5, 6), 3, 1, (0, 1)), Fold(2, 1))
+    assert (told["input_type"], told["weight_type"]) == ("UINT2", "INT4")
+    assert (told["height"], told["width"], told["pe"], told["simd"]) == (5, 6, 2, 1)
+    assert finn.layer_of(spiking(), Edge((2, 5, 6), 1, 8, (0, 1)), Fold(2, 1))["input_type"] == "UINT8"
+
+
+def test_convolution_is_the_sum_over_the_window():
+    weights = np.zeros((1, 1, 2, 2), int)
+    weights[0, 0] = [[1, 10], [100, 1000]]
+    frame = np.array([[[[1, 2, 3], [4, 5, 6], [7, 8, 9]]]])
+    assert finn.convolution(frame, weights, 1, 0)[0, :, :, 0].tolist() == [[5421, 6532], [8754, 9865]]
+    assert finn.convolution(frame, weights, 2, 1)[0, :, :, 0].tolist() == [[1000, 3200], [7040, 9865]]
+
+
+def test_finns_own_cells_are_counted_beside_the_flows():
+    cells = {"LUT6_2": 5, "DSP48E2": 8, "LUT3": 2, "SRLC32E": 4, "FDRE": 7, "RAMB18E1": 1, "CARRY4": 9}
+    stat = {"modules": {"\\top": {"num_cells_by_type": cells}}}
+    assert finn.finn_cells(stat) == Resources(lut=11, ff=7, bram=0.5, dsp=8)
+
+
+def test_a_cell_of_unknown_cost_is_refused():
+    stat = {"modules": {"\\top": {"num_cells_by_type": {"URAM288": 1}}}}
+    with pytest.raises(ValueError, match="URAM288"):
+        finn.finn_cells(stat)
+
+
+QUEUE = """
+	(* SHREG_EXTRACT = "YES" *)
+	output_t  OBuf[0:LAST];
+	always_ff @(posedge ap_clk) begin
+		if(ovld)  OBuf <= { odat, OBuf[0:LAST-1] };
+	end
+	always_ff @(posedge ap_clk) OReg <= OBuf[OPtr[2:0]];
+"""
+
+
+def test_an_addressed_shift_register_becomes_one_of_srls():
+    text = finn.with_shift_registers(QUEUE)
+    assert "OBuf[" not in text
+    assert ".DEPTH(LAST + 1)" in text
+    assert ".clk(ap_clk), .en(ovld), .d(odat), .tap(5'(OPtr[2:0])), .q(OBuf_tap)" in text
+    assert "OReg <= OBuf_tap;" in text
+    assert finn.with_shift_registers("module m; endmodule") == "module m; endmodule"
+
+
+def test_a_shift_register_written_otherwise_is_refused():
+    with pytest.raises(ValueError, match=r"OBuf is not written as in version 1\.6\.1"):
+        finn.with_shift_registers(QUEUE.replace("if(ovld)", "if(ovld && x)"))
+
+
+def test_a_source_of_another_version_is_refused():
+    with pytest.raises(ValueError, match=r"add_multi\.sv.*1\.6\.1"):
+        finn_worker.portable("add_multi.sv", "module add_multi(); endmodule")
+    assert finn_worker.portable("replay_buffer.sv", "text") == "text"
+
+
+def test_without_finn_the_command_says_what_to_run(tmp_path):
+    done = CliRunner().invoke(app, ["compare-finn", "digits", "--build", str(tmp_path / "build")])
+    assert done.exit_code == 2
+    assert "run `make finn`" in " ".join(done.output.split())
+    (tmp_path / "build/finn/venv/bin").mkdir(parents=True)
+    (tmp_path / "build/finn/venv/bin/python").touch()  # an environment, but nothing in it
+    assert CliRunner().invoke(app, ["compare-finn", "digits", "--build", str(tmp_path / "build")]).exit_code == 2
+
+
+def circuit(cycles: float, lut: int) -> dict:
+    return {"pe": 2, "simd": 4, "cycles": cycles, "lut": lut, "ff": 10, "bram": 0.5, "dsp": 2}
+
+
+def measured() -> dict:
+    layers = [
+        ("conv0", False, 100, 90, 80, 70),
+        ("conv1", True, 1000, 800, 400, 50),
+        ("conv2", True, 2000, 1000, 200, 70),
+    ]
+    rows = [
+        {
+            "layer": name,
+            "spiking": spiking,
+            "lanes": 8,
+            "finn": circuit(finns, 5),
+            "ours": {"dense": circuit(dense, 6), "list": circuit(walked, 7), "event": circuit(event, 8)},
+        }
+        for name, spiking, finns, dense, walked, event in layers
+    ]
+    return {"finn": rows, "finn_event_images": 200}
+
+
+def test_totals_are_of_the_spiking_convolutions():
+    sums = finn_report.totals(measured()["finn"])
+    assert {name: part["cycles"] for name, part in sums.items()} == {
+        "FINN": 3000,
+        "dense": 1800,
+        "list": 600,
+        "event": 120,
+    }
+    assert sums["event"]["finn_over"] == 25
+    assert sums["FINN"]["lut"] == 10
+    assert sums["event"]["bram"] == 1
+
+
+def test_the_section_is_there_when_finn_was_measured(tmp_path):
+    assert finn_report.sections({}) == []
+    project = open_project("digits", tmp_path / "build", tmp_path / "data")
+    assert finn_report.collect(project) == {}
+    write_json(project / "finn.json", measured())
+    found = finn_report.collect(project)
+    assert found["finn_total"]["event"]["finn_over"] == 25
+    (section,) = finn_report.sections(found)
+    console = Console(file=io.StringIO(), width=100)
+    console.print(section.table())
+    lines = [line.split() for line in console.file.getvalue().splitlines()]
+    assert ["conv1", "FINN", "2x4", "1,000", "1.00", "5", "10", "0.5", "2"] in lines
+    assert ["conv0", "dense", "2x4", "90", "1.11", "6", "10", "0.5", "2"] in lines  # where FINN is near it shows
+    assert ["all", "spiking", "event", "120", "25.00", "16", "20", "1", "4"] in lines
+    (figure,) = section.plots().values()
+    assert figure.axes[0].get_yscale() == "log"
+    assert [bar.get_height() for bar in figure.axes[0].containers[0]] == [100, 1000, 2000]
+
+
+@pytest.mark.rtl
+def test_finns_circuit_is_the_convolution(tmp_path):
+    try:
+        python = finn.installed(BUILD)
+    except ValueError as missing:
+        pytest.skip(str(missing))
+    stride = 2
+    told = finn.layer_of(spiking(4, 2, 3, stride), Edge((2, 5, 6), 2, 1, (0, 1)), Fold(2, 2))
+    directory = finn.generate(python, tmp_path, told)
+    spikes = (np.random.default_rng(0).random((2, 2, 2, 5, 6)) < 0.4).astype(np.uint8)
+    cycles = finn.run_finn(directory, told, spikes)
+    pixels = math.prod(-(-size // stride) for size in (5, 6))
+    work = 2 * pixels * 9 * 2 * 4 // 4  # frames x pixels x positions x channels in and out, over the lanes
+    assert work <= cycles <= 1.5 * work
+    cells = finn.map_finn(directory)
+    assert cells.dsp == 2
+    assert cells.lut > 100
+    (directory / "memblock.dat").write_text((directory / "memblock.dat").read_text()[::-1].strip() + "\n")
+    with pytest.raises(ValueError, match="output beats are wrong"):
+        finn.run_finn(directory, told, spikes)
