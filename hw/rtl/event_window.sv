@@ -48,7 +48,7 @@ module event_window #(
   localparam int unsigned OVER = LAST + 1 > WIDTH ? LAST + 1 - WIDTH : 0;
   localparam int unsigned LESS = OVER < LEAD ? OVER : LEAD;
   localparam int unsigned MERGE = LESS < (LAST + 1) / 2 ? LESS : (LAST + 1) / 2;
-  localparam int unsigned S_BITS = LAST > WIDTH ? $clog2(LAST + 1) : C_BITS;
+  localparam int unsigned S_BITS = LAST >= WIDTH ? $clog2(LAST + 1) : C_BITS;
   localparam int unsigned X_BITS = $clog2(WIDTH + KERNEL_W) + 2;
   localparam int unsigned Y_BITS = OUT_H > 1 ? $clog2(OUT_H) : 1;
   localparam int unsigned P_BITS = STRIDE > 1 ? $clog2(STRIDE) : 1;

@@ -14,6 +14,7 @@ class TestEventWindow(RtlSuite):
         EventWindow(3, 7, 6, 3, 3, 2, 1, 2),  # stride, with rows that no window needs
         EventWindow(1, 5, 5, 1, 1, 1, 0, 1),  # one position
         EventWindow(1, 6, 7, 5, 3, 1, 2, 1),  # oblong kernel, padding of two
+        EventWindow(2, 4, 8, 3, 3, 1, 1, 2),  # a width that is a power of two: a step more than its columns' bits count
     )
     mutants = (
         ("wr_row != (line ^ row_t'(ROWS));", "1'b1;"),  # writes over rows still needed
