@@ -59,6 +59,8 @@ def errors(model: Model, samples: Sequence[Sample]) -> dict[str, dict[str, float
                 cells, predicted = stages.get(s.stage, (Resources(), Area()))
                 one = area([Instance(s.module, "", s.cfg, 0, 0)], family, model)
                 stages[s.stage] = (cells + s.cells, predicted + one)
+        if not stages:
+            continue
         off = np.array([abs(p.lut - c.lut) / c.lut for c, p in stages.values()])
         result[family] = {
             "stages": len(stages),

@@ -1,0 +1,132 @@
+"""The area model: what it counts, that it grows with the lanes, and its error against syntheses made here."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from scaflow.hw.area import COEFFICIENTS, DEVICES, FAMILIES, Area, area, coefficients, features
+from scaflow.hw.area_fit import Sample, errors, fit, netlist_feeds
+from scaflow.hw.design import Instance, design
+from scaflow.hw.emit import emit
+from scaflow.hw.fold import Fold
+from scaflow.hw.ram import ram, rom
+from scaflow.hw.synth import Resources, synthesize
+from scaflow.quant.golden.stream_fifo import StreamFifo
+
+FOLDING = {"first": Fold(2, 1), "middle": Fold(2, 2), "dense": Fold(3, 2), "readout": Fold(3, 2)}
+TARGETS = {"ecp5": "ecp5-85", "xc7": "xc7"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_error_on_networks_not_fitted_is_within_what_is_promised(family):
+    found = json.loads(COEFFICIENTS.read_text())["error"][family]
+    assert found["stages"] >= 10
+    assert found["median"] <= 0.10
+    assert found["worst"] <= 0.25
+    assert (found["bram_miscounted"], found["dsp_miscounted"]) == (0, 0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_fresh_synthesis_is_within_the_promise(graph, tmp_path, family):
+    laid = design(graph, FOLDING)
+    emit(laid, tmp_path / "rtl")
+    cells = synthesize(
+        tmp_path / "rtl", "top", TARGETS[family], lambda _: None, tmp_path / "cache", route=False
+    ).per_stage
+    for stage in laid.stages:
+        predicted = area(stage.instances, family)
+        assert predicted.lut == pytest.approx(cells[stage.name].lut, rel=0.25)
+        assert predicted.ff == pytest.approx(cells[stage.name].ff, rel=0.25)
+        assert (predicted.bram, predicted.dsp) == (cells[stage.name].bram, cells[stage.name].dsp)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_area_falls_when_lanes_are_added(graph, family):
+    def taken(folding) -> Area:
+        return area(design(graph, folding).instances(), family)
+
+    smallest = {"first": Fold(1, 1), "middle": Fold(1, 1), "dense": Fold(1, 1), "readout": Fold(3, 1)}
+    # the same folds and groups with fewer lanes: 4 kept outputs in 2 folds, 7 in 3 and 2, 3 kept inputs in 2 groups
+    for name, less, more in (
+        ("first", Fold(2, 1), Fold(3, 1)),
+        ("dense", Fold(4, 1), Fold(5, 1)),
+        ("dense", Fold(4, 1), Fold(6, 1)),
+        ("readout", Fold(3, 4), Fold(3, 5)),
+        ("readout", Fold(3, 4), Fold(3, 6)),
+    ):
+        few, many = taken(smallest | {name: less}), taken(smallest | {name: more})
+        assert few.placed <= many.placed and few.ff <= many.ff
+        assert few.bram <= many.bram and few.dsp <= many.dsp
+
+
+@pytest.mark.parametrize(
+    ("family", "depth", "width", "expected"),
+    [
+        ("ecp5", 16, 8, (0.0, 8)),  # two 16x4
+        ("ecp5", 128, 10, (0.0, 96)),  # eight times three 16x4
+        ("ecp5", 512, 36, (1.0, 0)),
+        ("ecp5", 1024, 36, (2.0, 0)),
+        ("xc7", 32, 6, (0.0, 4)),
+        ("xc7", 64, 24, (0.0, 32)),
+        ("xc7", 512, 36, (0.5, 0)),
+        ("xc7", 1024, 36, (1.0, 0)),
+    ],
+)
+def test_memories_are_built_of_the_cells_yosys_takes(family, depth, width, expected):
+    found = ram(family, depth, width)
+    assert (found.blocks, found.luts) == expected
+
+
+def test_a_rom_is_logic_until_it_is_long_or_asked_for():
+    assert rom("ecp5", 16, 40).blocks == 0
+    assert rom("ecp5", 64, 20, block=True).blocks == 1
+    assert rom("ecp5", 1024, 400).blocks == 23  # 1024 x 18 each
+
+
+def test_an_unknown_module_is_refused():
+    with pytest.raises(ValueError, match="no coefficients for module 'crossbar' on xc7"):
+        area([Instance("crossbar", "x", None, 1, 1)], "xc7")
+    with pytest.raises(ValueError, match="module 'crossbar' has no features"):
+        features("crossbar", None, "xc7")
+
+
+def test_every_coefficient_is_of_a_feature_and_none_is_negative():
+    for family in FAMILIES:
+        for module, resources in coefficients()[family].items():
+            for weights in resources.values():
+                assert all(c >= 0 for c in weights.values()), (family, module)
+
+
+def queue_sample(width: int, depth: int, lut: int, stage: str) -> Sample:
+    return Sample("xc7", stage, "stream_fifo", StreamFifo(width, depth), Resources(lut=lut, ff=5 + width), 0)
+
+
+def test_a_fit_finds_what_its_samples_were_made_of_and_the_error_is_the_largest_of_the_stages():
+    shapes = [(4, 8), (9, 16), (16, 4), (33, 16), (60, 32)]
+    samples = [queue_sample(width, depth, 10 + 3 * width, f"net.{width}") for width, depth in shapes]
+    model = fit(samples)
+    assert errors(model, samples)["xc7"]["worst"] < 0.01
+    half_as_large = queue_sample(20, 16, 140, "net.off")
+    found = errors(model, [*samples, half_as_large])["xc7"]
+    assert found["stages"] == 6
+    assert found["worst"] == pytest.approx(0.5, abs=0.01)
+    # instances of one stage are held against the model together: 70 + 210 where it says 70 + 70
+    together = [queue_sample(20, 16, 70, "net.pair"), queue_sample(20, 16, 210, "net.pair")]
+    assert errors(model, together)["xc7"]["worst"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_what_the_placer_adds_is_what_nextpnr_added(graph, tmp_path):
+    """The heads and ends of carry chains and LUT-RAM writing; two more are the constants of the whole."""
+    emit(design(graph, FOLDING), tmp_path / "rtl")
+    (tmp_path / "rtl" / "manifest.json").unlink()
+    result = synthesize(tmp_path / "rtl", "top", "ecp5-85", lambda _: None, tmp_path / "cache")
+    feeds = netlist_feeds(json.loads((result.log / "netlist.json").read_text()), "top")
+    assert abs(result.per_stage["(packing)"].lut - sum(feeds.values())) <= 2
+
+
+def test_devices_have_a_family_and_room():
+    assert {device.family for device in DEVICES.values()} == set(FAMILIES)
+    assert (DEVICES["ecp5-85"].lut, DEVICES["ecp5-85"].bram) == (83_640, 208)
+    assert (DEVICES["xc7z020"].lut, DEVICES["xc7z020"].bram, DEVICES["xc7z020"].dsp) == (53_200, 140, 220)
