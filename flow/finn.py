@@ -24,9 +24,10 @@ from typing import Any
 
 import numpy as np
 
+from scaflow.flow.chain import read_design
 from scaflow.flow.stages import Progress, Project, Stage, read_json, write_json
 from scaflow.hw.activity import law_events, reads, window_events
-from scaflow.hw.design import Design, from_manifest
+from scaflow.hw.design import Design
 from scaflow.hw.emit import TOP
 from scaflow.hw.fold import Fold
 from scaflow.hw.synth import Resources, count, synthesize
@@ -170,12 +171,7 @@ def our_designs(project: Project) -> dict[str, Design]:
     Raises:
         ValueError: a stage has more lanes than the dense one.
     """
-    from scaflow.quant.graph import load
-
-    designs = {
-        kind: from_manifest(load(project / f"{variant}/graph"), read_json(project / f"{variant}/rtl/manifest.json"))
-        for kind, variant in OURS.items()
-    }
+    designs = {kind: read_design(project, variant) for kind, variant in OURS.items()}
     lanes = {stage.name: stage.pe * stage.simd for stage in designs["dense"].stages}
     more = [
         f"  {OURS[kind]}, {stage.name}: {stage.pe} x {stage.simd} lanes, and {lanes[stage.name]} in dense"
