@@ -48,13 +48,12 @@ def sections(found: dict[str, Any]) -> list[Section]:
 def native_section(runs: list[Row]) -> Section:
     rows = tuple(
         (
-            run["variant"],
-            "stalling" if run["stalls"] else "flowing",
+            run["variant"] + (", stalling" if run["stalls"] else ""),
             f"{run['images']:,}",
             f"{run['logit_mismatches']:,}",
             f"{run['cycle_mismatches']:,}",
-            f"{run['cycles_total']:,}",
-            *(_range(run[key]) for key in ("interval", "latency")),
+            f"{run['cycles_total'] / 1e6:,.1f}",
+            *(f"{run[key]['mean']:,.0f}" if run[key] else "-" for key in ("interval", "latency")),
             f"{run['kcycles_per_second']:,}",
         )
         for run in runs
@@ -62,8 +61,8 @@ def native_section(runs: list[Row]) -> Section:
     return Section(
         title="Test images through the whole design",
         columns=(
-            "variant", "ends", "images", "logit mismatches", "cycle mismatches", "cycles", "interval", "latency",
-            "kcycles/s",
+            "design", "images", "logit mismatches", "cycle mismatches", "Mcycles", "mean interval",
+            "mean latency", "kcycles /s",
         ),
         rows=rows,
         note=(
@@ -124,11 +123,3 @@ def counter_plot(rows: list[Row]) -> Figure:
 
 def _total(row: Row) -> int:
     return sum(row[kind] for kind in KINDS)
-
-
-def _range(summary: dict[str, float] | None) -> str:
-    if summary is None:
-        return "-"
-    if summary["least"] == summary["most"]:
-        return f"{summary['least']:,}"
-    return f"{summary['least']:,} to {summary['most']:,}, mean {summary['mean']:,.0f}"
