@@ -52,10 +52,14 @@ module lif_pe #(
   logic [$clog2(CREDITS+1)-1:0] credits;
   logic granted, spent;
   wire returned = out_valid && out_ready;
-  assign granted = credits != '0;
   always_ff @(posedge clk) begin
-    if (!rst_n) credits <= ($clog2(CREDITS + 1))'(CREDITS);
-    else if (spent != returned) credits <= spent ? credits - 1'b1 : credits + 1'b1;
+    if (!rst_n) begin
+      credits <= ($clog2(CREDITS + 1))'(CREDITS);
+      granted <= 1'b1;
+    end else begin
+      if (spent != returned) credits <= spent ? credits - 1'b1 : credits + 1'b1;
+      granted <= returned || credits > (spent ? 1 : 0);  // credits != 0, as a register: ready paths begin here
+    end
   end
 
   mac_array #(

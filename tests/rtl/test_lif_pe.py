@@ -31,7 +31,7 @@ class TestLifPe(RtlSuite):
     )
     mutants = (
         ("repeat_ready = current_ready && granted;", "repeat_ready = current_ready;"),  # a repetition is lost
-        ("assign granted = credits != '0;", "assign granted = 1'b1;"),  # results pile up beyond the FIFO
+        ("granted <= returned || credits > (spent ? 1 : 0);", "granted <= 1'b1;"),  # results pile up beyond the FIFO
         (".FOLDS(FOLDS), .TIME_STEPS(TIME_STEPS), .ACC_BITS", ".FOLDS(1), .TIME_STEPS(TIME_STEPS), .ACC_BITS"),
     )
 
