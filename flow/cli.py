@@ -174,7 +174,10 @@ def cycles(net: Net, build: Build = BUILD, folder: Data = DATA, force: Force = F
 def activity(
     net: Net, build: Build = BUILD, folder: Data = DATA, images: Images = ACTIVITY_IMAGES, force: Force = False
 ) -> None:
-    """Count the events of test images, and what they cost by either scheduler. Writes activity.json."""
+    """Count the events of test images, and what they cost by either scheduler.
+
+    Reads BUILD/<net>/event/graph.*, DATA. Writes activity.json.
+    """
     with messages():
         project = _project(net, build, folder)
         _run(project, [chain.activity_stage(project, images, say)], force)

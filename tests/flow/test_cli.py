@@ -9,7 +9,10 @@ from typer.testing import CliRunner
 
 from scaflow.flow import chain, cli
 
-VERBS = ("data", "train", "export", "compile", "sim", "cycles", "synth", "import", "report", "demo")
+VERBS = (
+    "data", "train", "export", "compile", "sim", "cycles", "activity", "synth", "compare-finn", "fold", "import",
+    "report", "demo",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -91,7 +94,7 @@ def test_a_foreign_file_that_is_none_is_refused(run, tmp_path):
 def test_waves_need_one_design(run):
     result = run("sim", "digits", "--waves", "a.vcd")
     assert result.exit_code == 2
-    assert "--variant dense, skip or compact" in result.stderr
+    assert "--variant dense, skip, compact or event" in result.stderr
 
 
 def test_an_interruption_exits_with_130_and_leaves_no_stamp(run, tmp_path, monkeypatch):
