@@ -1,8 +1,10 @@
 # The chain, one line a stage; each stage does nothing when it is up to date.
 #
-#   data ─> train ─> export ─> compile ─┬─> sim ────┐
-#                                       ├─> cycles ─┼─> report
-#                                       └─> synth ──┘
+#   data ─> train ─> export ─> compile ─┬─> sim ──────┐
+#                                       ├─> cycles ───┤
+#                                       ├─> activity ─┼─> report
+#                                       ├─> synth ────┘
+#                                       └─> native, fold, compare-finn: in the report where they have run
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
@@ -13,7 +15,8 @@ SCAFLOW := .venv/bin/scaflow
 PYTEST  := .venv/bin/python -m pytest
 export OMP_WAIT_POLICY ?= PASSIVE  # a waiting thread leaves its processor to the others
 
-.PHONY: help setup data demo train export compile sim cycles synth finn compare-finn report test test-full lint clean
+.PHONY: help setup data demo train export compile sim cycles activity native synth finn \
+	compare-finn report test test-full lint clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST) | expand -t 22
@@ -30,12 +33,16 @@ train: data      ## train NET dense and with SCA pruning
 	$(SCAFLOW) train $(NET)
 export: train    ## both as QONNX
 	$(SCAFLOW) export $(NET)
-compile: export  ## QONNX to the dense, skip and compact designs in SystemVerilog
+compile: export  ## QONNX to the dense, skip, compact and event designs in SystemVerilog
 	$(SCAFLOW) compile $(NET)
-sim: compile     ## the three designs against the golden model, on test images
+sim: compile     ## the designs against the golden model, on test images
 	$(SCAFLOW) sim $(NET)
-cycles: compile  ## each stage of the three designs against the cycle law
+cycles: compile  ## each stage of the designs against the cycle law and the exact clock
 	$(SCAFLOW) cycles $(NET)
+activity: compile ## the events of test images, and what they cost by either scheduler
+	$(SCAFLOW) activity $(NET)
+native: compile  ## the whole test set through the designs
+	$(SCAFLOW) sim $(NET) --engine native --images 10000
 synth: compile   ## resources and routed clock
 	$(SCAFLOW) synth $(NET)
 finn: build/finn/venv/.ready ## FINN (finn-plus) in an environment of its own, for compare-finn
@@ -43,7 +50,7 @@ build/finn/venv/.ready: flow/finn.txt
 	$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install --quiet -r $< && $(@D)/bin/pip install --quiet --no-deps finn-plus==1.6.1 && touch $@
 compare-finn: compile ## FINN's circuits measured beside ours (make finn first)
 	$(SCAFLOW) compare-finn $(NET)
-report: sim cycles synth ## the comparison, from what all stages wrote
+report: sim cycles activity synth ## the comparison, from what all stages wrote
 	$(SCAFLOW) report $(NET)
 
 test: $(READY)   ## the tests, in minutes
