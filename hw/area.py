@@ -131,6 +131,17 @@ def _memory(found: Ram) -> Features:
     return {"lut_ram": found.luts, "ram_mux": found.muxed, "ram_logic": found.registers}
 
 
+def _zeros(number: int) -> int:
+    """Zeros at the low end of a binary number."""
+    return (number & -number).bit_length() - 1
+
+
+def _selected(bits: int, ways: int) -> Features:
+    """Bits in a selection of one of so many; it is cheaper where the number is a power of two."""
+    whole = ways & (ways - 1) == 0
+    return {"selected_bits": bits * (ways - 1) * whole, "oddly_selected_bits": bits * (ways - 1) * (not whole)}
+
+
 def _tree(simd: int, bits: int) -> tuple[int, int, int]:
     """Of the adder tree of mac_array, for one neuron: bits in adders, bits in its registers, adders."""
     leaves = 1 << (simd - 1).bit_length() if simd > 1 else 1
@@ -228,12 +239,17 @@ def _window_buffer(cfg: Any, family: Family) -> Features:
     position = (max(cfg.height, cfg.width) + 2 * cfg.padding + cfg.stride).bit_length() + 1
     kernel = address_bits(cfg.kernel_h * cfg.kernel_w)
     moving = cfg.out_width > 1 or cfg.out_height > 1
+    # a sum with a multiple of 2^n is that many bits shorter
+    row_sum = pointer - _zeros(cfg.width * cfg.time_steps)
+    pixel_sum = pointer - _zeros(cfg.time_steps)
     store = ram(family, cfg.depth, cfg.word_bits)
     return {
         **_memory(store),
         "pointer_bits": pointer,
-        "moving_pointer_bits": pointer * moving,
-        "padded_pointer_bits": pointer if cfg.padding else 0,
+        "row_sum_bits": row_sum * moving,
+        "pixel_sum_bits": pixel_sum * moving,
+        "padded_sum_bits": row_sum + pixel_sum if cfg.padding else 0,
+        "table_bits": row_sum * (cfg.kernel_h - 1) * moving,
         "position_bits": position * moving,
         "padded_position_bits": position if cfg.padding else 0,
         "kernel_bits": kernel,
@@ -253,7 +269,7 @@ def _synapse_list(cfg: Any, family: Family) -> Features:
     act = cfg.simd * cfg.in_bits
     return {
         "act_bits": act,
-        "selected_bits": act * (cfg.steps - 1),
+        **_selected(act, cfg.steps),
         "held_bits": act * cfg.steps,
         "address_bits": cfg.addr_bits,
         "folded_address_bits": cfg.addr_bits if cfg.folds > 1 else 0,
@@ -360,7 +376,7 @@ def _axis_in(cfg: Any, family: Family) -> Features:
 
 
 def _axis_out(cfg: Any, family: Family) -> Features:
-    return {"logit_bits": cfg.classes * cfg.logit_bits, "word_bits": 32}
+    return {"logit_bits": cfg.classes * cfg.logit_bits, **_selected(cfg.logit_bits, cfg.classes + 1)}
 
 
 _Counts = Callable[[Any, Family], Features]
