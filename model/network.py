@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scaflow.model import fused
 from scaflow.model.config import INPUT_SHAPES, LayerConfig, NetworkConfig
 from scaflow.model.neurons import MultiStepNeuron
 
@@ -79,6 +80,12 @@ class SpikingBlock(nn.Module):
         fast = self.bfloat16 and self.training
         with torch.autocast("cpu", torch.bfloat16) if fast else nullcontext():
             z = self.conv(x)
+        if self.training and fused.available(z):
+            spikes, self.neuron.activity = fused.fire(
+                z, self.bn, self.mask, self.neuron.neuron, self.neuron.time_steps,
+                constant=self.first, pool=self.pool, record=self.neuron.record,
+            )  # fmt: skip
+            return spikes
         y = self.bn(z)
         if not self.mask.all():
             y = _StraightThroughMask.apply(y, self.mask)

@@ -1,0 +1,346 @@
+// Batch normalisation, mask, multi-step LIF neuron and OR-pooling in one pass over channels-last maps, and its gradient.
+//
+// Called by fused.py, which holds the law and allocates every array. Plain C interface: no header of torch is needed, so
+// that this compiles in seconds. Membranes are not stored: backward computes them again from the convolution's output.
+// Every sum is formed in an order that does not depend on the number of threads.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+constexpr int LANES = 16;
+typedef float Floats __attribute__((vector_size(LANES * 4)));
+typedef int32_t Ints __attribute__((vector_size(LANES * 4)));
+typedef uint32_t Words __attribute__((vector_size(LANES * 4)));
+typedef uint16_t Halves __attribute__((vector_size(LANES * 2)));
+typedef uint16_t Bf16;
+
+inline Floats fill(float x) { return Floats{} + x; }
+inline Floats pick(Ints where, Floats yes) { return (Floats)(where & (Ints)yes); }
+
+// The first n lanes of a row; the others are 0.
+template <class V, class T> inline V lanes(const T *from, int n) {
+    V v{};
+    if (n == LANES) std::memcpy(&v, from, sizeof v);
+    else std::memcpy(&v, from, n * sizeof(T));
+    return v;
+}
+inline Floats load(const float *from, int n) { return lanes<Floats>(from, n); }
+inline Floats load(const Bf16 *from, int n) {
+    return (Floats)(__builtin_convertvector(lanes<Halves>(from, n), Words) << 16);
+}
+
+template <class V, class T> inline void put(T *to, V v, int n) {
+    if (n == LANES) std::memcpy(to, &v, sizeof v);
+    else std::memcpy(to, &v, n * sizeof(T));
+}
+inline void store(float *to, Floats v, int n) { put(to, v, n); }
+inline void store(Bf16 *to, Floats v, int n) {  // to the nearest, half to even
+    Words w = (Words)v;
+    w += 0x7fff + ((w >> 16) & 1);
+    put(to, __builtin_convertvector(w >> 16, Halves), n);
+}
+
+// The sums of a task, [C] each, gathered in single precision over a few terms and then kept in double.
+inline void flush(std::vector<Floats> &sums, double *to, int channels) {
+    const float *from = reinterpret_cast<const float *>(sums.data());
+    for (int c = 0; c < channels; ++c) to[c] += from[c];
+    std::fill(sums.begin(), sums.end(), Floats{});
+}
+
+inline Floats exp_of_negative(Floats x) {  // Cephes' expf; relative error below 2^-22
+    x = x < -87.0f ? fill(-87.0f) : x;
+    const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
+    Floats n = (x * 1.44269504088896341f + magic) - magic;
+    Floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    Floats p = fill(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    return p * (Floats)((__builtin_convertvector(n, Ints) + 127) << 23);
+}
+
+}  // namespace
+
+// The fields are those of fused.py's _Shape, in its order.
+struct Shape {
+    int64_t threads, images, steps, height, width, channels, pool;
+    int64_t constant;  // the current of step 0 serves all steps
+    int64_t soft;      // reset by subtraction
+    int64_t arctan;    // surrogate; else sigmoid
+    float keep;        // what the leak leaves of a membrane
+    float slope;
+
+    int64_t pixels() const { return height * width; }
+    int64_t rows() const { return images * (constant ? 1 : steps); }
+};
+
+namespace {
+
+inline Floats reset(Floats u, Ints fired, bool soft) {
+    return soft ? u - pick(fired, fill(1.0f)) : pick(~fired, u);
+}
+
+inline Floats surrogate(Floats u, const Shape &s) {
+    Floats x = (u - 1.0f) * s.slope;
+    if (s.arctan) {
+        x = x * 1.57079632679489662f;
+        return s.slope / 2 / (1.0f + x * x);
+    }
+    Floats e = exp_of_negative((Floats)((Ints)x | INT32_MIN));  // the derivative is even
+    return s.slope * e / ((1.0f + e) * (1.0f + e));
+}
+
+// One task is one image: its membranes live in registers, pixel by pixel.
+template <int POOL, class In, class Out>
+void fire(const Shape &s, int64_t image, const In *z, const float *gain, const float *offset, Out *spikes,
+          double *activity) {
+    const int pool = POOL ? POOL : s.pool, C = s.channels, T = s.steps;
+    const int64_t high = s.height / pool, wide = s.width / pool;
+    const int64_t in_step = s.constant ? 0 : s.images * s.pixels() * C, out_step = s.images * high * wide * C;
+    z += image * s.pixels() * C;
+    spikes += image * high * wide * C;
+    std::vector<Floats> sums((C + LANES - 1) / LANES), counts(sums.size());
+    std::vector<Ints> any(T);
+    const int64_t rows = activity ? s.height : high * pool, columns = activity ? s.width : wide * pool;
+    for (int64_t top = 0; top < rows; top += pool) {
+        for (int64_t left = 0; left < columns; left += pool) {
+            const bool whole = top + pool <= s.height && left + pool <= s.width;
+            for (int c = 0; c < C; c += LANES) {
+                const int n = std::min(LANES, C - c);
+                const Floats a = load(gain + c, n), b = load(offset + c, n);
+                Floats sum = sums[c / LANES];
+                for (int64_t y = top; y < std::min(top + pool, s.height); ++y)
+                    for (int64_t x = left; x < std::min(left + pool, s.width); ++x) {
+                        const In *from = z + (y * s.width + x) * C + c;
+                        Floats v{};
+                        for (int t = 0; t < T; ++t) {
+                            Floats u = v * s.keep + (load(from + t * in_step, n) * a + b);
+                            Ints fired = u >= 1.0f;
+                            v = reset(u, fired, s.soft);
+                            if (activity) sum += pick(fired, fill(1.0f)) + (Floats)((Ints)v & INT32_MAX);
+                            if (pool == 1)
+                                store(spikes + t * out_step + (y * wide + x) * C + c, pick(fired, fill(1.0f)), n);
+                            else if (y == top && x == left) any[t] = fired;
+                            else any[t] |= fired;
+                        }
+                    }
+                sums[c / LANES] = sum;
+                if (pool > 1 && whole)
+                    for (int t = 0; t < T; ++t)
+                        store(spikes + t * out_step + ((top / pool) * wide + left / pool) * C + c,
+                              pick(any[t], fill(1.0f)), n);
+            }
+        }
+        if (activity) flush(sums, activity + image * C, C);
+    }
+}
+
+// The gradient at the output of the batch normalisation, and its sums per channel, alone and times xhat.
+template <int POOL, class In, class Out>
+void fire_gradient(const Shape &s, int64_t image, const In *z, const float *gain, const float *offset,
+                   const float *mean, const float *inverse, const Out *upstream, float *grad, double *sum,
+                   double *product) {
+    const int pool = POOL ? POOL : s.pool, C = s.channels, T = s.steps;
+    const int64_t high = s.height / pool, wide = s.width / pool;
+    const int64_t in_step = s.constant ? 0 : s.images * s.pixels() * C, out_step = s.images * high * wide * C;
+    z += image * s.pixels() * C;
+    grad += image * s.pixels() * C;
+    upstream += image * high * wide * C;
+    std::vector<Floats> sums((C + LANES - 1) / LANES), products(sums.size()), membranes(pool * pool * T);
+    std::vector<Ints> taken(T);
+    for (int64_t top = 0; top < s.height; top += pool) {
+        for (int64_t left = 0; left < s.width; left += pool) {
+            if (top + pool > s.height || left + pool > s.width) {  // beyond the last window: no gradient
+                for (int64_t y = top; y < std::min(top + pool, s.height); ++y)
+                    for (int64_t x = left; x < std::min(left + pool, s.width); ++x)
+                        for (int64_t t = 0; t < (s.constant ? 1 : T); ++t)
+                            std::fill_n(grad + t * in_step + (y * s.width + x) * C, C, 0.0f);
+                continue;
+            }
+            for (int c = 0; c < C; c += LANES) {
+                const int n = std::min(LANES, C - c);
+                const Floats a = load(gain + c, n), b = load(offset + c, n);
+                const Floats centre = load(mean + c, n), unit = load(inverse + c, n);
+                std::fill(taken.begin(), taken.end(), Ints{});
+                for (int i = 0; i < pool * pool; ++i) {
+                    const In *from = z + ((top + i / pool) * s.width + left + i % pool) * C + c;
+                    Floats v{};
+                    for (int t = 0; t < T; ++t) {
+                        Floats u = v * s.keep + (load(from + t * in_step, n) * a + b);
+                        Ints fired = u >= 1.0f;
+                        v = reset(u, fired, s.soft);
+                        membranes[i * T + t] = u;
+                        if (pool > 1) taken[t] |= fired;
+                    }
+                }
+                // A pool passes its gradient to the first pixel that fired, or, if none did, to the first of all:
+                // so what no pixel takes is the first pixel's from the start.
+                Floats sum_c = sums[c / LANES], product_c = products[c / LANES];
+                const Out *above = upstream + ((top / pool) * wide + left / pool) * C + c;
+                for (int t = 0; t < T; ++t) taken[t] = ~taken[t];
+                for (int i = 0; i < pool * pool; ++i) {
+                    const int64_t at = ((top + i / pool) * s.width + left + i % pool) * C + c;
+                    Floats after{}, total{};
+                    for (int t = T - 1; t >= 0; --t) {
+                        const Floats u = membranes[i * T + t];
+                        const Ints fired = u >= 1.0f;
+                        Floats g = load(above + t * out_step, n);
+                        if (pool > 1) {
+                            const Ints mine = i == 0 ? (fired | taken[t]) : (fired & ~taken[t]);
+                            taken[t] = i == 0 ? mine : (taken[t] | fired);
+                            g = pick(mine, g);
+                        }
+                        g = g * surrogate(u, s) + (s.soft ? after : pick(~fired, after)) * s.keep;
+                        after = g;
+                        if (s.constant) total += g;
+                        else {
+                            store(grad + t * in_step + at, g, n);
+                            sum_c += g;
+                            product_c += g * ((load(z + t * in_step + at, n) - centre) * unit);
+                        }
+                    }
+                    if (s.constant) {
+                        store(grad + at, total, n);
+                        sum_c += total;
+                        product_c += total * ((load(z + at, n) - centre) * unit);
+                    }
+                }
+                sums[c / LANES] = sum_c;
+                products[c / LANES] = product_c;
+            }
+        }
+        flush(sums, sum + image * C, C);
+        flush(products, product + image * C, C);
+    }
+}
+
+constexpr int64_t PIECE = 128;  // rows summed in single precision
+
+template <class In>
+void moments(const Shape &s, int64_t row, const In *z, const float *centre, double *sum, double *square) {
+    const int C = s.channels;
+    std::vector<Floats> sums((C + LANES - 1) / LANES), squares(sums.size());
+    z += row * s.pixels() * C;
+    for (int64_t first = 0; first < s.pixels(); first += PIECE) {
+        const int64_t end = std::min(first + PIECE, s.pixels());
+        for (int c = 0; c < C; c += LANES) {
+            const int n = std::min(LANES, C - c);
+            const Floats k = load(centre + c, n);
+            Floats one{}, two{};
+            for (int64_t p = first; p < end; ++p) {
+                const Floats d = load(z + p * C + c, n) - k;
+                one += d;
+                two += d * d;
+            }
+            sums[c / LANES] = one;
+            squares[c / LANES] = two;
+        }
+        flush(sums, sum + row * C, C);
+        flush(squares, square + row * C, C);
+    }
+}
+
+template <class In>
+void input_gradient(const Shape &s, int64_t row, const In *z, const float *grad, const float *gain,
+                    const float *mean, const float *constant, const float *linear, In *out) {
+    const int C = s.channels;
+    const int64_t start = row * s.pixels() * C;
+    for (int64_t p = 0; p < s.pixels(); ++p)
+        for (int c = 0; c < C; c += LANES) {
+            const int n = std::min(LANES, C - c);
+            const int64_t at = start + p * C + c;
+            const Floats g = load(grad + at, n) - load(constant + c, n) -
+                             (load(z + at, n) - load(mean + c, n)) * load(linear + c, n);
+            store(out + at, g * load(gain + c, n), n);
+        }
+}
+
+// sums of [tasks, C] -> [C], in the order of the tasks
+void add_up(const double *parts, int64_t tasks, int64_t channels, double *total) {
+    std::fill_n(total, channels, 0.0);
+    for (int64_t i = 0; i < tasks; ++i)
+        for (int64_t c = 0; c < channels; ++c) total[c] += parts[i * channels + c];
+}
+
+template <class Work> void each(int64_t threads, int64_t tasks, Work work) {
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+    for (int64_t i = 0; i < tasks; ++i) work(i);
+}
+
+// Calls `work` with pointers of the types that the flags name.
+template <class Work> void typed(const void *p, bool bf16, Work work) {
+    if (bf16) work(static_cast<const Bf16 *>(p));
+    else work(static_cast<const float *>(p));
+}
+
+}  // namespace
+
+extern "C" {
+
+// Per channel: sum and sum of squares of z - centre.
+void scaflow_moments(const Shape *s, const void *z, int bf16, const float *centre, double *sum, double *square) {
+    const int64_t rows = s->rows(), C = s->channels;
+    std::vector<double> parts(2 * rows * C);
+    typed(z, bf16, [&](auto *in) {
+        each(s->threads, rows, [&](int64_t row) { moments(*s, row, in, centre, &parts[0], &parts[rows * C]); });
+    });
+    add_up(&parts[0], rows, C, sum);
+    add_up(&parts[rows * C], rows, C, square);
+}
+
+// Current gain*z + offset -> spikes; activity, if not null: the sum per channel of s + |v| over steps, images and map.
+void scaflow_fire(const Shape *s, const void *z, int bf16, const float *gain, const float *offset, void *spikes,
+                  int spikes_bf16, double *activity) {
+    std::vector<double> parts(activity ? s->images * s->channels : 0);
+    double *sums = activity ? parts.data() : nullptr;
+    typed(z, bf16, [&](auto *in) {
+        typed(spikes, spikes_bf16, [&](auto *constant_out) {
+            auto *out = const_cast<std::remove_const_t<std::remove_pointer_t<decltype(constant_out)>> *>(constant_out);
+            each(s->threads, s->images, [&](int64_t i) {
+                if (s->pool == 1) fire<1>(*s, i, in, gain, offset, out, sums);
+                else if (s->pool == 2) fire<2>(*s, i, in, gain, offset, out, sums);
+                else fire<0>(*s, i, in, gain, offset, out, sums);
+            });
+        });
+    });
+    if (activity) add_up(sums, s->images, s->channels, activity);
+}
+
+// Gradient at the spikes -> gradient at the output of the batch normalisation, its sum and that of it times xhat.
+void scaflow_fire_gradient(const Shape *s, const void *z, int bf16, const float *gain, const float *offset,
+                           const float *mean, const float *inverse, const void *upstream, int upstream_bf16,
+                           float *grad, double *sum, double *product) {
+    const int64_t tasks = s->images, C = s->channels;
+    std::vector<double> parts(2 * tasks * C);
+    double *sums = &parts[0], *products = &parts[tasks * C];
+    typed(z, bf16, [&](auto *in) {
+        typed(upstream, upstream_bf16, [&](auto *up) {
+            each(s->threads, tasks, [&](int64_t i) {
+                if (s->pool == 1) fire_gradient<1>(*s, i, in, gain, offset, mean, inverse, up, grad, sums, products);
+                else if (s->pool == 2)
+                    fire_gradient<2>(*s, i, in, gain, offset, mean, inverse, up, grad, sums, products);
+                else fire_gradient<0>(*s, i, in, gain, offset, mean, inverse, up, grad, sums, products);
+            });
+        });
+    });
+    add_up(sums, tasks, C, sum);
+    add_up(products, tasks, C, product);
+}
+
+// out = gain * (grad - constant - (z - mean) * linear), in the type of z
+void scaflow_input_gradient(const Shape *s, const void *z, int bf16, const float *grad, const float *gain,
+                            const float *mean, const float *constant, const float *linear, void *out) {
+    typed(z, bf16, [&](auto *in) {
+        auto *to = static_cast<std::remove_const_t<std::remove_pointer_t<decltype(in)>> *>(out);
+        each(s->threads, s->rows(),
+             [&](int64_t row) { input_gradient(*s, row, in, grad, gain, mean, constant, linear, to); });
+    });
+}
+}
