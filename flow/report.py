@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from scaflow.flow import event_report, finn_report, fold_report, native_report
+from scaflow.flow import density, event_report, finn_report, fold_report, native_report
 from scaflow.flow.section import Section
 from scaflow.flow.stages import DESIGNS, VARIANTS, Project
 
@@ -59,7 +59,9 @@ def collect(project: Project) -> Report:
         "event": activity["event"],
         "activity": activity,
         "provenance": compiled["provenance"],
-    } | finn_report.collect(project) | fold_report.collect(project) | native
+    } | finn_report.collect(project) | fold_report.collect(project) | native | density.collect(
+        compiled["accuracy"], native["native"], synth["synth"]
+    )
 
 
 def with_ideal(stages: list[Row]) -> list[Row]:
@@ -83,6 +85,7 @@ def sections(report: Report) -> list[Section]:
         event_report.section(report["activity"]),
         *fold_report.sections(report),
         *native_report.sections(report),
+        *density.sections(report),
         *finn_report.sections(report),
     ]
 
