@@ -121,6 +121,7 @@ def _run(
             "cycles_total": sum(run.cycles),
             "seconds": round(run.seconds, 3),
             "kcycles_per_second": round(run.rate / 1000),
+            "kcycles_per_core_second": round(run.core_rate / 1000),
             "interval": _summary(inside),
             "latency": _summary(run.at[:, 3] - run.at[:, 0] + 1),
         }

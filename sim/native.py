@@ -10,6 +10,7 @@ import os
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -33,12 +34,18 @@ class NativeRun:
     cycles: tuple[int, ...]  # of each chunk, from reset to the end
     counters: np.ndarray | None  # int64 [chunks, stages, 3]: busy, starved, stalled at the end; None: there are none
     frame_error: bool  # a frame had another length than the design expects
-    seconds: float  # that the chunks' simulations took, one after the other
+    seconds: float  # from the first chunk's start to the last one's end
+    core_seconds: float  # of processor time, over all processes
 
     @property
     def rate(self) -> float:
-        """Cycles a second of one process."""
+        """Cycles a second."""
         return sum(self.cycles) / self.seconds
+
+    @property
+    def core_rate(self) -> float:
+        """Cycles a second of processor time: what one core does that has nothing else to do."""
+        return sum(self.cycles) / self.core_seconds
 
 
 def simulate_native(
@@ -76,6 +83,7 @@ def simulate_native(
     beats = _beats(frames, axi_bytes)
     chunks = tuple(range(start, min(start + chunk, len(beats))) for start in range(0, len(beats), chunk))
     board = _Board(len(chunks), progress)
+    start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="scaflow-native-") as scratch:
 
         def one(number: int) -> tuple[np.ndarray, _End]:
@@ -100,6 +108,7 @@ def simulate_native(
                 pool.shutdown(wait=False, cancel_futures=True)
                 board.stop()
                 raise
+    seconds = time.monotonic() - start
     rows, ends = np.concatenate([rows for rows, _ in results]), [end for _, end in results]
     counters = np.array([end.counters for end in ends], np.int64)
     return NativeRun(
@@ -109,7 +118,8 @@ def simulate_native(
         cycles=tuple(end.cycles for end in ends),
         counters=counters.reshape(len(ends), -1, 3) if counters.size else None,
         frame_error=any(end.frame_error for end in ends),
-        seconds=sum(end.seconds for end in ends),
+        seconds=seconds,
+        core_seconds=sum(end.seconds for end in ends),
     )
 
 
@@ -119,7 +129,7 @@ class _End:
 
     cycles: int
     frame_error: bool
-    seconds: float
+    seconds: float  # of processor time
     counters: tuple[int, ...]
 
 

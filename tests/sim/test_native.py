@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import re
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scaflow.hw.clock import predict
 from scaflow.hw.design import design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
@@ -80,7 +82,7 @@ def test_words_and_cycles_are_those_of_cocotb(rtl: Path, graph: Graph, images: n
     golden = execute(graph, images)
     assert logits(found) == golden.tolist()
     assert found.words[:, 0].tolist() == golden.argmax(1).tolist()
-    assert not found.frame_error and found.rate > 0
+    assert not found.frame_error and found.rate > 0 and found.core_rate > 0
 
 
 def test_chunks_start_anew_and_come_in_order(rtl: Path, images: np.ndarray) -> None:
@@ -192,3 +194,37 @@ def test_valid_that_waits_for_ready_is_caught(tmp_path: Path) -> None:
 def test_a_failure_of_one_chunk_ends_the_run(rtl: Path, images: np.ndarray) -> None:
     with pytest.raises(SimulationError, match=r"top, chunk \d: Error: no beat moved for 10 cycles"):
         run(rtl, images, chunk=2, patience=10)
+
+
+def test_an_interruption_ends_all_processes(rtl: Path, images: np.ndarray) -> None:
+    """Ctrl-C: long before the images are through, and nothing is waited for."""
+    many, told = np.tile(images, (4000, 1, 1, 1)), []
+
+    def interrupt(done: int) -> None:
+        if not told:
+            told.append(done)
+            _thread.interrupt_main()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(rtl, many, chunk=len(many) // 4, progress=interrupt)
+    assert told[0] < len(many) // 4
+
+
+def test_counters_are_read_at_the_end(graph: Graph, images: np.ndarray, tmp_path: Path) -> None:
+    laid = design(graph, FOLDING)
+    found = run(emit(laid, tmp_path / "rtl", counters=True).parent, images, chunk=4)
+    assert found.counters.shape == (2, 3, 3)
+    assert (found.counters.sum(2) == np.array(found.cycles)[:, None]).all()
+    for counted, chunk, cycles in zip(found.counters, found.chunks, found.cycles, strict=True):
+        told = predict(laid, images[chunk.start : chunk.stop]).stages
+        assert counted.tolist() == [[s.busy, s.starved(cycles), s.stalled] for s in told]
+
+
+@pytest.mark.parametrize("stalls", [False, True])
+def test_every_cycle_is_that_of_the_exact_clock(rtl: Path, graph: Graph, images: np.ndarray, stalls: bool) -> None:
+    pattern = stall_pattern(0.4, 7, 2000)
+    found = run(rtl, images, stalls=(lambda chunk: pattern) if stalls else None)
+    ends = (pattern & OFFERS != 0, pattern & TAKES != 0) if stalls else (None, None)
+    clock = predict(design(graph, FOLDING), images, *ends)
+    assert (found.at[:, :2] == clock.in_at[:, [0, -1]]).all()
+    assert (found.at[:, 2:] == clock.out_at[:, [0, -1]]).all()
