@@ -49,8 +49,13 @@ def collect(project: Project) -> Report:
         "weight_bits": network.quant.weight_bits,
         "accuracy": compiled["accuracy"],
         "channels": compiled["channels"],
-        "equality": [*compiled["equality"], *cycles["equality"], *law_rows(stages), *sim["equality"]]
-        + native.pop("equality"),
+        "equality": [
+            *compiled["equality"],
+            *cycles["equality"],
+            *law_rows(stages),
+            *sim["equality"],
+            *native.pop("equality"),
+        ],
         "stages": stages,
         "reduction": reduction(stages),
         "interval": sim["interval"],
