@@ -1,7 +1,7 @@
 /// event_replay - repeats each packet of synapse beats FOLDS times, moving on by the addresses of a fold.
-///   for each packet, for f in 0..FOLDS-1, for each beat:  addr = f*KERNEL*STEPS + addr, 0 where act is 0
-/// Beat        in: SIMD act, SIMD addr below KERNEL*STEPS, 0 where act is 0, last; out: the same, addr moved; act lowest
-/// Latency     FOLDS 1: 1 cycle, beat accepted -> out_valid; more: 3 cycles (write, read, add)
+///   for each packet, for f in 0..FOLDS-1, for each beat:  addr = f*KERNEL*STEPS + addr
+/// Beat        in: SIMD act, SIMD addr below KERNEL*STEPS, last; out: SIMD act, SIMD addr, last; act lowest
+/// Latency     FOLDS 1: 1 cycle, beat accepted -> out_valid; more: 3 cycles
 /// Throughput  1 beat/cycle out while out_ready: FOLDS * n cycles a packet of n beats; the next one comes in meanwhile
 /// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows registers only
 /// State       FOLDS 1: 2 beats; more: 2 packets of at most LENGTH beats. Fold 0 is read while its packet comes in
@@ -85,27 +85,24 @@ module event_replay #(
       end
     end
 
-    // --- the read, then the sum: no adder between this memory and the weights' ---------------------------------------
-    logic [SIMD*(IN_BITS+FOLD_BITS)-1:0] beat;
-    addr_t base_q;
+    // --- the read; the sum behind the register, not behind the memory -------------------------------------------------
+    logic [SIMD*(IN_BITS+FOLD_BITS)-1:0] beat, out_beat;
+    addr_t base_q, out_base;
+    logic out_last;
     logic [SIMD-1:0][ADDR_BITS-1:0] addr;
     wire enable_out = !out_valid || out_ready;
     assign enable = !valid || enable_out;
     always_comb begin
       for (int b = 0; b < SIMD; b++) begin
-        automatic addr_t local_addr = addr_t'(beat[SIMD*IN_BITS+b*FOLD_BITS+:FOLD_BITS]);
-        addr[b] = ((base_q + (local_addr >> J_BITS)) << J_BITS) | (local_addr & addr_t'(STEPS - 1));
+        automatic addr_t in_fold = addr_t'(out_beat[SIMD*IN_BITS+b*FOLD_BITS+:FOLD_BITS]);
+        addr[b] = ((out_base + (in_fold >> J_BITS)) << J_BITS) | (in_fold & addr_t'(STEPS - 1));
       end
     end
+    assign out_data = {out_last, addr, out_beat[SIMD*IN_BITS-1:0]};
     always_ff @(posedge clk) begin
       if (read) beat <= memory[{rd_half, rd}];
       if (enable) {base_q, last} <= {base, read_last};
-      if (enable_out) begin
-        out_data <= {last, addr, beat[SIMD*IN_BITS-1:0]};
-        for (int b = 0; b < SIMD; b++) begin
-          if (beat[b*IN_BITS+:IN_BITS] == '0) out_data[SIMD*IN_BITS+b*ADDR_BITS+:ADDR_BITS] <= '0;
-        end
-      end
+      if (enable_out) {out_beat, out_base, out_last} <= {beat, base_q, last};
       if (!rst_n) {valid, out_valid} <= '0;
       else begin
         if (enable) valid <= there;

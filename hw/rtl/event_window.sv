@@ -68,7 +68,7 @@ module event_window #(
   typedef logic [Y_BITS-1:0] y_t;
 
   // --- in: the ring of flags, a row slot a lane; no beat is written where one is read ------------------------------
-  (* no_rw_check *)
+  (* no_rw_check, ram_style = C_BITS + T_BITS > 4 ? "block" : "auto" *)
   logic [ROWS-1:0][SIMD-1:0] ring [2**(C_BITS+T_BITS)];
   row_t wr_row, line;  // row being written; oldest row still needed
   col_t wr_col;
@@ -105,16 +105,6 @@ module event_window #(
       if (row == y_t'(i) && i * STRIDE + KERNEL_H > HEIGHT + PADDING) newest = row_t'(HEIGHT + PADDING - 1 - i * STRIDE);
     end
   endfunction
-  function automatic logic [KERNEL_H-1:0] inside_y(input y_t row);  // which of the rows are in the map
-    inside_y = '1;
-    for (int i = 0; i < int'(OUT_H); i++) begin
-      for (int k = 0; k < int'(KERNEL_H); k++) begin
-        automatic int at = i * int'(STRIDE) + k - int'(PADDING);
-        if (row == y_t'(i) && (at < 0 || at >= int'(HEIGHT))) inside_y[k] = 1'b0;
-      end
-    end
-  endfunction
-
   wire last_y = y == y_t'(OUT_H - 1);
   wire last_t = t == t_t'(TIME_STEPS - 1);
   wire last_s = s == (last_y ? step_t'(LAST) : step_t'(LAST - MERGE));
@@ -125,6 +115,9 @@ module event_window #(
     late = 1'b0;
     for (int i = 0; i < int'(MERGE); i++) late |= prior && s == step_t'(i) && (int'(MERGE) - 1 - i) % int'(STRIDE) == 0;
   end
+
+  y_t window_y;  // of the window to be emitted
+  assign window_y = late ? y - 1'b1 : y;
 
   row_t lead;
   assign lead = wr_row - need;
@@ -161,15 +154,23 @@ module event_window #(
   // --- 1: the read; 2: the newest column of the window, in front of the older ones ---------------------------------
   logic [ROWS-1:0][SIMD-1:0] read_1;
   logic valid_1, emit_1, valid_2, emit_2;
-  logic [R_BITS-1:0] slot_1;  // of the read's first row
+  logic [KERNEL_H-1:0][R_BITS-1:0] slot_1;  // of the read's rows
   row_t row_1, row_2;  // of the window's
   col_t col_1, col_2;
   t_t t_1, t_2;
-  logic [KERNEL_H-1:0] inside_y_1;
-  logic [KERNEL_W-1:0] inside_x, inside_x_1, inside_x_2;
+  logic [KERNEL_H-1:0] inside_y, inside_y_1;  // which rows and columns of the window are in the map
+  logic [KERNEL_W-1:0] inside_x, inside_x_1;
+  logic [KERNEL-1:0] inside_2;
   logic [KERNEL_H-1:0][SIMD-1:0] column [(KERNEL_W-1)*TIME_STEPS+1];
   always_comb begin
     for (int k = 0; k < KERNEL_W; k++) inside_x[k] = x >= -x_t'(k) && x < x_t'(WIDTH) - x_t'(k);
+    inside_y = '1;
+    for (int i = 0; i < int'(OUT_H); i++) begin
+      for (int k = 0; k < int'(KERNEL_H); k++) begin
+        automatic int at = i * int'(STRIDE) + k - int'(PADDING);
+        if (window_y == y_t'(i) && (at < 0 || at >= int'(HEIGHT))) inside_y[k] = 1'b0;
+      end
+    end
   end
   logic queue_ready;
   assign enable_2 = !valid_2 || !emit_2 || queue_ready;
@@ -177,14 +178,14 @@ module event_window #(
   always_ff @(posedge clk) begin
     if (go) read_1 <= ring[{col_t'(s), t}];
     if (enable_1) begin
-      {emit_1, slot_1, row_1, col_1, t_1} <= {own || late, top[R_BITS-1:0], late ? top - row_t'(STRIDE) : top, col_t'(x), t};
-      {inside_y_1, inside_x_1} <= {inside_y(y), inside_x};
+      {emit_1, row_1, col_1, t_1} <= {own || late, late ? top - row_t'(STRIDE) : top, col_t'(x), t};
+      {inside_y_1, inside_x_1} <= {inside_y, inside_x};
+      for (int k = 0; k < KERNEL_H; k++) slot_1[k] <= top[R_BITS-1:0] + R_BITS'(k);
     end
     if (enable_2 && valid_1) begin
-      {emit_2, row_2, col_2, t_2, inside_x_2} <= {emit_1, row_1, col_1, t_1, inside_x_1};
-      for (int k = 0; k < KERNEL_H; k++) begin
-        column[0][k] <= inside_y_1[k] ? read_1[slot_1+R_BITS'(k)] : '0;
-      end
+      {emit_2, row_2, col_2, t_2} <= {emit_1, row_1, col_1, t_1};
+      for (int k = 0; k < KERNEL; k++) inside_2[k] <= inside_y_1[k/KERNEL_W] && inside_x_1[k%KERNEL_W];
+      for (int k = 0; k < KERNEL_H; k++) column[0][k] <= read_1[slot_1[k]];
       for (int i = 1; i <= (KERNEL_W - 1) * TIME_STEPS; i++) column[i] <= column[i-1];
     end
     if (!rst_n) {valid_1, valid_2} <= '0;
@@ -199,7 +200,7 @@ module event_window #(
   always_comb begin
     for (int b = 0; b < SIMD; b++) begin
       for (int k = 0; k < KERNEL; k++) begin
-        flags[b][k] = inside_x_2[k%KERNEL_W] && column[(KERNEL_W-1-k%KERNEL_W)*TIME_STEPS][k/KERNEL_W][b];
+        flags[b][k] = inside_2[k] && column[(KERNEL_W-1-k%KERNEL_W)*TIME_STEPS][k/KERNEL_W][b];
       end
     end
   end

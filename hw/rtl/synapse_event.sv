@@ -1,6 +1,6 @@
 /// synapse_event - the event scheduler: walks only the synapses whose activation is not zero, one a bank and cycle.
 ///   for each output pixel p, t, fold: the events act = in[pixel(p, k), t][j*SIMD + b] of bank b, k raster, then j, at
-///   addr = {fold*KERNEL + k, j}; beat i of a window holds the i-th event of each bank, or act 0 and addr 0
+///   addr = {fold*KERNEL + k, j}; beat i of a window holds the i-th event of each bank, or act 0 and k = j = 0
 /// Beat        in: CHANNELS activations of IN_BITS, of which the first KEPT count; one a (pixel, t), no windows
 ///             out: SIMD act, SIMD addr (channel i belongs to bank i mod SIMD), last (of a window), act lowest
 /// Law         a window costs FOLDS * max(1, n) cycles, n the most events of a bank: words without events cost nothing
@@ -61,19 +61,34 @@ module synapse_event #(
     wire unused = &{1'b0, in_data[CHANNELS*IN_BITS-1:KEPT*IN_BITS]};
   end
 
+  // more than one bit set: at some level of a tree, more than one of four branches hold any
+  function automatic logic several(input logic [63:0] set);
+    several = 1'b0;
+    for (int level = 0; level < 3; level++) begin
+      for (int i = 0; i < 16; i++) begin
+        automatic logic [3:0] part = set[4*i+:4];
+        several |= (part[0] && part[1]) || (part[2] && part[3]) || (|part[1:0] && |part[3:2]);
+        set[i] = |part;
+      end
+      set[63:16] = '0;
+    end
+  endfunction
+
   // --- the windows, and which of their words hold events ---------------------------------------------------------------
   logic [SIMD-1:0] in_flags;
   logic [PLACE_BITS-1:0] in_place, place, next_place;
   logic [SIMD-1:0][KERNEL-1:0] next_flags;
   logic window_valid;
-  logic [SIMD-1:0] done;  // the bank has issued its last word of the window
-  wire load = window_valid && &done;
+  logic fire;
+  logic [SIMD-1:0] done_still, done_moving;  // the bank has issued its last word of the window: without `fire`, with it
+  wire done = fire ? &done_moving : &done_still;
+  wire load = window_valid && done;
   event_window #(
     .SIMD(SIMD), .HEIGHT(HEIGHT), .WIDTH(WIDTH), .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE(STRIDE),
     .PADDING(PADDING), .TIME_STEPS(TIME_STEPS)
   ) windows (
     .clk(clk), .rst_n(rst_n), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_flags), .in_place(in_place),
-    .out_valid(window_valid), .out_ready(&done), .out_data({next_place, next_flags})
+    .out_valid(window_valid), .out_ready(done), .out_data({next_place, next_flags})
   );
   always_ff @(posedge clk) if (load) place <= next_place;
 
@@ -84,7 +99,7 @@ module synapse_event #(
   logic replay_ready;
   wire beat_valid = &(here | finished);
   wire beat_last = &(final_event | finished);
-  wire fire = beat_valid && replay_ready;
+  assign fire = beat_valid && replay_ready;
   always_ff @(posedge clk) begin
     if (!rst_n) finished <= '0;
     else if (fire) finished <= beat_last ? '0 : finished | final_event;
@@ -115,9 +130,11 @@ module synapse_event #(
     logic [K_BITS-1:0] k;
     wire [KERNEL-1:0] rest = flags & (flags - 1'b1);
     wire [KERNEL-1:0] first = flags & ~rest;
-    logic read_enable;
+    logic read_enable, read_valid, single;
     wire issue = waiting && read_enable;
-    assign done[b] = !waiting || (read_enable && rest == '0);
+    wire last = !several(64'(flags));
+    assign done_still[b] = !waiting || (last && (!read_valid || !here[b]));
+    assign done_moving[b] = !waiting || (last && (!read_valid || !here[b] || (single && !finished[b])));
     always_comb begin
       {ky, kx, k} = '0;
       for (int unsigned i = 0; i < KERNEL; i++) begin
@@ -127,25 +144,25 @@ module synapse_event #(
       end
     end
     always_ff @(posedge clk) begin
-      if (load) flags <= next_flags[b];
-      else if (issue) flags <= rest;
+      // what comes next is known without the late `load` and `issue`: those only enable the register
+      if (load || issue) flags <= last || !waiting ? next_flags[b] : rest;
       if (!rst_n) waiting <= 1'b0;
       else if (load) waiting <= 1'b1;
-      else if (done[b]) waiting <= 1'b0;
+      else if (issue && last) waiting <= 1'b0;
     end
 
     // the second stage: the word
-    (* no_rw_check *)
+    (* no_rw_check, ram_style = PLACE_BITS > 5 ? "block" : "auto" *)
     logic [WORD_BITS-1:0] ring [2**PLACE_BITS];
     logic [WORD_BITS-1:0] read;
-    logic read_valid, read_last, read_some;
+    logic read_last, read_some;
     logic [K_BITS-1:0] read_k;
     logic [PLACE_BITS-1:0] read_place;
     assign read_place = {place[T_BITS+C_BITS+:R_BITS] + R_BITS'(ky), place[T_BITS+:C_BITS] + C_BITS'(kx), place[T_BITS-1:0]};
     always_ff @(posedge clk) begin
       if (in_valid && in_ready) ring[in_place] <= in_word;
       if (issue) read <= ring[read_place];
-      if (issue) {read_k, read_last, read_some} <= {k, rest == '0, flags != '0};
+      if (issue) {read_k, read_last, read_some} <= {k, last, flags != '0};
       if (!rst_n) read_valid <= 1'b0;
       else if (read_enable) read_valid <= waiting;
     end
@@ -158,15 +175,15 @@ module synapse_event #(
     wire [GROUPS-1:0] events = word[GROUPS-1:0];
     wire [GROUPS-1:0] events_rest = events & (events - 1'b1);
     wire [GROUPS-1:0] event_first = events & ~events_rest;
-    wire single = events_rest == '0 || !word_some;
+    assign single = !several(64'(events)) || !word_some;
     wire step = fire && !finished[b];
     wire word_enable = !here[b] || (step && single);
     wire some = word_some && !finished[b];
     assign read_enable = !read_valid || word_enable;
     assign final_event[b] = word_last && single;
     always_ff @(posedge clk) begin
-      if (word_enable) {word, word_k, word_last, word_some} <= {read, read_k, read_last, read_some};
-      else if (step) word[GROUPS-1:0] <= events_rest;
+      if (word_enable) {word_k, word_last, word_some} <= {read_k, read_last, read_some};
+      if (!here[b] || step) word <= single || !here[b] ? read : WORD_BITS'({word >> GROUPS, events_rest});
       if (!rst_n) here[b] <= 1'b0;
       else if (word_enable) here[b] <= read_valid;
     end

@@ -18,7 +18,7 @@ class EventReplay:
 
 
 def event_replay(cfg: EventReplay, beats: list[int]) -> list[int]:
-    """beats: (SIMD act, SIMD addr within a fold, last). Returns the same with addr in all folds, 0 where act is 0."""
+    """beats: (SIMD act, SIMD addr within a fold, last). Returns the same with addr counted over all folds."""
     block = cfg.kernel * cfg.steps
     act_bits, in_bits, out_bits = cfg.simd * cfg.in_bits, address_bits(block), address_bits(cfg.folds * block)
     out, packet = [], []
@@ -29,7 +29,7 @@ def event_replay(cfg: EventReplay, beats: list[int]) -> list[int]:
         if beat >> (act_bits + cfg.simd * in_bits):
             for fold in range(cfg.folds):
                 for i, (acts, addrs) in enumerate(packet):
-                    moved = [fold * block + addr if act else 0 for act, addr in zip(acts, addrs, strict=True)]
+                    moved = [fold * block + addr for addr in addrs]
                     last = int(i == len(packet) - 1)
                     fields = pack(acts, cfg.in_bits) | pack(moved, out_bits) << act_bits
                     out.append(fields | last << (act_bits + cfg.simd * out_bits))

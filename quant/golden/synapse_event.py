@@ -33,7 +33,10 @@ class SynapseEvent:
 
 
 def synapse_event(cfg: SynapseEvent, beats: list[int]) -> list[int]:
-    """beats: words in order pixel, t. Returns (SIMD act, SIMD addr, last) in order output pixel, t, fold."""
+    """beats: words in order pixel, t. Returns (SIMD act, SIMD addr, last) in order output pixel, t, fold.
+
+    A bank without a further event gives act 0 and the fold's first address.
+    """
     act_bits = cfg.simd * cfg.in_bits
     out = []
     for image in batches(beats, cfg.height * cfg.width * cfg.time_steps):
@@ -55,9 +58,8 @@ def synapse_event(cfg: SynapseEvent, beats: list[int]) -> list[int]:
                         for i in range(steps):
                             beat = int(i == steps - 1) << (act_bits + cfg.simd * cfg.addr_bits)
                             for b, bank in enumerate(banks):
-                                if i < len(bank):
-                                    act, addr = bank[i]
-                                    beat |= act << (b * cfg.in_bits)
-                                    beat |= (base + addr) << (act_bits + b * cfg.addr_bits)
+                                act, addr = bank[i] if i < len(bank) else (0, 0)
+                                beat |= act << (b * cfg.in_bits)
+                                beat |= (base + addr) << (act_bits + b * cfg.addr_bits)
                             out.append(beat)
     return out

@@ -34,7 +34,7 @@ class TestEventReplay(RtlSuite):
             length = rng.choice([1, 1, 1, rng.randint(1, cfg.length), cfg.length])
             for i in range(length):
                 acts = [rng.choice([0, 1, rng.getrandbits(cfg.in_bits)]) for _ in range(cfg.simd)]
-                addrs = [rng.randrange(block) if act else 0 for act in acts]
+                addrs = [rng.randrange(block) for _ in range(cfg.simd)]
                 fields = pack(acts, cfg.in_bits) | pack(addrs, address_bits(block)) << (cfg.simd * cfg.in_bits)
                 last = i == length - 1
                 beats.append(fields | last << (cfg.simd * (cfg.in_bits + address_bits(block))))
