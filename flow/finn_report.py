@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from scaflow.flow.section import Section
@@ -88,5 +89,7 @@ def plot(layers: list[Row]) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
         if key == "cycles":
             axes.set_yscale("log")
-            axes.legend(frameon=False, ncols=len(names))
+            least = min(part["cycles"] for row in layers for part in circuits(row).values())
+            axes.set_ylim(bottom=10 ** math.floor(math.log10(least)))  # bars begin at a whole decade
+            axes.legend(frameon=False, ncols=len(names), loc="lower center", bbox_to_anchor=(0.5, 1))
     return figure
