@@ -21,7 +21,7 @@ MODES = [
     for kind in ("sigmoid", "arctan")
     for constant in (False, True)
 ]
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2.0**-8}  # of the largest gradient; a bfloat16 is within 2^-9
+TOLERANCE = {torch.float32: 5e-5, torch.bfloat16: 2.0**-8}  # of the largest gradient; a bfloat16 is within 2^-9
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +45,9 @@ def case(channels, constant, dtype, height=7, width=8):
     rows = IMAGES if constant else STEPS * IMAGES
     z = (torch.randn(rows, channels, height, width) * 3 + torch.randn(channels, 1, 1)).to(dtype)
     bn = nn.BatchNorm2d(channels, eps=0.01)  # large, so that the scale's gradient is not all rounding
-    nn.init.uniform_(bn.weight, -1.5, 1.5)
-    nn.init.uniform_(bn.bias, 0.2, 1)
+    nn.init.uniform_(bn.weight, -1, 1.5)
+    bn.weight.data[-1] = 1.0
+    nn.init.uniform_(bn.bias, -0.4, 0.4)
     mask = torch.rand(channels) < 0.7
     mask[0], mask[-1] = False, True
     scale = torch.rand(channels) / 2 + 0.05
@@ -65,7 +66,7 @@ def compare(channels, neuron, constant, pool, dtype):
     )
     assert got.dtype == dtype
     assert got.is_contiguous(memory_format=torch.channels_last)
-    assert 0.02 < want.mean() < 0.9
+    assert 0.02 < want.mean() < 0.98
     assert torch.equal(got.double(), want)
     torch.testing.assert_close(activity.double(), want_activity.double(), rtol=1e-5, atol=1e-6)
     for name, buffer in bn.named_buffers():
