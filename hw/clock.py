@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaflow.hw.design import Design
+from scaflow.hw.timing import records
 from scaflow.hw.timing.events import bank_walks
 from scaflow.hw.timing.kernel import advance
 from scaflow.hw.timing.layout import layout, standstill
@@ -22,7 +23,7 @@ BATCH = 64  # images timed between two calls of `progress`
 
 @dataclass(frozen=True)
 class StageCycles:
-    """What the counters at a scheduler's output hold when all images have passed."""
+    """What the counters at a scheduler's output hold."""
 
     name: str
     busy: int  # a synapse step is taken
@@ -58,6 +59,7 @@ def predict(
     source_stalls: np.ndarray | None = None,
     sink_stalls: np.ndarray | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    until: int | None = None,
 ) -> Clock:
     """Time a whole design, from AXI4-Stream to AXI4-Stream.
 
@@ -67,11 +69,13 @@ def predict(
             then stays), the sink takes one. None: always. Where either is given, the sink also refuses until it has
             seen valid once.
         progress: called with the number of images timed so far.
+        until: the cycle since reset in which the counters are read; None: when all stages have come to rest, which
+            can be after the last beat out (a pool drops rows that are computed all the same).
 
     Raises:
         ValueError: a pattern that never opens; or the design stands still for good: says what waits for what.
     """
-    return Timer(design, None, source_stalls, sink_stalls).run(images, progress)
+    return Timer(design, None, source_stalls, sink_stalls, until).run(images, progress)
 
 
 def stage_cycles(
@@ -100,11 +104,13 @@ class Timer:
         stage: str | None = None,
         source_stalls: np.ndarray | None = None,
         sink_stalls: np.ndarray | None = None,
+        until: int | None = None,
     ) -> None:
-        """The whole design, or one stage between plain streams."""
+        """The whole design, or one stage between plain streams; otherwise as `predict`."""
         self._graph = design.graph
         self._chain = [s for s in design.stages if stage in (None, s.name)]
         self._state = layout(self._chain, None if stage else design.instances()[0].cfg)
+        self._state.stages["until"] = -records.NEVER if until is None else until
         self._state.ends["refuses"] = source_stalls is not None or sink_stalls is not None
         self._source, self._sink = _gaps(source_stalls, "source"), _gaps(sink_stalls, "sink")
 

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from scaflow.hw.timing.array import enabled
-from scaflow.hw.timing.records import AHEAD, NEVER, jit
+from scaflow.hw.timing.records import AHEAD, NEVER, count, jit
 from scaflow.quant.graph import Conv
 
 
@@ -117,7 +117,7 @@ def _load(stage, mem, walks):
         mem[stage.rows + (stage.rows_done & stage.rows_mask)] = at
         stage.rows_done += 1
     walk = stage.walks + 3 * stage.banks * window
-    ready, count, stage.issue_at = NEVER, 0, at + 1
+    ready, beats, stage.issue_at = NEVER, 0, at + 1
     for b in range(stage.banks):
         issued = max(at + 1, mem[stage.moved + b])
         entered = max(issued + 1, mem[stage.stepped + b])
@@ -127,8 +127,8 @@ def _load(stage, mem, walks):
             issued = max(issued + 1, entered)
         stage.issue_at = max(stage.issue_at, issued)
         ready = max(ready, entered + 1)
-        count = max(count, last)
-    stage.positions = count
+        beats = max(beats, last)
+    stage.positions = beats
     return ready
 
 
@@ -186,7 +186,6 @@ def once(stage, mem, walks, granted):
         elif i == stage.positions - 1:
             left = max(left, granted)
         stage.left_before, stage.left_at = stage.left_at, left
-        stage.stalled += left - seen
-    stage.busy += stage.positions
+        count(stage, seen, left)
     _fired(stage, mem, walks)
     return True

@@ -171,15 +171,19 @@ def _ends_a_window(cfg: SpikePool) -> np.ndarray:
 
 def standstill(chain: Sequence[Stage], state: State) -> Iterator[str]:
     """What each stage waits for, one a line."""
+    offered = None  # words that the stage before has given; the source gives without end
     for k, (stage, record) in enumerate(zip(chain, state.stages, strict=True)):
-        if stage.out_edge is None:
-            yield f"stage {stage.name!r}: waits for word {record['written']}"
-            continue
-        image, row = divmod(int(record["rows_done"]), int(record["out_h"]))
-        taken = state.stages[k + 1]["written"] if k + 1 < len(chain) else state.ends[0]["drained"]
-        queued = record["pushes"] - taken
-        yield (
-            f"stage {stage.name!r}: {record['written']} words in, at row {row} of windows of image {image},"
-            f" {record['issued'] - record['results']} of {records.CREDITS} results and {queued} of {record['fifo']}"
-            " words queued"
-        )
+        written = int(record["written"])
+        if offered is not None and written == offered:
+            yield f"stage {stage.name!r} waits for word {written}"
+        elif stage.out_edge is not None:
+            taken = state.stages[k + 1]["written"] if k + 1 < len(chain) else state.ends[0]["drained"]
+            if record["pushes"] - taken == record["fifo"]:
+                yield f"stage {stage.name!r} waits for room in its FIFO of {record['fifo']} words"
+            else:
+                image, row = divmod(int(record["rows_done"]), int(record["out_h"]))
+                yield (
+                    f"stage {stage.name!r} has no room for word {written} in its ring, but needs more for row {row} of"
+                    f" the windows of image {image}; give it a deeper ring"
+                )
+        offered = int(record["pushes"])

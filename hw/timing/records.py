@@ -22,6 +22,7 @@ _STAGE = (
     "depth",  # of the ring: words, or rows where events are scheduled
     "array", "classes", "fifo", "pool", "pools",  # cycles from a step to its sum; pools: the first, and how many
     "banks", "lead", "last", "merge", "walks",  # see events.py
+    "until",  # the cycle in which the counters are read
 )  # fmt: skip
 RINGS = (
     "wrote", "rows", "ready", "left", "pushed", "popped", "accepted", "freed", "stall_from", "stall_to",
@@ -65,3 +66,23 @@ ENDS = _record(*_ENDS, *_ENDS_TIMES)
 TIMES = frozenset((*_STAGE_TIMES, *_POOL_TIMES, *_ENDS_TIMES))  # begin as NEVER
 
 jit = numba.njit(nogil=True)  # what calls them all is cached: kernel.advance
+
+
+@jit
+def count(stage, seen, left):
+    """A step is seen at the scheduler's output from `seen` on and leaves it at `left`."""
+    if left < stage.until:
+        stage.busy += 1
+        stage.stalled += left - seen
+    elif seen < stage.until:
+        stage.stalled += stage.until - seen
+
+
+@jit
+def count_all(stage, start, steps, left):
+    """Steps from X of the first to L of the last; each is seen when the one before has left. True if all count."""
+    if left >= stage.until:
+        return False
+    stage.busy += steps
+    stage.stalled += left - start - steps
+    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from scaflow.hw.timing import events, windows
 from scaflow.hw.timing.array import enabled, formed
-from scaflow.hw.timing.records import CREDITS, NEVER, UPDATE, jit
+from scaflow.hw.timing.records import CREDITS, NEVER, UPDATE, count, count_all, jit
 
 
 @jit
@@ -56,21 +56,19 @@ def _granted(stage, mem):
 @jit
 def _fold(stage, mem, start):
     """The steps of a fold, from X of the first to L of the last."""
-    count = stage.positions * stage.steps
+    steps = stage.positions * stage.steps
     if not stage.direct:
-        _walk(stage, mem, start, count)
+        _walk(stage, mem, start, steps)
     elif stage.stalls_done == stage.stalls:
-        _flow(stage, start, count)
+        _flow(stage, start, steps)
     else:
-        _stumble(stage, mem, start, count)
-    stage.busy += count
-    stage.stalled += stage.left_at - start - count
+        _stumble(stage, mem, start, steps)
 
 
 @jit
-def _walk(stage, mem, start, count):
+def _walk(stage, mem, start, steps):
     """Spikes: a step a cycle, but the last waits for its credit."""
-    end = start + count - 1
+    end = start + steps - 1
     if stage.positions > 2:
         stage.x3, stage.x2 = end - 2 * stage.steps, end - stage.steps
     elif stage.positions == 2:
@@ -79,38 +77,46 @@ def _walk(stage, mem, start, count):
         stage.x3, stage.x2 = stage.x2, stage.x1
     stage.x1 = end
     stage.left_at = max(end + 1, _granted(stage, mem))
+    if not count_all(stage, start, steps, stage.left_at):
+        for seen in range(start + 1, end + 1):
+            count(stage, seen, seen)
+        count(stage, end + 1, stage.left_at)
 
 
 @jit
-def _flow(stage, start, count):
+def _flow(stage, start, steps):
     """A fold's steps through the queue of two, into an array that does not stand still.
 
     What `_stumble` comes to then: from the second step on the queue holds one, and X, L and its exit follow each other.
     """
     left = max(start, stage.queue_before) + 1
     into = max(left, stage.queue_at) + 1  # the first step leaves the queue, the second one enters it
-    steps = stage.steps
     for back in range(min(stage.positions, 3) - 1, -1, -1):
-        step = count - 1 - back * steps
+        step = steps - 1 - back * stage.steps
         stage.x3, stage.x2 = stage.x2, stage.x1
         stage.x1 = start if step == 0 else left if step == 1 else into + step - 2
-    stage.queue_before = into + count - 2 if count > 1 else stage.queue_at
-    stage.queue_at = into + count - 1
-    stage.left_at = left if count == 1 else into + count - 2
+    stage.queue_before = into + steps - 2 if steps > 1 else stage.queue_at
+    stage.queue_at = into + steps - 1
+    stage.left_at = left if steps == 1 else into + steps - 2
+    if not count_all(stage, start, steps, stage.left_at):
+        count(stage, start + 1, left)
+        for step in range(1, steps):
+            count(stage, left + 1 if step == 1 else into + step - 1, into + step - 1)
 
 
 @jit
-def _stumble(stage, mem, start, count):
+def _stumble(stage, mem, start, steps):
     """A fold's steps through the queue of two, into an array that stands still now and then."""
-    x, left = start, NEVER
-    for step in range(1, count + 1):
+    x = start
+    for step in range(1, steps + 1):
         left = max(x, stage.queue_before) + 1
         into = enabled(stage, mem, max(left, stage.queue_at) + 1)
         stage.queue_before, stage.queue_at = stage.queue_at, into
         if step % stage.steps == 0:
             stage.x3, stage.x2, stage.x1 = stage.x2, stage.x1, x
+        count(stage, x + 1, left)
         x = left
-    stage.left_at = left
+    stage.left_at = x
 
 
 @jit

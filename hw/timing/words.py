@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scaflow.hw.timing.array import enabled, formed
-from scaflow.hw.timing.records import NEVER, jit
+from scaflow.hw.timing.records import NEVER, count, jit
 
 # --- the ends -------------------------------------------------------------------------------------------------------
 
@@ -223,14 +223,12 @@ def read_out(stage, above, mem, ends, source, sink, in_at, out_at):
             _accept(ends, in_at, at)
         _put(stage, mem, at)
         start = max(at + 1, stage.left_at)
-        left = enabled(stage, mem, start + 1)
-        stage.x1 = start
-        for _ in range(stage.steps - 1):
+        left = start
+        for _ in range(stage.steps):
             stage.x1 = left
             left = enabled(stage, mem, left + 1)
+            count(stage, stage.x1 + 1, left)
         stage.left_at = left
-        stage.busy += stage.steps
-        stage.stalled += left - start - stage.steps
         if stage.written % stage.words == 0:
             taken = formed(stage, mem, left, ends.image_at + 1)
             logits = taken + stage.classes + 1

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from scaflow.hw.clock import predict, stage_cycles
+from scaflow.hw.clock import Timer, predict, stage_cycles
 from scaflow.hw.design import AXI_BYTES, design
 from scaflow.hw.emit import emit, emit_stage
 from scaflow.hw.fold import Fold
-from scaflow.quant.graph import Conv, Graph, Pool, Readout, validate
+from scaflow.hw.stalls import OFFERS, TAKES
+from scaflow.quant.golden.beats import pack
+from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute, validate
 from scaflow.sim.native import simulate_native
 from scaflow.sim.rtl import simulate_top
 
@@ -55,36 +59,48 @@ GRAPHS = {
 }  # fmt: skip
 
 
-def images_of(graph, count, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, size=(count, *graph.input_shape), dtype=np.uint8)
+SCHEDULERS = {"list": ("list",) * 3, "event": ("event",) * 3, "mixed": ("event", "list", "event")}
+
+
+def laid_out(name, schedulers, **fifo_depths):
+    graph, folding = GRAPHS[name]
+    named = dict(zip(folding, SCHEDULERS[schedulers], strict=False))
+    folding = {n: replace(fold, scheduler=named.get(n, "list")) for n, fold in folding.items()}
+    return design(validate(graph), folding, fifo_depths=fifo_depths)
+
+
+def images_of(laid, count, seed=0):
+    """Half of the pixels are zero."""
+    images = np.random.default_rng(seed).integers(-256, 256, size=(count, *laid.graph.input_shape))
+    return images.clip(0).astype(np.uint8)
+
+
+def stage_beats(laid, name, images):
+    """What a stage alone reads, as packed beats."""
+    position = [stage.name for stage in laid.stages].index(name)
+    if position == 0:
+        return [pack(pixel, 8) for pixel in images.transpose(0, 2, 3, 1).reshape(-1, images.shape[1]).tolist()]
+    names = [node.name for node in laid.graph.nodes]
+    spikes = execute(laid.graph, images, trace=True)[1][names[names.index(name) - 1]]
+    rows = spikes.transpose(0, 3, 4, 1, 2)[..., list(laid.stages[position].in_order)]
+    return [pack(row, 1) for row in rows.reshape(-1, rows.shape[-1]).tolist()]
+
+
+ALONE = [(n, s, f) for n in GRAPHS for s in ("list", "event") for f in GRAPHS[n][1] if (s, f) != ("event", "readout")]
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize(("name", "stage"), [(n, f) for n, (_, folding) in GRAPHS.items() for f in folding])
-def test_a_stage_alone(name, stage, tmp_path):
-    graph, folding = GRAPHS[name]
-    laid = design(validate(graph), folding, fifo_depths={"one": 2})
-    images = images_of(graph, 4)
+@pytest.mark.parametrize(("name", "schedulers", "stage"), ALONE)
+def test_a_stage_alone(name, schedulers, stage, tmp_path):
+    """Every beat at both ends, in the cycle it is predicted for."""
+    laid = laid_out(name, schedulers, one=2)
+    images = images_of(laid, 3)
     clock = stage_cycles(laid, stage, images)
     emit_stage(laid, stage, tmp_path / "rtl")
-    run = simulate_top(tmp_path / "rtl", "top", [0] * clock.in_at.size, expect=clock.out_at.size)
+    run = simulate_top(tmp_path / "rtl", "top", stage_beats(laid, stage, images), expect=clock.out_at.size)
     origin = clock.in_at[0, 0]
     assert run.in_at == (clock.in_at - origin).ravel().tolist()
     assert run.out_at == (clock.out_at - origin).ravel().tolist()
-
-
-def top_times(directory, images, classes, pattern=None):
-    """int64 [N, 4]: cycles since reset of the first and last beat in, the first and last word out."""
-    frames = images.transpose(0, 2, 3, 1).reshape(len(images), -1)
-    stalls = None if pattern is None else lambda chunk: pattern
-    run = simulate_native(
-        directory, "top", frames, axi_bytes=AXI_BYTES, expect=classes + 1, stalls=stalls, chunk=len(images), workers=1
-    )
-    return run.at
-
-
-def predicted(clock):
-    return np.stack([clock.in_at[:, 0], clock.in_at[:, -1], clock.out_at[:, 0], clock.out_at[:, -1]], 1)
 
 
 PATTERNS = {"flowing": None, "source": (0.02, 1), "sink": (1, 0.001), "both": (0.04, 0.004)}  # chances to be open
@@ -92,19 +108,75 @@ PATTERNS = {"flowing": None, "source": (0.02, 1), "sink": (1, 0.001), "both": (0
 
 @pytest.mark.rtl
 @pytest.mark.parametrize("stalls", PATTERNS)
+@pytest.mark.parametrize("schedulers", SCHEDULERS)
 @pytest.mark.parametrize("name", GRAPHS)
-def test_the_whole_top(name, stalls, tmp_path):
-    graph, folding = GRAPHS[name]
-    laid = design(validate(graph), folding, fifo_depths={"one": 2, "three": 3})
-    images = images_of(graph, 20)
+def test_the_whole_top(name, schedulers, stalls, tmp_path):
+    """Each image's first and last beat at both ends, and what the counters of the stages hold."""
+    laid = laid_out(name, schedulers, one=2, three=3)
+    images = images_of(laid, 20)
     source = sink = pattern = None
     if PATTERNS[stalls]:
         rng = np.random.default_rng(3)
         source, sink = (rng.random(9973) < chance for chance in PATTERNS[stalls])
-        pattern = source | sink << 1
-    emit(laid, tmp_path / "rtl")
-    seen = top_times(tmp_path / "rtl", images, laid.readout.classes, pattern)
-    clock = predict(laid, images, source, sink)
-    assert np.array_equal(predicted(clock), seen)
-    if stalls == "sink":  # back-pressure has reached the first stage
-        assert clock.stages[0].stalled > predict(laid, images).stages[0].stalled
+        pattern = source * OFFERS | sink * TAKES
+    emit(laid, tmp_path / "rtl", counters=True)
+    run = simulate_native(
+        tmp_path / "rtl", "top", images.transpose(0, 2, 3, 1).reshape(len(images), -1), axi_bytes=AXI_BYTES,
+        expect=laid.readout.classes + 1, stalls=pattern if pattern is None else lambda chunk: pattern, workers=1,
+    )  # fmt: skip
+    total = run.cycles[0]
+    clock = predict(laid, images, source, sink, until=total)
+    assert np.array_equal(np.concatenate([clock.in_at[:, [0, -1]], clock.out_at[:, [0, -1]]], 1), run.at)
+    assert run.counters[0].tolist() == [[s.busy, s.starved(total), s.stalled] for s in clock.stages]
+    if stalls == "sink":  # back-pressure has reached a scheduler
+        flowing = predict(laid, images, until=total)
+        assert any(held.stalled > free.stalled for held, free in zip(clock.stages, flowing.stages, strict=True))
+
+
+@pytest.mark.parametrize("schedulers", SCHEDULERS)
+def test_times_go_on_from_batch_to_batch(schedulers):
+    laid = laid_out("pools", schedulers)
+    images = images_of(laid, 7)
+    timer = Timer(laid)
+    parts = [timer.run(part) for part in (images[:1], images[1:5], images[5:])]
+    whole = predict(laid, images)
+    assert np.array_equal(np.concatenate([part.out_at for part in parts]), whole.out_at)
+    assert parts[-1].stages == whole.stages
+
+
+def test_batches_are_told(monkeypatch):
+    monkeypatch.setattr("scaflow.hw.clock.BATCH", 3)
+    laid, told = laid_out("pools", "event"), []
+    images = images_of(laid, 7)
+    spikes = execute(laid.graph, images, trace=True)[1]
+    assert np.array_equal(Timer(laid).run(images, told.append, spikes).out_at, predict(laid, images).out_at)
+    assert told == [3, 6, 7]
+
+
+def test_a_pattern_that_never_opens():
+    with pytest.raises(ValueError, match=r"^sink_stalls: no cycle of 5 is open; open one$"):
+        predict(laid_out("pools", "list"), np.zeros((1, 1, 9, 11), np.uint8), sink_stalls=np.zeros(5, bool))
+
+
+def test_an_unknown_stage():
+    with pytest.raises(ValueError, match=r"^stage 'four': the design has one, two, three, readout$"):
+        stage_cycles(laid_out("pools", "list"), "four", np.zeros((1, 1, 9, 11), np.uint8))
+
+
+def test_a_standstill_says_who_waits():
+    laid = laid_out("pools", "list")
+    stage = laid.stages[1]
+    buffer = stage.instances[0]
+    small = replace(buffer, cfg=replace(buffer.cfg, depth=16))  # of 30 words that the second row of windows needs
+    stuck = replace(stage, instances=(small, *stage.instances[1:]))
+    laid = replace(laid, stages=(laid.stages[0], stuck, *laid.stages[2:]))
+    with pytest.raises(ValueError) as caught:
+        predict(laid, np.zeros((1, 1, 9, 11), np.uint8))
+    assert str(caught.value).splitlines() == [
+        "the design stands still for good:",
+        "stage 'one' waits for room in its FIFO of 16 words",
+        "stage 'two' has no room for word 16 in its ring, but needs more for row 0 of the windows of image 0;"
+        " give it a deeper ring",
+        "stage 'three' waits for word 0",
+        "stage 'readout' waits for word 0",
+    ]
