@@ -25,6 +25,7 @@ from scaflow.quant.golden.event_window import EventWindow
 COEFFICIENTS = Path(__file__).with_name("area.json")
 FAMILIES: tuple[Family, ...] = get_args(Family)
 FITTED = ("lut", "ff", "feed")
+FEW_WORDS = 2  # a weight bank of so few words has constant and equal bits, and its adders shrink
 BANK_IN_BLOCK = 32  # a weight bank of more words is kept in block RAM, as mac_array.sv asks
 
 Features = dict[str, float]
@@ -169,8 +170,9 @@ def _mac(pe: int, simd: int, in_bits: int, depth: int, weight_bits: int, acc_bit
     per_lut = 16 if family == "ecp5" else 64
     bank = _bank(pe, depth, weight_bits, family)
     return {
-        "adder_bits": pe * (added + acc_bits),
-        "adders": pe * (adders + 1),
+        "adder_bits": pe * (acc_bits + (added if depth > FEW_WORDS else 0)),
+        "adders": pe * (1 + (adders if depth > FEW_WORDS else 0)),
+        "few_words_adder_bits": pe * added if depth <= FEW_WORDS else 0,
         "sum_bits": pe * (held + acc_bits),
         "product_bits": simd * word,
         "bank_logic": simd * columns * ceil_div(depth, per_lut) if small else 0,
@@ -191,6 +193,11 @@ def _bank(pe: int, depth: int, weight_bits: int, family: Family) -> Ram:
     if depth <= BANK_IN_BLOCK:
         return Ram()
     return rom(family, depth, pe * weight_bits, block=True)
+
+
+def _working(cfg: Any) -> int:
+    """Neurons with weights: the columns of one that stands for no channel in any fold are left out of a block RAM."""
+    return int(cfg.weights.any((0, 1)).sum())
 
 
 def _lif_pe(cfg: Any, family: Family) -> Features:
@@ -219,7 +226,7 @@ def _lif_pe(cfg: Any, family: Family) -> Features:
 
 def _lif_pe_counted(cfg: Any, family: Family) -> tuple[float, int]:
     dsps = cfg.simd * cfg.pe if cfg.in_bits > 1 and _in_dsp(cfg.weight_bits, family) else 0
-    return cfg.simd * _bank(cfg.pe, cfg.depth, cfg.weight_bits, family).blocks, dsps
+    return cfg.simd * _bank(_working(cfg), cfg.depth, cfg.weight_bits, family).blocks, dsps
 
 
 def _readout(cfg: Any, family: Family) -> Features:
