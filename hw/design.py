@@ -260,7 +260,7 @@ def _neurons(
         depth=weights.shape[1],
         folds=folds,
         time_steps=graph.time_steps,
-        direct=int(edge.bits > 1),
+        direct=int(edge.bits > 1 and graph.time_steps > 1),  # with one time step nothing is repeated
         weight_bits=node.weight_bits,
         acc_bits=bits.acc_bits,
         v_bits=bits.v_bits,
