@@ -27,9 +27,9 @@ import numpy as np
 from scaflow.flow.chain import read_design
 from scaflow.flow.stages import Progress, Project, Stage, read_json, write_json
 from scaflow.hw.activity import law_events, reads, window_events
-from scaflow.hw.design import Design
+from scaflow.hw.design import Design, design
 from scaflow.hw.emit import TOP
-from scaflow.hw.fold import Fold
+from scaflow.hw.fold import Fold, at_equal_lanes
 from scaflow.hw.synth import Resources, count, synthesize
 from scaflow.quant.golden.beats import pack
 from scaflow.quant.graph import Conv, Edge, Graph, execute
@@ -132,11 +132,11 @@ def compare(project: Project, python: Path, progress: Progress) -> list[dict[str
 
     data = load_dataset(project.network.dataset, project.data)
     few = data.test_images[:IMAGES]
-    designs = our_designs(project)
-    dense = designs["dense"].graph
+    dense, pruned = (read_design(project, OURS[kind]).graph for kind in ("dense", "event"))
+    spikes, events = inputs_of(dense, few), inputs_of(pruned, data.test_images[:EVENT_IMAGES])
+    designs = our_designs(project, spikes, events)
     folds = {stage.name: (stage.pe, stage.simd) for stage in designs["dense"].stages}
-    spikes = inputs_of(dense, few)
-    events = inputs_of(designs["list"].graph, data.test_images[:EVENT_IMAGES])
+    lanes = {stage.name: stage.pe * stage.simd for stage in designs["event"].stages}
     rows = []
     for node, edge in zip(dense.nodes, dense.edges(), strict=True):
         if not isinstance(node, Conv):
@@ -149,7 +149,7 @@ def compare(project: Project, python: Path, progress: Progress) -> list[dict[str
             {
                 "layer": node.name,
                 "spiking": edge.bits == 1,
-                "lanes": math.prod(folds[node.name]),
+                "lanes": lanes[node.name],
                 "finn": {"pe": fold.pe, "simd": fold.simd, "frames": edge.time_steps} | found,
                 "ours": {
                     kind: measure_ours(laid, node.name, few, events, project.build, progress)
@@ -165,24 +165,17 @@ def inputs_of(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
     return reads(graph, images, execute(graph, images, trace=True)[1])
 
 
-def our_designs(project: Project) -> dict[str, Design]:
-    """The compiled designs that are compared.
+def our_designs(
+    project: Project, dense_edges: dict[str, np.ndarray], pruned_edges: dict[str, np.ndarray]
+) -> dict[str, Design]:
+    """The event design as compiled, and the dense and the pruned list design divided anew for the event one's lanes."""
+    event, dense, pruned = (read_design(project, OURS[kind]) for kind in ("event", "dense", "list"))
+    lanes = {stage.name: Fold(stage.pe, stage.simd) for stage in event.stages}
 
-    Raises:
-        ValueError: a stage has more lanes than the dense one.
-    """
-    designs = {kind: read_design(project, variant) for kind, variant in OURS.items()}
-    lanes = {stage.name: stage.pe * stage.simd for stage in designs["dense"].stages}
-    more = [
-        f"  {OURS[kind]}, {stage.name}: {stage.pe} x {stage.simd} lanes, and {lanes[stage.name]} in dense"
-        for kind, laid in designs.items()
-        for stage in laid.stages
-        if stage.pe * stage.simd > lanes[stage.name]
-    ]
-    if more:
-        lines = "\n".join(more)
-        raise ValueError(f"{project.folder}: designs of different lanes cannot be compared:\n{lines}\n  compile again")
-    return designs
+    def listed(graph: Graph, edges: dict[str, np.ndarray]) -> Design:
+        return design(graph, at_equal_lanes(graph, lanes, edges, dict.fromkeys(lanes, "list")))
+
+    return {"dense": listed(dense.graph, dense_edges), "list": listed(pruned.graph, pruned_edges), "event": event}
 
 
 def measure_ours(
