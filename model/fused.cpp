@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 namespace {
@@ -44,6 +45,13 @@ inline void store(Bf16 *to, Floats v, int n) {  // to the nearest, half to even
     put(to, __builtin_convertvector(w >> 16, Halves), n);
 }
 
+// Calls work(c, lanes) for all channels; whole vectors have their width as a constant, which the compiler uses.
+template <class Work> inline void across(int channels, Work work) {
+    int c = 0;
+    for (; c + LANES <= channels; c += LANES) work(c, std::integral_constant<int, LANES>{});
+    if (c < channels) work(c, channels - c);
+}
+
 // The sums of a task, [C] each, gathered in single precision over a few terms and then kept in double.
 inline void flush(std::vector<Floats> &sums, double *to, int channels) {
     const float *from = reinterpret_cast<const float *>(sums.data());
@@ -51,12 +59,12 @@ inline void flush(std::vector<Floats> &sums, double *to, int channels) {
     std::fill(sums.begin(), sums.end(), Floats{});
 }
 
-inline Floats exp_of_negative(Floats x) {  // Cephes' expf; relative error below 2^-22
-    x = x < -87.0f ? fill(-87.0f) : x;
+inline Floats exp_of_negative(Floats x) {  // relative error below 2^-22
+    x = x * 1.44269504088896341f;
+    x = x < -125.0f ? fill(-125.0f) : x;
     const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
-    Floats n = (x * 1.44269504088896341f + magic) - magic;
-    Floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    Floats p = fill(1.9875691500e-4f);
+    const Floats n = (x + magic) - magic, r = (x - n) * 0.693147180559945309f;
+    Floats p = fill(1.9875691500e-4f);  // Cephes' expf
     p = p * r + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
     p = p * r + 4.1665795894e-2f;
@@ -83,8 +91,12 @@ struct Shape {
 
 namespace {
 
-inline Floats reset(Floats u, Ints fired, bool soft) {
-    return soft ? u - pick(fired, fill(1.0f)) : pick(~fired, u);
+// What the step after finds of membrane u: reset, then leak.
+inline Floats remains(Floats u, Ints fired, const Shape &s) {
+    return s.soft ? (u - pick(fired, fill(1.0f))) * s.keep : pick(~fired, u * s.keep);
+}
+inline Floats reset(Floats u, Ints fired, const Shape &s) {
+    return s.soft ? u - pick(fired, fill(1.0f)) : pick(~fired, u);
 }
 
 inline Floats surrogate(Floats u, const Shape &s) {
@@ -112,19 +124,19 @@ void fire(const Shape &s, int64_t image, const In *z, const float *gain, const f
     for (int64_t top = 0; top < rows; top += pool) {
         for (int64_t left = 0; left < columns; left += pool) {
             const bool whole = top + pool <= s.height && left + pool <= s.width;
-            for (int c = 0; c < C; c += LANES) {
-                const int n = std::min(LANES, C - c);
+            across(C, [&](int c, auto n) {
                 const Floats a = load(gain + c, n), b = load(offset + c, n);
                 Floats sum = sums[c / LANES];
                 for (int64_t y = top; y < std::min(top + pool, s.height); ++y)
                     for (int64_t x = left; x < std::min(left + pool, s.width); ++x) {
                         const In *from = z + (y * s.width + x) * C + c;
-                        Floats v{};
+                        Floats rest{};
                         for (int t = 0; t < T; ++t) {
-                            Floats u = v * s.keep + (load(from + t * in_step, n) * a + b);
-                            Ints fired = u >= 1.0f;
-                            v = reset(u, fired, s.soft);
-                            if (activity) sum += pick(fired, fill(1.0f)) + (Floats)((Ints)v & INT32_MAX);
+                            const Floats u = rest + (load(from + t * in_step, n) * a + b);
+                            const Ints fired = u >= 1.0f;
+                            rest = remains(u, fired, s);
+                            if (activity)
+                                sum += pick(fired, fill(1.0f)) + (Floats)((Ints)reset(u, fired, s) & INT32_MAX);
                             if (pool == 1)
                                 store(spikes + t * out_step + (y * wide + x) * C + c, pick(fired, fill(1.0f)), n);
                             else if (y == top && x == left) any[t] = fired;
@@ -136,7 +148,7 @@ void fire(const Shape &s, int64_t image, const In *z, const float *gain, const f
                     for (int t = 0; t < T; ++t)
                         store(spikes + t * out_step + ((top / pool) * wide + left / pool) * C + c,
                               pick(any[t], fill(1.0f)), n);
-            }
+            });
         }
         if (activity) flush(sums, activity + image * C, C);
     }
@@ -145,7 +157,7 @@ void fire(const Shape &s, int64_t image, const In *z, const float *gain, const f
 // The gradient at the output of the batch normalisation, and its sums per channel, alone and times xhat.
 template <int POOL, class In, class Out>
 void fire_gradient(const Shape &s, int64_t image, const In *z, const float *gain, const float *offset,
-                   const float *mean, const float *inverse, const Out *upstream, float *grad, double *sum,
+                   const float *mean, const float *inverse, const Out *upstream, In *grad, double *sum,
                    double *product) {
     const int pool = POOL ? POOL : s.pool, C = s.channels, T = s.steps;
     const int64_t high = s.height / pool, wide = s.width / pool;
@@ -153,52 +165,54 @@ void fire_gradient(const Shape &s, int64_t image, const In *z, const float *gain
     z += image * s.pixels() * C;
     grad += image * s.pixels() * C;
     upstream += image * high * wide * C;
-    std::vector<Floats> sums((C + LANES - 1) / LANES), products(sums.size()), membranes(pool * pool * T);
-    std::vector<Ints> taken(T);
+    std::vector<Floats> sums((C + LANES - 1) / LANES), products(sums.size());
+    std::vector<Floats> membranes(pool * pool * T), received(T);
+    std::vector<Ints> winner(T);  // the pixel of a window that its gradient goes to
     for (int64_t top = 0; top < s.height; top += pool) {
         for (int64_t left = 0; left < s.width; left += pool) {
             if (top + pool > s.height || left + pool > s.width) {  // beyond the last window: no gradient
                 for (int64_t y = top; y < std::min(top + pool, s.height); ++y)
                     for (int64_t x = left; x < std::min(left + pool, s.width); ++x)
                         for (int64_t t = 0; t < (s.constant ? 1 : T); ++t)
-                            std::fill_n(grad + t * in_step + (y * s.width + x) * C, C, 0.0f);
+                            std::fill_n(grad + t * in_step + (y * s.width + x) * C, C, In{});
                 continue;
             }
-            for (int c = 0; c < C; c += LANES) {
-                const int n = std::min(LANES, C - c);
+            across(C, [&](int c, auto n) {
                 const Floats a = load(gain + c, n), b = load(offset + c, n);
                 const Floats centre = load(mean + c, n), unit = load(inverse + c, n);
-                std::fill(taken.begin(), taken.end(), Ints{});
                 for (int i = 0; i < pool * pool; ++i) {
                     const In *from = z + ((top + i / pool) * s.width + left + i % pool) * C + c;
-                    Floats v{};
+                    Floats rest{};
                     for (int t = 0; t < T; ++t) {
-                        Floats u = v * s.keep + (load(from + t * in_step, n) * a + b);
-                        Ints fired = u >= 1.0f;
-                        v = reset(u, fired, s.soft);
+                        const Floats u = rest + (load(from + t * in_step, n) * a + b);
+                        rest = remains(u, u >= 1.0f, s);
                         membranes[i * T + t] = u;
-                        if (pool > 1) taken[t] |= fired;
                     }
                 }
-                // A pool passes its gradient to the first pixel that fired, or, if none did, to the first of all:
-                // so what no pixel takes is the first pixel's from the start.
-                Floats sum_c = sums[c / LANES], product_c = products[c / LANES];
+                // A pool passes its gradient to the first pixel that fired, or, if none did, to the first of all.
                 const Out *above = upstream + ((top / pool) * wide + left / pool) * C + c;
-                for (int t = 0; t < T; ++t) taken[t] = ~taken[t];
+                for (int t = 0; t < T; ++t) {
+                    Floats u = membranes[t];
+                    Ints taken = u >= 1.0f, first{};
+                    for (int i = 1; i < pool * pool; ++i) {
+                        const Floats other = membranes[i * T + t];
+                        const Ints mine = (other >= 1.0f) & ~taken;
+                        u = mine ? other : u;
+                        first = mine ? Ints{} + i : first;
+                        taken |= mine;
+                    }
+                    winner[t] = first;
+                    received[t] = load(above + t * out_step, n) * surrogate(u, s);
+                }
+                Floats sum_c = sums[c / LANES], product_c = products[c / LANES];
                 for (int i = 0; i < pool * pool; ++i) {
                     const int64_t at = ((top + i / pool) * s.width + left + i % pool) * C + c;
                     Floats after{}, total{};
                     for (int t = T - 1; t >= 0; --t) {
-                        const Floats u = membranes[i * T + t];
-                        const Ints fired = u >= 1.0f;
-                        Floats g = load(above + t * out_step, n);
-                        if (pool > 1) {
-                            const Ints mine = i == 0 ? (fired | taken[t]) : (fired & ~taken[t]);
-                            taken[t] = i == 0 ? mine : (taken[t] | fired);
-                            g = pick(mine, g);
-                        }
-                        g = g * surrogate(u, s) + (s.soft ? after : pick(~fired, after)) * s.keep;
-                        after = g;
+                        const Ints fired = membranes[i * T + t] >= 1.0f;
+                        Floats g = pool > 1 ? pick(winner[t] == i, received[t]) : received[t];
+                        g += s.soft ? after : pick(~fired, after);
+                        after = g * s.keep;
                         if (s.constant) total += g;
                         else {
                             store(grad + t * in_step + at, g, n);
@@ -214,7 +228,7 @@ void fire_gradient(const Shape &s, int64_t image, const In *z, const float *gain
                 }
                 sums[c / LANES] = sum_c;
                 products[c / LANES] = product_c;
-            }
+            });
         }
         flush(sums, sum + image * C, C);
         flush(products, product + image * C, C);
@@ -230,8 +244,7 @@ void moments(const Shape &s, int64_t row, const In *z, const float *centre, doub
     z += row * s.pixels() * C;
     for (int64_t first = 0; first < s.pixels(); first += PIECE) {
         const int64_t end = std::min(first + PIECE, s.pixels());
-        for (int c = 0; c < C; c += LANES) {
-            const int n = std::min(LANES, C - c);
+        across(C, [&](int c, auto n) {
             const Floats k = load(centre + c, n);
             Floats one{}, two{};
             for (int64_t p = first; p < end; ++p) {
@@ -241,25 +254,24 @@ void moments(const Shape &s, int64_t row, const In *z, const float *centre, doub
             }
             sums[c / LANES] = one;
             squares[c / LANES] = two;
-        }
+        });
         flush(sums, sum + row * C, C);
         flush(squares, square + row * C, C);
     }
 }
 
 template <class In>
-void input_gradient(const Shape &s, int64_t row, const In *z, const float *grad, const float *gain,
-                    const float *mean, const float *constant, const float *linear, In *out) {
+void input_gradient(const Shape &s, int64_t row, const In *z, const float *gain, const float *mean,
+                    const float *constant, const float *linear, In *grad) {
     const int C = s.channels;
     const int64_t start = row * s.pixels() * C;
     for (int64_t p = 0; p < s.pixels(); ++p)
-        for (int c = 0; c < C; c += LANES) {
-            const int n = std::min(LANES, C - c);
+        across(C, [&](int c, auto n) {
             const int64_t at = start + p * C + c;
             const Floats g = load(grad + at, n) - load(constant + c, n) -
                              (load(z + at, n) - load(mean + c, n)) * load(linear + c, n);
-            store(out + at, g * load(gain + c, n), n);
-        }
+            store(grad + at, g * load(gain + c, n), n);
+        });
 }
 
 // sums of [tasks, C] -> [C], in the order of the tasks
@@ -274,7 +286,10 @@ template <class Work> void each(int64_t threads, int64_t tasks, Work work) {
     for (int64_t i = 0; i < tasks; ++i) work(i);
 }
 
-// Calls `work` with pointers of the types that the flags name.
+// p as a pointer to what the first argument points to
+template <class T> T *same(const T *, void *p) { return static_cast<T *>(p); }
+
+// Calls `work` with p as a pointer to the type that the flag names.
 template <class Work> void typed(const void *p, bool bf16, Work work) {
     if (bf16) work(static_cast<const Bf16 *>(p));
     else work(static_cast<const float *>(p));
@@ -301,8 +316,8 @@ void scaflow_fire(const Shape *s, const void *z, int bf16, const float *gain, co
     std::vector<double> parts(activity ? s->images * s->channels : 0);
     double *sums = activity ? parts.data() : nullptr;
     typed(z, bf16, [&](auto *in) {
-        typed(spikes, spikes_bf16, [&](auto *constant_out) {
-            auto *out = const_cast<std::remove_const_t<std::remove_pointer_t<decltype(constant_out)>> *>(constant_out);
+        typed(spikes, spikes_bf16, [&](auto *kind) {
+            auto *out = same(kind, spikes);
             each(s->threads, s->images, [&](int64_t i) {
                 if (s->pool == 1) fire<1>(*s, i, in, gain, offset, out, sums);
                 else if (s->pool == 2) fire<2>(*s, i, in, gain, offset, out, sums);
@@ -313,20 +328,22 @@ void scaflow_fire(const Shape *s, const void *z, int bf16, const float *gain, co
     if (activity) add_up(sums, s->images, s->channels, activity);
 }
 
-// Gradient at the spikes -> gradient at the output of the batch normalisation, its sum and that of it times xhat.
+// Gradient at the spikes -> gradient at the output of the batch normalisation, in the type of z; its sum and the sum
+// of it times xhat.
 void scaflow_fire_gradient(const Shape *s, const void *z, int bf16, const float *gain, const float *offset,
                            const float *mean, const float *inverse, const void *upstream, int upstream_bf16,
-                           float *grad, double *sum, double *product) {
+                           void *grad, double *sum, double *product) {
     const int64_t tasks = s->images, C = s->channels;
     std::vector<double> parts(2 * tasks * C);
     double *sums = &parts[0], *products = &parts[tasks * C];
     typed(z, bf16, [&](auto *in) {
         typed(upstream, upstream_bf16, [&](auto *up) {
+            auto *to = same(in, grad);
             each(s->threads, tasks, [&](int64_t i) {
-                if (s->pool == 1) fire_gradient<1>(*s, i, in, gain, offset, mean, inverse, up, grad, sums, products);
+                if (s->pool == 1) fire_gradient<1>(*s, i, in, gain, offset, mean, inverse, up, to, sums, products);
                 else if (s->pool == 2)
-                    fire_gradient<2>(*s, i, in, gain, offset, mean, inverse, up, grad, sums, products);
-                else fire_gradient<0>(*s, i, in, gain, offset, mean, inverse, up, grad, sums, products);
+                    fire_gradient<2>(*s, i, in, gain, offset, mean, inverse, up, to, sums, products);
+                else fire_gradient<0>(*s, i, in, gain, offset, mean, inverse, up, to, sums, products);
             });
         });
     });
@@ -334,13 +351,13 @@ void scaflow_fire_gradient(const Shape *s, const void *z, int bf16, const float 
     add_up(products, tasks, C, product);
 }
 
-// out = gain * (grad - constant - (z - mean) * linear), in the type of z
-void scaflow_input_gradient(const Shape *s, const void *z, int bf16, const float *grad, const float *gain,
-                            const float *mean, const float *constant, const float *linear, void *out) {
+// grad = gain * (grad - constant - (z - mean) * linear), of the type of z
+void scaflow_input_gradient(const Shape *s, const void *z, int bf16, const float *gain, const float *mean,
+                            const float *constant, const float *linear, void *grad) {
     typed(z, bf16, [&](auto *in) {
-        auto *to = static_cast<std::remove_const_t<std::remove_pointer_t<decltype(in)>> *>(out);
+        auto *out = same(in, grad);
         each(s->threads, s->rows(),
-             [&](int64_t row) { input_gradient(*s, row, in, grad, gain, mean, constant, linear, to); });
+             [&](int64_t row) { input_gradient(*s, row, in, gain, mean, constant, linear, out); });
     });
 }
 }

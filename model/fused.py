@@ -1,9 +1,9 @@
 """Batch normalisation, mask, multi-step neuron and OR-pooling as one operation on the CPU, forward and backward.
 
-What the modules of a `SpikingBlock` compute one after the other, over the convolution's output in its own type: no
-array of float32 but the gradient before the normalisation's is made, and no membrane is stored. Written in C++
-(fused.cpp), compiled at the first use for this processor into `build/fused` (or $SCAFLOW_BUILD/fused). Where that
-fails, `available` is false, with one warning, and the modules do it.
+What the modules of a `SpikingBlock` compute one after the other, over the convolution's output in its own type. Inside
+everything is float32, and no membrane is stored. Written in C++ (fused.cpp), compiled at the first use for this
+processor into `build/fused` (or $SCAFLOW_BUILD/fused). Where that fails, `available` is false, with one warning, and
+the modules do it.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class _Fire(torch.autograd.Function):
         if upstream.dtype not in _TYPES:
             upstream = upstream.float()
         upstream = upstream.contiguous(memory_format=torch.channels_last)
-        grad = torch.empty_like(z, dtype=torch.float32)
+        grad = torch.empty_like(z)  # at the output of the normalisation, then at its input
         sums = torch.empty((2, shape.channels), dtype=torch.float64)
         _call(
             "fire_gradient", shape, z, _bf16(z), gain_row, offset_row, mean, unit, upstream, _bf16(upstream),
@@ -164,15 +164,14 @@ class _Fire(torch.autograd.Function):
         count = z.numel() // shape.channels
         constant = (sums[0] / count).float()
         linear = (sums[1] / count * unit).float()
-        grad_z = torch.empty_like(z)
-        _call("input_gradient", shape, z, _bf16(z), grad, gain, mean, constant, linear, grad_z)
+        _call("input_gradient", shape, z, _bf16(z), gain, mean, constant, linear, grad)
         grad_scale = None
         if scale is not None:
             # (scale*z - scale*mean) / sqrt(scale^2 var + eps) depends on the scale by way of eps alone
             ratio = unit.double() / scale.double()
             grad_scale = (gamma * sums[1] * ctx.eps * ratio * ratio / scale).to(scale.dtype)
         grad_beta, grad_gamma = sums.to(gamma.dtype)
-        return grad_z, grad_gamma, grad_beta, grad_scale, *(None,) * 8
+        return grad, grad_gamma, grad_beta, grad_scale, *(None,) * 8
 
 
 def _moments(shape: _Shape, z: Tensor) -> tuple[Tensor, Tensor]:

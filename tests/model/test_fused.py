@@ -21,7 +21,7 @@ MODES = [
     for kind in ("sigmoid", "arctan")
     for constant in (False, True)
 ]
-TOLERANCE = {torch.float32: 5e-5, torch.bfloat16: 2.0**-8}  # of the largest gradient; a bfloat16 is within 2^-9
+TOLERANCE = {torch.float32: 5e-5, torch.bfloat16: 2.0**-7}  # of the largest gradient; rounded twice to 2^-9
 
 
 @pytest.fixture(autouse=True)
