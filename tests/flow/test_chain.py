@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scaflow.flow import chain, cli, rungs
-from scaflow.flow.stages import VARIANTS
+from scaflow.flow.stages import DESIGNS
 from scaflow.hw.synth import Resources, SynthResult
 from scaflow.sim.rtl import Frames
 
@@ -61,7 +61,7 @@ def test_the_report_holds_and_is_complete(finished):
     report = json.loads((folder / "build/tiny/report.json").read_text())
     rungs_seen = {row["rung"][0] for row in report["equality"]}
     assert rungs_seen == {"0", "1", "2", "3", "c", "m"}
-    assert {row["variant"] for row in report["equality"] if row["rung"][0] == "3"} == set(VARIANTS)
+    assert {row["variant"] for row in report["equality"] if row["rung"][0] == "3"} == set(DESIGNS)
     assert all(row["mismatches"] == 0 < row["compared"] for row in report["equality"])
     assert report["accuracy"]["test_images"] == 360
     assert [stage["name"] for stage in report["stages"]] == ["conv0", "conv1", "readout"]
