@@ -1,4 +1,4 @@
-"""FIFO depths: small enough, not too small, and as in the design that is made with them."""
+"""FIFO depths: deep enough for a stage that gives its words in bursts, and no deeper."""
 
 import numpy as np
 import pytest
@@ -7,41 +7,49 @@ from scaflow.hw.clock import predict
 from scaflow.hw.design import design
 from scaflow.hw.fifo import choose_fifos, with_fifos
 from scaflow.hw.fold import Fold
+from scaflow.quant.graph import Conv, Graph, Readout, validate
 
-FOLDING = {
-    "first": Fold(4, 1, "event"), "middle": Fold(2, 2, "event"), "dense": Fold(3, 4, "event"), "readout": Fold(3, 2),
-}  # fmt: skip
+FOLDING = {"first": Fold(4, 1, "event"), "second": Fold(4, 4, "event"), "readout": Fold(2, 1)}
 
 
 @pytest.fixture
-def images(graph):
-    """Dark in one half and bright in the other: stages run dry and ahead in turn."""
-    pixels = np.random.default_rng(0).integers(0, 256, size=(12, *graph.input_shape), dtype=np.uint8)
-    pixels[:, :, :, : graph.input_shape[2] // 2] = 0
-    return pixels
+def bursts():
+    """A bright half spikes everywhere, a dark one nowhere: there the second stage gives a word a cycle, of which the
+    read-out takes one in four."""
+    ones, flat = np.ones(4, int), np.zeros(4, int)
+    nodes = (
+        Conv("first", np.ones((4, 1, 1, 1), int), flat, 100 * ones, 1, 0, 0, "hard", 0, 4, 8, (0, 1, 2, 3)),
+        Conv("second", np.ones((4, 4, 3, 3), int), flat, 30 * ones, 1, 1, 0, "hard", 0, 4, 1, (0, 1, 2, 3)),
+        Readout("readout", np.ones((2, 4, 8, 8), int), np.zeros(2, int), 8),
+    )
+    images = np.zeros((12, 1, 8, 8), np.uint8)
+    images[:, :, 4:] = 255
+    return validate(Graph("bursts", (1, 8, 8), 2, nodes)), images
 
 
 def interval(laid, images):
     return predict(laid, images).interval.mean()
 
 
-def test_depths_of_a_design(graph):
-    laid = design(graph, FOLDING, fifo_depths={"first": 2, "dense": 64})
-    other = with_fifos(design(graph, FOLDING), {"first": 2, "dense": 64})
-    assert [s.instances[-1].cfg for s in laid.stages[:-1]] == [s.instances[-1].cfg for s in other.stages[:-1]]
+def test_depths_of_a_design(bursts):
+    graph, _ = bursts
+    made = design(graph, FOLDING, fifo_depths={"first": 2, "second": 64})
+    changed = with_fifos(design(graph, FOLDING), {"first": 2, "second": 64})
+    queues = [[stage.instances[-1].cfg for stage in laid.stages[:-1]] for laid in (made, changed)]
+    assert queues[0] == queues[1]
 
 
-def test_no_depth_can_be_halved(graph, images):
+def test_deep_enough_and_no_deeper(bursts):
+    graph, images = bursts
     laid = design(graph, FOLDING)
     depths = choose_fifos(laid, images)
-    longest = 1.01 * interval(with_fifos(laid, dict.fromkeys(depths, 4096)), images)
-    assert depths.keys() == {"first", "middle", "dense"}
+    assert depths == {"first": 2, "second": 32}
+    longest = 1.01 * interval(with_fifos(laid, {"first": 4096, "second": 4096}), images)
     assert interval(with_fifos(laid, depths), images) <= longest
-    halved = {name: depth // 2 for name, depth in depths.items() if depth > 2}
-    for name, depth in halved.items():
-        assert interval(with_fifos(laid, depths | {name: depth}), images) > longest
+    assert interval(with_fifos(laid, {"first": 2, "second": 16}), images) > longest
 
 
-def test_two_images_are_too_few(graph, images):
+def test_two_images_are_too_few(bursts):
+    graph, images = bursts
     with pytest.raises(ValueError, match=r"^FIFO depths: 2 images show no interval; give at least 3$"):
         choose_fifos(design(graph, FOLDING), images[:2])
