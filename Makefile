@@ -9,13 +9,14 @@
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 NET     ?= demo
+LUTS    ?= 20000
 PYTHON  ?= python3
 READY   := .venv/.ready
 SCAFLOW := .venv/bin/scaflow
 PYTEST  := .venv/bin/python -m pytest
 export OMP_WAIT_POLICY ?= PASSIVE  # a waiting thread leaves its processor to the others
 
-.PHONY: help setup data demo train export compile sim cycles activity native synth finn \
+.PHONY: help setup data demo train export compile sim cycles activity native synth fold finn \
 	compare-finn report test test-full lint clean
 
 help:            ## this list
@@ -45,6 +46,8 @@ native: compile  ## the whole test set through the designs
 	$(SCAFLOW) sim $(NET) --engine native --images 10000
 synth: compile   ## resources and routed clock
 	$(SCAFLOW) synth $(NET)
+fold: compile    ## PE, SIMD and schedulers of NET for LUTS=20000, or for FPS=5000
+	$(SCAFLOW) fold $(NET) $(if $(FPS),--target-fps $(FPS),--max-luts $(LUTS))
 finn: build/finn/venv/.ready ## FINN (finn-plus) in an environment of its own, for compare-finn
 build/finn/venv/.ready: flow/finn.txt
 	$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install --quiet -r $< && $(@D)/bin/pip install --quiet --no-deps finn-plus==1.6.1 && touch $@
