@@ -23,6 +23,7 @@ from scaflow.hw.area_fit import Sample, errors, fit, netlist_feeds, write
 from scaflow.hw.design import Design, design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
+from scaflow.hw.solve import MOST_KERNEL
 from scaflow.hw.synth import synthesize
 from scaflow.quant.graph import Conv, Graph, Pool, Readout
 
@@ -102,7 +103,8 @@ def random_folding(rng: np.random.Generator, graph: Graph, scheduler: str) -> di
         elif isinstance(node, Conv):
             pe = upto(min(24, len(node.weight)))
             simd = upto(max(1, min(node.weight.shape[1], 128 // pe, 12)))
-            folding[node.name] = Fold(pe, simd, scheduler)
+            searched = node.kernel[0] * node.kernel[1] <= MOST_KERNEL and 2 * node.padding <= node.kernel[0]
+            folding[node.name] = Fold(pe, simd, scheduler if searched else "list")
     return folding
 
 

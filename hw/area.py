@@ -204,12 +204,12 @@ def _lif_pe(cfg: Any, family: Family) -> Features:
     bits = cfg.pe * cfg.v_bits
     per_lut = 16 if family == "ecp5" else 64
     constants = min(2 * bits, 1 << min(cfg.folds, 20)) if cfg.folds > 1 else 0
-    memories = ram(family, 16, cfg.pe, block=False)
+    memories = ram(family, 16, cfg.pe, "lut")
     if cfg.folds > 1:
-        memories += ram(family, cfg.folds, bits, block=False)
+        memories += ram(family, cfg.folds, bits, "lut")
     if cfg.direct:
-        memories += ram(family, 2 * cfg.folds, cfg.pe * cfg.acc_bits, block=False)
-        memories += ram(family, 2, cfg.simd * (cfg.in_bits + address_bits(cfg.depth)) + 1, block=False)
+        memories += ram(family, 2 * cfg.folds, cfg.pe * cfg.acc_bits, "lut")
+        memories += ram(family, 2, cfg.simd * (cfg.in_bits + address_bits(cfg.depth)) + 1, "lut")
     return {
         **_mac(cfg.pe, cfg.simd, cfg.in_bits, cfg.depth, cfg.weight_bits, cfg.acc_bits, family),
         **_memory(memories),
@@ -292,21 +292,24 @@ def _event_window(cfg: Any) -> EventWindow:
 
 
 def _event_flags(cfg: Any, family: Family) -> Ram:
-    """The ring of the flags, a row a lane."""
-    columns = 1 << (address_bits(cfg.width) + address_bits(cfg.time_steps))
-    return ram(family, columns, cfg.simd, lanes=_event_window(cfg).rows)
+    """The ring of the flags, a row a lane; synapse_event.sv and event_window.sv say which rings are in block RAM."""
+    bits = address_bits(cfg.width) + address_bits(cfg.time_steps)
+    return ram(family, 1 << bits, cfg.simd, "block" if bits > 4 else "auto", lanes=_event_window(cfg).rows)
+
+
+def _event_place_bits(cfg: Any) -> int:
+    return address_bits(_event_window(cfg).rows) + address_bits(cfg.width) + address_bits(cfg.time_steps)
 
 
 def _synapse_event(cfg: Any, family: Family) -> Features:
     kernel = cfg.kernel_h * cfg.kernel_w
     groups = ceil_div(cfg.kept, cfg.simd)
-    window = _event_window(cfg)
-    place = address_bits(window.rows) + address_bits(cfg.width) + address_bits(cfg.time_steps)
-    queue = ram(family, 16, place + 1 + cfg.simd * kernel, block=False)
+    rows, place = _event_window(cfg).rows, _event_place_bits(cfg)
+    queue = ram(family, 16, place + 1 + cfg.simd * kernel, "lut")
     return {
         **_memory(_event_flags(cfg, family) + queue + _event_words(cfg, family) + _event_packets(cfg, family)),
         "flag_bits": cfg.simd * kernel,
-        "row_bits": cfg.simd * cfg.kernel_h * (window.rows - 1),
+        "row_bits": cfg.simd * cfg.kernel_h * (rows - 1),
         "column_bits": cfg.simd * cfg.kernel_h * ((cfg.kernel_w - 1) * cfg.time_steps + 1),
         "pad_bits": cfg.height + cfg.width if cfg.padding else 0,
         "place_bits": place,
@@ -323,10 +326,9 @@ def _synapse_event(cfg: Any, family: Family) -> Features:
 
 def _event_words(cfg: Any, family: Family) -> Ram:
     """The ring of the words, a memory a bank."""
-    groups = ceil_div(cfg.kept, cfg.simd)
-    steps = 1 << address_bits(cfg.time_steps) if cfg.time_steps > 1 else 1
-    depth = _event_window(cfg).rows * (1 << address_bits(cfg.width)) * steps
-    return cfg.simd * ram(family, depth, groups * (cfg.in_bits + 1) if cfg.in_bits > 1 else groups)
+    groups, place = ceil_div(cfg.kept, cfg.simd), _event_place_bits(cfg)
+    width = groups * (cfg.in_bits + 1) if cfg.in_bits > 1 else groups
+    return cfg.simd * ram(family, 1 << place, width, "block" if place > 5 else "auto")
 
 
 def _event_packets(cfg: Any, family: Family) -> Ram:
@@ -334,7 +336,7 @@ def _event_packets(cfg: Any, family: Family) -> Ram:
     kernel = cfg.kernel_h * cfg.kernel_w
     width = cfg.simd * (cfg.in_bits + address_bits(kernel * cfg.steps2))
     if cfg.folds == 1:
-        return ram(family, 2, width + 1, block=False)
+        return ram(family, 2, width + 1, "lut")
     return ram(family, 2 << address_bits(kernel * ceil_div(cfg.kept, cfg.simd)), width)
 
 
@@ -368,7 +370,7 @@ def _spike_pool_counted(cfg: Any, family: Family) -> tuple[float, int]:
 
 def _stream_fifo(cfg: Any, family: Family) -> Features:
     return {
-        **_memory(ram(family, cfg.depth, cfg.width, block=False)),
+        **_memory(ram(family, cfg.depth, cfg.width, "lut")),
         "width": cfg.width,
         "counter_bits": address_bits(cfg.depth),
     }

@@ -13,6 +13,7 @@ from typing import Literal
 from scaflow.quant.golden.beats import ceil_div
 
 Family = Literal["ecp5", "xc7"]
+Style = Literal["auto", "lut", "block"]
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,20 @@ _COLLISION = 6  # logic around a block RAM that gives the old word where it is r
 _ROM_BIT = 1 / 64  # cost of a bit of ROM in logic; a bit of RAM in flip-flops costs 1
 
 
-def ram(family: Family, depth: int, width: int, block: bool = True, lanes: int = 1) -> Ram:
+def ram(family: Family, depth: int, width: int, style: Style = "auto", lanes: int = 1) -> Ram:
     """A memory written and read once a cycle.
 
     Args:
         width: bits of a lane; each lane is written by itself and all are read together.
-        block: the read is registered, so that block RAM is possible.
+        style: "lut" where the read is not registered, so that block RAM is impossible; "block" where the source asks
+            for it.
     """
     choices = [(float(depth * width * lanes), Ram(registers=depth * width * lanes))]
-    for cell in _LUT_RAM[family]:
-        choices.append(_built(cell, depth, width, lanes, cell.width, 0))
-    for cell in _BLOCK[family] if block else ():
-        choices.append(_built(cell, depth, width, lanes, min(cell.width, _BYTE), _COLLISION))
+    choices += [_built(cell, depth, width, lanes, cell.width, 0) for cell in _LUT_RAM[family]]
+    if style == "block":
+        choices = []
+    if style != "lut":
+        choices += [_built(cell, depth, width, lanes, min(cell.width, _BYTE), _COLLISION) for cell in _BLOCK[family]]
     return min(choices, key=lambda choice: choice[0])[1]
 
 

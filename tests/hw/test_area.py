@@ -38,7 +38,7 @@ def test_a_fresh_synthesis_is_within_the_promise(graph, tmp_path, family):
     for stage in laid.stages:
         predicted = area(stage.instances, family)
         assert predicted.lut == pytest.approx(cells[stage.name].lut, rel=0.25)
-        assert predicted.ff == pytest.approx(cells[stage.name].ff, rel=0.25)
+        assert predicted.ff == pytest.approx(cells[stage.name].ff, rel=0.35)
         assert (predicted.bram, predicted.dsp) == (cells[stage.name].bram, cells[stage.name].dsp)
 
 
