@@ -85,7 +85,7 @@ module event_replay #(
       end
     end
 
-    // --- the read; the sum behind the register, not behind the memory -------------------------------------------------
+    // --- the read; the sum behind the register, not behind the memory ----------------------------------------------
     logic [SIMD*(IN_BITS+FOLD_BITS)-1:0] beat, out_beat;
     addr_t base_q, out_base;
     logic out_last;

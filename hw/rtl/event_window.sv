@@ -3,11 +3,11 @@
 /// Beat        in: SIMD flags a (pixel, t); out: SIMD x KERNEL flags, then the place of the window's top left word:
 ///             t, column, row, modulo powers of two (negative in the padding); flags lowest
 /// Order       in: pixel raster, then t; out: output pixel raster, then t
-/// Latency     3 cycles, newest beat a window needs accepted -> out_valid. A window that hangs over the right edge also
-///             waits for the first MERGE pixels of the row below (not in the last row of windows)
-/// Throughput  1 beat/cycle in while there is room; 1 window/cycle while out_ready, but WIDTH - OUT_W + OVER columns
-///             of TIME_STEPS cycles a row of windows, OVER an image, and STRIDE - 1 a window, emit none: AHEAD windows
-///             wait in a queue to hide them
+/// Latency     4 cycles, newest beat a window needs accepted -> out_valid. A window that hangs over the right edge also
+///             waits for the beat of the row below that follows it in the raster (not in the last row of windows)
+/// Throughput  1 beat/cycle in while there is room; a column and t a cycle. Each ends a window, but STRIDE - 1 columns
+///             a window and KERNEL_W - 1 - PADDING an image (those of the other rows of windows pass with the columns
+///             beyond the right edge, as far as there are any): AHEAD windows wait in a queue to hide these
 /// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows registers only
 /// State       a ring of ROWS rows of flags. A row is free once a window below it has been taken from out
 /// Golden      quant/golden/event_window.py
@@ -41,7 +41,7 @@ module event_window #(
 );
   localparam int unsigned AHEAD = 16;
   localparam int unsigned OUT_W = (WIDTH + 2 * PADDING - KERNEL_W) / STRIDE + 1;
-  // steps of a row of windows: at step s column s comes in, and windows leave from step LEAD on, the last at LAST.
+  // steps of a row of windows: at step s column s comes in; windows leave from step LEAD on, the last at LAST.
   // The steps beyond the map's right edge take in nothing: MERGE of them are also the first of the next row.
   localparam int unsigned LEAD = KERNEL_W - 1 - PADDING;
   localparam int unsigned LAST = (OUT_W - 1) * STRIDE + LEAD;
@@ -54,7 +54,8 @@ module event_window #(
   localparam int unsigned P_BITS = STRIDE > 1 ? $clog2(STRIDE) : 1;
 
   if (2 * PADDING > KERNEL_H || PADDING >= KERNEL_W) begin : chk_padding
-    $error("event_window: PADDING=%0d must be at most half of and below the kernel %0dx%0d", PADDING, KERNEL_H, KERNEL_W);
+    $error("event_window: PADDING=%0d must be below the kernel %0dx%0d, at most half of its height", PADDING, KERNEL_H,
+           KERNEL_W);
   end
   if (HEIGHT + 2 * PADDING < KERNEL_H || WIDTH + 2 * PADDING < KERNEL_W) begin : chk_shape
     $error("event_window: a %0dx%0d kernel does not fit the map", KERNEL_H, KERNEL_W);
@@ -102,7 +103,8 @@ module event_window #(
   function automatic row_t newest(input y_t row);  // rows from `top` to the newest one needed
     newest = row_t'(KERNEL_H - 1);
     for (int unsigned i = 0; i < OUT_H; i++) begin
-      if (row == y_t'(i) && i * STRIDE + KERNEL_H > HEIGHT + PADDING) newest = row_t'(HEIGHT + PADDING - 1 - i * STRIDE);
+      automatic int unsigned below = HEIGHT + PADDING - i * STRIDE;  // rows from there to the end of the map
+      if (row == y_t'(i) && below < KERNEL_H) newest = row_t'(below - 1);
     end
   endfunction
   wire last_y = y == y_t'(OUT_H - 1);

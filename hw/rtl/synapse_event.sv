@@ -5,8 +5,10 @@
 ///             out: SIMD act, SIMD addr (channel i belongs to bank i mod SIMD), last (of a window), act lowest
 /// Law         a window costs FOLDS * max(1, n) cycles, n the most events of a bank: words without events cost nothing
 /// Latency     newest beat a window needs accepted -> out_valid: 8 cycles where FOLDS is 1, else 10
-/// Throughput  1 beat/cycle out while out_ready, as long as windows are found (event_window says when): each row of
-///             windows loses at most (KERNEL_W - 1 - PADDING) * TIME_STEPS cycles that were not gained before
+/// Throughput  the law while out_ready, as long as event_window finds windows: it looks at a column and t a cycle, all
+///             of which end a window but STRIDE - 1 columns a window and KERNEL_W - 1 - PADDING an image (where 2 *
+///             PADDING < KERNEL_W - 1, some more a row), and 16 windows are queued to hide these. A row of windows must
+///             take the 14 cycles in which a row of the ring is freed, comes in and is looked at
 /// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows registers only
 /// State       a ring of ROWS rows of words, one memory a bank; three stages a bank: flags of the window's words with
 ///             an event (`flags`), the word that is read (`read`), the word being walked (`word`)
@@ -74,7 +76,7 @@ module synapse_event #(
     end
   endfunction
 
-  // --- the windows, and which of their words hold events ---------------------------------------------------------------
+  // --- the windows, and which of their words hold events -----------------------------------------------------------
   logic [SIMD-1:0] in_flags;
   logic [PLACE_BITS-1:0] in_place, place, next_place;
   logic [SIMD-1:0][KERNEL-1:0] next_flags;
@@ -92,7 +94,7 @@ module synapse_event #(
   );
   always_ff @(posedge clk) if (load) place <= next_place;
 
-  // --- the combined beat: each bank's event until its last --------------------------------------------------------------
+  // --- the combined beat: each bank's event until its last -------------------------------------------------------
   logic [SIMD-1:0] here, final_event, finished;  // a word is being walked; at its window's last event; past that
   logic [SIMD-1:0][IN_BITS-1:0] act;
   logic [SIMD-1:0][FOLD_BITS-1:0] addr;
@@ -158,7 +160,9 @@ module synapse_event #(
     logic read_last, read_some;
     logic [K_BITS-1:0] read_k;
     logic [PLACE_BITS-1:0] read_place;
-    assign read_place = {place[T_BITS+C_BITS+:R_BITS] + R_BITS'(ky), place[T_BITS+:C_BITS] + C_BITS'(kx), place[T_BITS-1:0]};
+    assign read_place[T_BITS-1:0] = place[T_BITS-1:0];
+    assign read_place[T_BITS+:C_BITS] = place[T_BITS+:C_BITS] + C_BITS'(kx);
+    assign read_place[T_BITS+C_BITS+:R_BITS] = place[T_BITS+C_BITS+:R_BITS] + R_BITS'(ky);
     always_ff @(posedge clk) begin
       if (in_valid && in_ready) ring[in_place] <= in_word;
       if (issue) read <= ring[read_place];

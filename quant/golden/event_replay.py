@@ -23,9 +23,7 @@ def event_replay(cfg: EventReplay, beats: list[int]) -> list[int]:
     act_bits, in_bits, out_bits = cfg.simd * cfg.in_bits, address_bits(block), address_bits(cfg.folds * block)
     out, packet = [], []
     for beat in beats:
-        packet.append(
-            (unpack(beat, cfg.in_bits, cfg.simd), unpack(beat >> act_bits, in_bits, cfg.simd))
-        )
+        packet.append((unpack(beat, cfg.in_bits, cfg.simd), unpack(beat >> act_bits, in_bits, cfg.simd)))
         if beat >> (act_bits + cfg.simd * in_bits):
             for fold in range(cfg.folds):
                 for i, (acts, addrs) in enumerate(packet):

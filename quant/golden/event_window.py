@@ -25,6 +25,29 @@ class EventWindow:
         return 1 << (self.kernel_h + max(self.stride, self.height - last) - 1).bit_length()
 
 
+def scan(cfg: EventWindow) -> list[tuple[int, bool]]:
+    """How a column and t after the other of an image is looked at: (the newest beat that needs, a window ends there).
+
+    A row of windows looks at `kernel_w - 1 - padding` columns before its first window. Its columns beyond the right
+    edge take in nothing: such a step also stands for one of the first of the next row of windows of the image.
+    """
+    last_y = (cfg.height + 2 * cfg.padding - cfg.kernel_h) // cfg.stride
+    last_x = (cfg.width + 2 * cfg.padding - cfg.kernel_w) // cfg.stride
+    lead = cfg.kernel_w - 1 - cfg.padding
+    last = last_x * cfg.stride + lead
+    merged = max(0, min(last + 1 - cfg.width, lead, (last + 1) // 2))
+    out = []
+    for oy in range(last_y + 1):
+        newest = min(oy * cfg.stride - cfg.padding + cfg.kernel_h, cfg.height) - 1
+        for step in range(last + 1 if oy == last_y else last + 1 - merged):
+            column = min(step, cfg.width - 1)
+            before = step + last + 1 - merged if oy and step < merged else -1  # the same step in the row above
+            emits = any(s >= lead and (s - lead) % cfg.stride == 0 for s in (step, before))
+            for t in range(cfg.time_steps):
+                out.append(((newest * cfg.width + column) * cfg.time_steps + t, emits))
+    return out
+
+
 def event_window(cfg: EventWindow, beats: list[int]) -> list[int]:
     """beats: a flag a bank, in order pixel, t. Returns (flags [bank][k], t, column, row) in order output pixel, t."""
     col_bits, t_bits = address_bits(cfg.width), address_bits(cfg.time_steps)

@@ -1,6 +1,6 @@
 """event_window: the flags of every window, in order, none from the padding; silent stretches at full speed."""
 
-from scaflow.quant.golden.event_window import EventWindow
+from scaflow.quant.golden.event_window import EventWindow, scan
 from scaflow.sim.suite import RtlSuite
 
 IMAGES = 3
@@ -18,6 +18,12 @@ class TestEventWindow(RtlSuite):
     )
     mutants = (
         ("wr_row != (line ^ row_t'(ROWS));", "1'b1;"),  # writes over rows still needed
+        ("{s, t} < {step_t'(wr_col), wr_t}", "1'b1"),  # reads before the column is there
+        ("!valid_2 || !emit_2 || queue_ready", "1'b1"),  # ready dropped
+        ("if (own || late) x <=", "if (own) x <="),  # windows at the right edge are not counted
+        ("inside_2[k] && column", "column"),  # padding is not 0
+        ("prior <= MERGE > 0 && !last_y", "prior <= 1'b0"),  # windows at the right edge are left out
+        ("LESS < (LAST + 1) / 2 ? LESS : (LAST + 1) / 2", "0"),  # a row takes longer than it must
     )
 
     def draw(self, rng):
@@ -29,3 +35,23 @@ class TestEventWindow(RtlSuite):
 
     def beats(self, cfg, rng):
         return [rng.getrandbits(cfg.simd) for _ in range(cfg.height * cfg.width * cfg.time_steps * IMAGES)]
+
+    def cycles(self, cfg, beats):
+        """A step a cycle, once its newest beat is there; a beat a cycle, once its row's place in the ring is free."""
+        per_row = cfg.width * cfg.time_steps
+        out_h = (cfg.height + 2 * cfg.padding - cfg.kernel_h) // cfg.stride + 1
+        out_w = (cfg.width + 2 * cfg.padding - cfg.kernel_w) // cfg.stride + 1
+        tops = [n * cfg.height - cfg.padding + oy * cfg.stride for n in range(IMAGES) for oy in range(out_h)]
+        accepted, looked, left = [], 0, []  # cycles of the beats, of the last step, of the windows
+        for image in range(IMAGES):
+            for need, emits in scan(cfg):
+                while len(accepted) <= image * cfg.height * per_row + need:
+                    # the row whose place it takes is free once a window of a row that starts below it has left
+                    oldest = len(accepted) // per_row - cfg.rows + 1
+                    below = next(i for i, top in enumerate(tops) if top >= oldest)
+                    free = left[below * out_w * cfg.time_steps] + 1 if below else 0
+                    accepted.append(max(accepted[-1] + 1 if accepted else 0, free))
+                looked = max(looked, accepted[image * cfg.height * per_row + need]) + 1
+                if emits:
+                    left.append(looked + 3)
+        return left[-1] + 1

@@ -1,9 +1,78 @@
 """synapse_event: exactly the synapses whose input is not zero, in exactly the cycles of the law."""
 
-from scaflow.quant.golden.synapse_event import SynapseEvent
-from scaflow.sim.suite import RtlSuite
+import random
 
-IMAGES = 3
+import numpy as np
+import pytest
+
+from scaflow.quant.golden.beats import unpack
+from scaflow.quant.golden.event_window import EventWindow, scan
+from scaflow.quant.golden.synapse_event import SynapseEvent
+from scaflow.sim.suite import RtlSuite, compare
+
+IMAGES = 4
+AHEAD = 16  # windows in event_window's queue
+
+
+def window_beats(cfg, beats):
+    """Beats of each window in one fold, max(1, the most events of a bank), [images, output pixels * time steps]."""
+    words = np.array([unpack(beat, cfg.in_bits, cfg.channels) for beat in beats]).reshape(
+        -1, cfg.height, cfg.width, cfg.time_steps, cfg.channels
+    )
+    events = (words[..., : cfg.kept] > 0).astype(int)
+    banks = np.stack([events[..., b :: cfg.simd].sum(-1) for b in range(cfg.simd)], -1)
+    edge = (cfg.padding, cfg.padding)
+    padded = np.pad(banks, ((0, 0), edge, edge, (0, 0), (0, 0)))
+    views = np.lib.stride_tricks.sliding_window_view(padded, (cfg.kernel_h, cfg.kernel_w), axis=(1, 2))
+    counts = views[:, :: cfg.stride, :: cfg.stride].sum((-1, -2))
+    return np.maximum(1, counts.max(-1)).reshape(len(words), -1)
+
+
+def last_beats(cfg, beats, eager):
+    """The cycle of each window's last beat. When a window is loaded, which frees its place in the queue and the rows
+    above it, depends on what its banks still hold: as early as the queue allows where `eager`, else 3 cycles before its
+    first beat. It is between the two."""
+    windows = EventWindow(
+        cfg.simd, cfg.height, cfg.width, cfg.kernel_h, cfg.kernel_w, cfg.stride, cfg.padding, cfg.time_steps
+    )
+    counts = window_beats(cfg, beats)
+    images, per_image = counts.shape
+    counts = counts.ravel()
+    per_row = cfg.width * cfg.time_steps
+    out_w = (cfg.width + 2 * cfg.padding - cfg.kernel_w) // cfg.stride + 1
+    out_h = per_image // (out_w * cfg.time_steps)
+    tops = [n * cfg.height - cfg.padding + oy * cfg.stride for n in range(images) for oy in range(out_h)]
+    accepted, entered, left = [], [0, 0], [0, 0]  # beats; steps into and out of event_window's second register
+    loaded, fired, replayed, out = [], [], [], []
+    for image in range(images):
+        for need, emits in scan(windows):
+            need += image * cfg.height * per_row
+            while len(accepted) <= need:
+                oldest = len(accepted) // per_row - windows.rows + 1
+                below = next(i for i, top in enumerate(tops) if top >= oldest)
+                free = loaded[below * out_w * cfg.time_steps] + 1 if below else 0
+                accepted.append(max(accepted[-1] + 1 if accepted else 0, free))
+            looked = max(accepted[need] + 1, entered[-1])
+            entered.append(max(looked + 1, left[-1]))
+            left.append(entered[-1] + 1)
+            if not emits:
+                continue
+            if len(loaded) >= AHEAD:
+                left[-1] = max(left[-1], loaded[-AHEAD] + 1)
+            n = int(counts[len(loaded)])
+            load = max(left[-1] + 1, loaded[-1] + 1 if loaded else 0)
+            fire = max(load + 3, fired[-1] + 1 if fired else 0)
+            if cfg.folds == 1:
+                out.append(fire + n)
+            else:
+                if len(replayed) > 1:
+                    fire = max(fire, replayed[-2] + 1)
+                first = max(fire + 1, replayed[-1] + 1 if replayed else 0)
+                replayed.append(first + cfg.folds * n - 1)
+                out.append(replayed[-1] + 2)
+            fired.append(fire + n - 1)
+            loaded.append(load if eager else fire - 3)
+    return out
 
 
 class TestSynapseEvent(RtlSuite):
@@ -12,11 +81,21 @@ class TestSynapseEvent(RtlSuite):
         SynapseEvent(16, 16, 2, 1, 5, 6, 3, 3, 1, 1, 4, 2),  # the usual 3x3
         SynapseEvent(9, 7, 4, 1, 5, 5, 3, 3, 1, 1, 4, 1),  # pruned channels, banks that do not fill
         SynapseEvent(3, 3, 1, 8, 6, 5, 3, 3, 1, 1, 1, 3),  # pixels
-        SynapseEvent(1, 1, 1, 8, 6, 6, 3, 3, 1, 1, 1, 1),  # T=1, one fold
+        SynapseEvent(1, 1, 1, 8, 6, 14, 3, 3, 1, 1, 1, 1),  # T=1, one fold
         SynapseEvent(8, 8, 1, 1, 7, 6, 3, 3, 2, 1, 2, 3),  # stride
         SynapseEvent(6, 6, 2, 1, 4, 4, 4, 4, 1, 0, 3, 2),  # the whole map: a linear layer
+        SynapseEvent(2, 2, 3, 1, 4, 8, 3, 3, 1, 1, 2, 1),  # a bank without a channel
     )
-    mutants = ()
+    mutants = (
+        ("fire ? &done_moving : &done_still", "&done_still"),  # loads a window too late: a bubble
+        ("beat_last ? '0 : finished | final_event", "'0"),  # a bank goes on into the next window
+        ("window_valid && done", "window_valid"),  # loads a window over the one before
+        ("!read_valid || word_enable", "1'b1"),  # reads over a word that is still needed
+        ("several |=", "several &="),  # ends each word at its first event
+        ("place[T_BITS+:C_BITS] + C_BITS'(kx)", "place[T_BITS+:C_BITS]"),  # all words from the left column
+        ("some ? {word_k, j} : '0", "{word_k, j}"),  # an idle bank shows what it holds
+        ("flags != '0}", "1'b1}"),  # a window without events shows one
+    )
 
     def draw(self, rng):
         kernel = rng.choice([1, 2, 3, 3, 5])
@@ -28,15 +107,34 @@ class TestSynapseEvent(RtlSuite):
         )  # fmt: skip
 
     def beats(self, cfg, rng):
-        """Images with silent, thin, dense and full stretches, and some with one channel only."""
-        beats = []
-        while len(beats) < cfg.height * cfg.width * cfg.time_steps * IMAGES:
+        """A silent image, a full one, one in which a single channel is active, one of stretches of all kinds."""
+        count = cfg.height * cfg.width * cfg.time_steps
+        full = (1 << cfg.channels * cfg.in_bits) - 1
+        hot = rng.randint(1, 2**cfg.in_bits - 1) << rng.randrange(cfg.kept) * cfg.in_bits
+        mixed = []
+        while len(mixed) < count:
             chance = rng.choice([0, 0, 0.02, 0.2, 1])
-            channels = rng.choice([range(cfg.channels), [rng.randrange(cfg.channels)]])
-            for _ in range(rng.randint(1, 3 * cfg.width * cfg.time_steps)):
-                word = 0
-                for c in channels:
-                    if rng.random() < chance:
-                        word |= rng.randint(1, 2**cfg.in_bits - 1) << (c * cfg.in_bits)
-                beats.append(word)
-        return beats[: cfg.height * cfg.width * cfg.time_steps * IMAGES]
+            for _ in range(rng.randint(1, 2 * cfg.width * cfg.time_steps)):
+                fields = [rng.randint(1, 2**cfg.in_bits - 1) * (rng.random() < chance) for _ in range(cfg.channels)]
+                mixed.append(sum(act << (c * cfg.in_bits) for c, act in enumerate(fields)))
+        return [0] * count + [full] * count + [hot] * count + mixed[:count]
+
+    def cycles(self, cfg, beats):
+        """Where both bounds meet. FOLDS * max(1, n) cycles a window behind the fill: see test_law."""
+        early, late = (last_beats(cfg, beats, eager)[-1] + 1 for eager in (True, False))
+        return early if early == late else None
+
+    @pytest.mark.rtl
+    @pytest.mark.parametrize("shape", [cfg for cfg in directed if cfg.kernel_h < cfg.height])
+    def test_law(self, shape):
+        """In mixed images behind a full one, each window costs exactly FOLDS * max(1, n) cycles, silent ones included,
+        and so does the last image, behind which nothing comes."""
+        cfg = shape
+        mixed = self.beats(cfg, random.Random("law"))
+        size = len(mixed) // IMAGES
+        beats = mixed[size : 2 * size] + mixed[3 * size :] * 2
+        run = compare(self.stem, cfg, beats)
+        work = cfg.folds * window_beats(cfg, beats)
+        last = [i for i, beat in enumerate(run.y) if beat >> (cfg.simd * (cfg.in_bits + cfg.addr_bits))]
+        ends = np.array(run.out_at)[last].reshape(len(work), -1, cfg.folds)[:, -1, -1]
+        assert (ends[1:] - ends[:-1]).tolist() == work[1:].sum(1).tolist()
