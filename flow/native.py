@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Sequence
@@ -13,16 +14,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scaflow.flow import counters, rungs
-from scaflow.flow.stages import DESIGNS, Project, Stage, design_digests, write_json
+from scaflow.flow.stages import DESIGNS, ROOT, Project, Stage, design_digests, write_json
 from scaflow.hw.clock import predict
 from scaflow.hw.design import AXI_BYTES, Design, from_manifest
 from scaflow.hw.emit import TOP, emit
 from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
 from scaflow.quant.graph import execute, load
+from scaflow.sim.build import sources_of
 from scaflow.sim.native import CHUNK, NativeRun, simulate_native
 from scaflow.sim.rtl import SimulationError
 
 COUNTED_IMAGES = 50  # through the design with counters
+NATIVE = tuple(variant for variant in DESIGNS if variant != "skip")  # skip is as fast as compact, to the cycle
 Row = dict[str, Any]
 
 
@@ -30,9 +33,9 @@ def stage(project: Project, images: int, stalls: bool, console: Console) -> Stag
     """Reads the designs and the test images. Writes native.json (rung 3 on many images)."""
     return Stage(
         name="native",
-        reads=_files(project, DESIGNS),
+        reads=_files(project, (*NATIVE, "skip")),
         writes=(project / "native.json",),
-        run=lambda: write_json(project / "native.json", run_designs(project, DESIGNS, images, stalls, console)),
+        run=lambda: write_json(project / "native.json", run_designs(project, NATIVE, images, stalls, console)),
         settings={"images": images, "stalls": stalls},
         rooms=("quant", "hw", "sim", "flow/native.py", "flow/counters.py", "flow/rungs.py"),
         remedy=f"scaflow compile {project.net}",
@@ -63,22 +66,36 @@ def run_designs(
     chosen = chosen[:images]
     found: dict[str, Any] = {"images": images, "designs": design_digests(project, variants)}
     found |= {"native": [], "counters": [], "equality": []}
-    golden: dict[str, np.ndarray] = {}
     for variant in variants:
-        # the pruned designs are held against the pruned network itself, not against their own graphs
-        source = "dense" if variant == "dense" else "skip"
-        if source not in golden:
-            console.print(f"native: golden model on {images:,} test images, {source}", style="dim", highlight=False)
-            golden[source] = execute(load(project / f"{source}/graph"), chosen)
-        manifest = json.loads((project / f"{variant}/rtl/manifest.json").read_text())
-        design = from_manifest(load(project / f"{variant}/graph"), manifest)
-        rtl = project / f"{variant}/rtl"
-        flowing, clock = _run(rtl, variant, design, chosen, None, golden[source], console, found)
-        if stalls:
-            longest = 2 * int(np.diff(clock[:, 3]).max(initial=design.interval or 1))
-            _run(rtl, variant, design, chosen, longest, golden[source], console, found)
-        _count(variant, design, chosen[:COUNTED_IMAGES], flowing, console, found)
+        part = _design(project, variant, chosen, stalls, console)
+        for key in ("native", "counters", "equality"):
+            found[key] += part[key]
     return found
+
+
+def _design(project: Project, variant: str, images: np.ndarray, stalls: bool, console: Console) -> dict[str, Any]:
+    """The part of one design; kept in native/<variant>.json, so that an interrupted run goes on at the next design."""
+    rtl, kept = project / f"{variant}/rtl", project / f"native/{variant}.json"
+    # the pruned designs are held against the pruned network itself, not against their own graphs
+    source = project / f"{'dense' if variant == 'dense' else 'skip'}/graph"
+    decides = [*sources_of(rtl / "top.sv"), *sorted(rtl.glob("*.mem")), *sorted((ROOT / "sim").glob("native.*")), source.with_suffix(".npz")]
+    texts = [path.read_bytes() for path in decides]
+    key = {"images": len(images), "stalls": stalls, "sources": hashlib.sha256(b"\0".join(texts)).hexdigest()}
+    if kept.is_file() and (part := json.loads(kept.read_text()))["key"] == key:
+        console.print(f"native: {variant} as it ran before", style="dim", highlight=False)
+        return part
+    console.print(f"native: golden model on {len(images):,} test images, {variant}", style="dim", highlight=False)
+    logits = execute(load(source), images)
+    part = {"key": key, "native": [], "counters": [], "equality": []}
+    design = from_manifest(load(project / f"{variant}/graph"), json.loads((rtl / "manifest.json").read_text()))
+    flowing, clock = _run(rtl, variant, design, images, None, logits, console, part)
+    if stalls:
+        longest = 2 * int(np.diff(clock[:, 3]).max(initial=design.interval or 1))
+        _run(rtl, variant, design, images, longest, logits, console, part)
+    _count(variant, design, images[:COUNTED_IMAGES], flowing, console, part)
+    kept.parent.mkdir(exist_ok=True)
+    write_json(kept, part)
+    return part
 
 
 def _files(project: Project, variants: Sequence[str]) -> tuple[Path, ...]:

@@ -9,7 +9,6 @@ import pytest
 from typer.testing import CliRunner
 
 from scaflow.flow import cli, native
-from scaflow.flow.stages import DESIGNS
 from scaflow.hw.design import design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
@@ -60,7 +59,7 @@ def folder(tmp_path_factory):
 def test_every_design_is_run_flowing_and_stalling(folder):
     found = json.loads((folder / "b/digits/native.json").read_text())
     assert [(row["variant"], row["stalls"]) for row in found["native"]] == [
-        (variant, stalls) for variant in DESIGNS for stalls in (False, True)
+        (variant, stalls) for variant in native.NATIVE for stalls in (False, True)
     ]
     for row in found["native"]:
         assert (row["images"], row["logit_mismatches"], row["cycle_mismatches"]) == (12, 0, 0)
