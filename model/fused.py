@@ -82,10 +82,9 @@ def _compiled() -> Path:
     return path
 
 
-def available(z: Tensor) -> bool:
-    """Can the fused operation take this output of a convolution?"""
-    enough = z.dim() == 4 and z.numel() > z.shape[1]  # nn.BatchNorm2d says what is wrong with a single value
-    return enough and z.device.type == "cpu" and z.dtype in _TYPES and _library() is not None
+def available(x: Tensor) -> bool:
+    """Is there a fused operation for convolutions of x?"""
+    return x.device.type == "cpu" and x.dtype in _TYPES and _library() is not None
 
 
 def fire(
@@ -112,7 +111,12 @@ def fire(
 
     Returns:
         spikes [T*N, C, H // pool, W // pool], channels-last; mean of s + |v| over steps, images and map [C] or None.
+
+    Raises:
+        ValueError: a channel has a single value, and so no variance.
     """
+    if z.numel() <= z.shape[1]:
+        raise ValueError(f"batch normalisation of {list(z.shape)}: a single value per channel; use larger batches")
     return _Fire.apply(z, bn.weight, bn.bias, scale, bn, mask, neuron, time_steps, constant, pool, record, dtype)
 
 

@@ -13,6 +13,8 @@ from scaflow.model import fused
 from scaflow.model.config import INPUT_SHAPES, LayerConfig, NetworkConfig
 from scaflow.model.neurons import MultiStepNeuron
 
+# A convolution may have a method `scaled(x) -> (z, scale [C])` beside, with z * scale what it gives for x: where z is a
+# sum of whole numbers, bfloat16 holds its weights exactly. Training on a CPU takes it.
 ConvFactory = Callable[..., nn.Module]
 LinearFactory = Callable[..., nn.Module]
 
@@ -77,20 +79,42 @@ class SpikingBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Spikes [T*N, Ci, H, W] (the first block: images [N, Ci, H, W]) -> spikes [T*N, C, H', W']."""
+        if self.training and fused.available(x):
+            return self._fused(x)
         fast = self.bfloat16 and self.training
-        with torch.autocast("cpu", torch.bfloat16) if fast else nullcontext():
+        with torch.autocast(x.device.type, torch.bfloat16) if fast else nullcontext():
             z = self.conv(x)
-        if self.training and fused.available(z):
-            spikes, self.neuron.activity = fused.fire(
-                z, self.bn, self.mask, self.neuron.neuron, self.neuron.time_steps,
-                constant=self.first, pool=self.pool, record=self.neuron.record,
-            )  # fmt: skip
-            return spikes
         y = self.bn(z)
         if not self.mask.all():
             y = _StraightThroughMask.apply(y, self.mask)
         spikes = self.neuron(y, constant=self.first)
         return functional.max_pool2d(spikes, self.pool) if self.pool > 1 else spikes
+
+    def _fused(self, x: Tensor) -> Tensor:
+        """The same in training on a CPU. Spikes come in the type that the next convolution wants.
+
+        An image has too few channels to gain by bfloat16, and would be rounded.
+        """
+        dtype = torch.bfloat16 if self.bfloat16 else x.dtype
+        narrow = self.bfloat16 and not self.first
+        if hasattr(self.conv, "scaled"):
+            z, scale = self.conv.scaled(x.to(dtype) if narrow else x)
+        else:
+            with torch.autocast("cpu", torch.bfloat16) if narrow else nullcontext():
+                z, scale = self.conv(x), None
+        spikes, self.neuron.activity = fused.fire(
+            z,
+            self.bn,
+            self.mask,
+            self.neuron.neuron,
+            self.neuron.time_steps,
+            scale=scale,
+            constant=self.first,
+            pool=self.pool,
+            record=self.neuron.record,
+            dtype=dtype,
+        )
+        return spikes
 
 
 class SpikingNetwork(nn.Module):
@@ -140,7 +164,9 @@ class SpikingNetwork(nn.Module):
 
     def integrate(self, spikes: Tensor) -> Tensor:
         """The last block's spikes -> logits [N, classes]."""
-        return self.readout(spikes.flatten(1).float()).unflatten(0, (self.cfg.time_steps, -1)).mean(0)
+        # the read-out is affine: of the mean over t it gives the mean over t
+        rates = spikes.unflatten(0, (self.cfg.time_steps, -1)).mean(0, dtype=torch.float32)
+        return self.readout(rates.flatten(1))
 
     def accelerate(self, bfloat16: bool) -> SpikingNetwork:
         """Use the memory layout a CPU convolves best in and, if asked, bfloat16 convolutions while training.

@@ -26,6 +26,7 @@ from torch.utils.tensorboard import SummaryWriter
 from scaflow.model.batches import Images
 from scaflow.model.config import NetworkConfig
 from scaflow.model.data import Dataset
+from scaflow.model.memory import keep_freed
 from scaflow.model.network import CLASSES, ConvFactory, LinearFactory, SpikingNetwork, float_conv, float_linear
 from scaflow.model.pruning import Statistics, get_mask, schedule, set_mask, update_masks
 from scaflow.model.rate import spike_cost
@@ -99,6 +100,7 @@ def train(
     if resume and saved is None and (out / "model.pt").exists():
         return _same_run(out / "model.pt", identity)
 
+    keep_freed()
     torch.manual_seed(cfg.train.seed)
     net = SpikingNetwork(cfg, conv, linear).accelerate(use_bfloat16(cfg.train.precision))
     run = _Run(cfg, prune, Images.of(cfg, dataset), out, console, identity)
