@@ -1,10 +1,11 @@
-/// stream_fifo - a first-in first-out queue of DEPTH beats, in LUT RAM.
+/// stream_fifo - a first-in first-out queue of DEPTH beats: in LUT RAM, or from 65 beats on in block RAM.
 ///   out = in
 /// Beat        WIDTH bits, opaque
 /// Latency     1 cycle, input accepted -> out_valid
 /// Throughput  1 beat/cycle; in_ready and out_valid are functions of registers only
 /// Handshake   valid never waits for ready; payload stable while valid && !ready
-/// State       DEPTH words, two pointers and a count; rst_n empties it
+/// State       DEPTH words, two pointers and a count; rst_n empties it. A deep queue keeps its first HEAD beats in front
+///             of the block RAM, whose reading takes two cycles: they pass it while it is empty
 /// Golden      quant/golden/stream_fifo.py
 module stream_fifo #(
   parameter int unsigned WIDTH,  // bits of a beat
@@ -27,31 +28,64 @@ module stream_fifo #(
   localparam logic [ADDR_BITS-1:0]  LAST = ADDR_BITS'(DEPTH - 1);
   localparam logic [COUNT_BITS-1:0] FULL = COUNT_BITS'(DEPTH);
 
-  logic [WIDTH-1:0]      memory [DEPTH];
   logic [ADDR_BITS-1:0]  write_q, read_q;
   logic [COUNT_BITS-1:0] count_q;
   logic                  push, pop;
 
-  assign in_ready  = count_q != FULL;
-  assign out_valid = count_q != '0;
-  assign out_data  = memory[read_q];
-  assign push      = in_valid && in_ready;
-  assign pop       = out_valid && out_ready;
-
+  assign in_ready = count_q != FULL;
+  assign push     = in_valid && in_ready;
+  assign pop      = out_valid && out_ready;
   always_ff @(posedge clk) begin
-    if (push) memory[write_q] <= in_data;
+    if (!rst_n) count_q <= '0;
+    else if (push != pop) count_q <= push ? count_q + 1'b1 : count_q - 1'b1;
   end
 
-  always_ff @(posedge clk) begin
-    if (!rst_n) begin
-      write_q <= '0;
-      read_q  <= '0;
-      count_q <= '0;
-    end else begin
-      if (push) write_q <= write_q == LAST ? '0 : write_q + 1'b1;
-      if (pop)  read_q  <= read_q  == LAST ? '0 : read_q  + 1'b1;
-      if (push && !pop) count_q <= count_q + 1'b1;
-      if (pop && !push) count_q <= count_q - 1'b1;
+  if (DEPTH <= 64) begin : shallow
+    logic [WIDTH-1:0] memory [DEPTH];
+    assign out_valid = count_q != '0;
+    assign out_data  = memory[read_q];
+    always_ff @(posedge clk) begin
+      if (push) memory[write_q] <= in_data;
+      if (!rst_n) begin
+        write_q <= '0;
+        read_q  <= '0;
+      end else begin
+        if (push) write_q <= write_q == LAST ? '0 : write_q + 1'b1;
+        if (pop)  read_q  <= read_q  == LAST ? '0 : read_q  + 1'b1;
+      end
+    end
+  end else begin : deep
+    localparam int unsigned HEAD = 4;
+    (* ram_style = "block", no_rw_check *)  // a word is read a cycle after it was written, at the earliest
+    logic [WIDTH-1:0] memory [DEPTH];
+    logic [WIDTH-1:0] head [HEAD];
+    logic [WIDTH-1:0] word;             // read from the memory
+    logic [COUNT_BITS-1:0] behind;      // words in the memory
+    logic [1:0] head_write, head_read;
+    logic [2:0] ahead;                  // words in the head
+    logic coming;                       // `word` goes to the head
+    wire fetch = behind != '0 && (ahead + 3'(coming) < 3'(HEAD));
+    wire direct = push && behind == '0 && !coming && ahead < 3'(HEAD);
+    wire store = push && !direct;
+
+    assign out_valid = ahead != '0;
+    assign out_data  = head[head_read];
+    always_ff @(posedge clk) begin
+      if (store) memory[write_q] <= in_data;
+      if (fetch) word <= memory[read_q];
+      if (direct || coming) head[head_write] <= coming ? word : in_data;
+      if (!rst_n) begin
+        {write_q, read_q, behind} <= '0;
+        {head_write, head_read, ahead, coming} <= '0;
+      end else begin
+        if (store) write_q <= write_q == LAST ? '0 : write_q + 1'b1;
+        if (fetch) read_q  <= read_q  == LAST ? '0 : read_q  + 1'b1;
+        if (store != fetch) behind <= store ? behind + 1'b1 : behind - 1'b1;
+        coming <= fetch;
+        if (direct || coming) head_write <= head_write + 1'b1;
+        if (pop) head_read <= head_read + 1'b1;
+        if ((direct || coming) != pop) ahead <= pop ? ahead - 1'b1 : ahead + 1'b1;
+      end
     end
   end
 endmodule

@@ -10,16 +10,23 @@ from scaflow.sim.suite import RtlSuite
 
 class TestStreamFifo(RtlSuite):
     stem = "stream_fifo"
-    directed = (StreamFifo(width=1, depth=2), StreamFifo(width=8, depth=3), StreamFifo(width=70, depth=16))
+    directed = (
+        StreamFifo(width=1, depth=2),
+        StreamFifo(width=8, depth=3),
+        StreamFifo(width=70, depth=16),
+        StreamFifo(width=5, depth=65),  # the smallest in block RAM
+    )
     mutants = (
-        ("in_ready  = count_q != FULL", "in_ready  = 1'b1"),
-        ("read_q  == LAST", "read_q  == LAST - 1'b1"),
-        ("pop       = out_valid && out_ready", "pop       = out_valid"),
-        ("if (push && !pop)", "if (push)"),
+        ("in_ready = count_q != FULL", "in_ready = 1'b1"),
+        ("if (pop)  read_q  <= read_q  == LAST", "if (pop)  read_q  <= read_q  == LAST - 1'b1"),
+        ("pop      = out_valid && out_ready", "pop      = out_valid"),
+        ("if (push != pop) count_q", "if (push) count_q"),
+        ("behind == '0 && !coming && ahead", "!coming && ahead"),  # overtakes what is in the memory
+        ("ahead + 3'(coming) < 3'(HEAD)", "ahead < 3'(HEAD)"),  # one word too many in the head
     )
 
     def draw(self, rng: random.Random) -> StreamFifo:
-        return StreamFifo(width=rng.randint(1, 200), depth=rng.randint(2, 40))
+        return StreamFifo(width=rng.randint(1, 200), depth=rng.choice((rng.randint(2, 40), rng.randint(65, 90))))
 
     def beats(self, cfg: StreamFifo, rng: random.Random) -> list[int]:
         return [rng.getrandbits(cfg.width) for _ in range(1000)]
