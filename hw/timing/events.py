@@ -12,7 +12,8 @@ import numba
 import numpy as np
 
 from scaflow.hw.timing.array import enabled
-from scaflow.hw.timing.records import AHEAD, NEVER, count, jit
+from scaflow.hw.timing.records import AHEAD, NEVER, count, count_all, jit
+from scaflow.hw.timing.results import granted
 from scaflow.quant.graph import Conv
 
 
@@ -26,42 +27,38 @@ def bank_walks(spikes: np.ndarray, node: Conv, bank: tuple[int, ...], banks: int
     Returns:
         int16 [N, OH, OW, T, banks, 3]; a bank without events walks one, and words that are not there hold none.
     """
-    words = np.ascontiguousarray(spikes.transpose(0, 1, 3, 4, 2))
-    return _walks(words, np.asarray(bank, np.int64), banks, *node.kernel, node.stride, node.padding)
+    spikes = np.ascontiguousarray(spikes)
+    return _walks(spikes, np.asarray(bank, np.int64), banks, *node.kernel, node.stride, node.padding)
 
 
 @numba.njit(cache=True, nogil=True)
-def _walks(words, bank, banks, kernel_h, kernel_w, stride, padding):
-    images, steps, height, width, channels = words.shape
+def _walks(spikes, bank, banks, kernel_h, kernel_w, stride, padding):
+    images, steps, channels, height, width = spikes.shape
     out_h = (height + 2 * padding - kernel_h) // stride + 1
     out_w = (width + 2 * padding - kernel_w) // stride + 1
     out = np.empty((images, out_h, out_w, steps, banks, 3), np.int16)
-    events = np.empty((height, width, banks), np.int16)
+    events = np.empty((banks, height, width), np.int16)
     for i in range(images):
         for t in range(steps):
             events[:] = 0
-            for y in range(height):
-                for x in range(width):
-                    for c in range(channels):
-                        if words[i, t, y, x, c] != 0 and bank[c] >= 0:
-                            events[y, x, bank[c]] += 1
+            for c in range(channels):
+                if bank[c] >= 0:
+                    found = events[bank[c]]
+                    for y in range(height):
+                        for x in range(width):
+                            found[y, x] += spikes[i, t, c, y, x] != 0
             for oy in range(out_h):
                 top = oy * stride - padding
                 for ox in range(out_w):
                     left = ox * stride - padding
-                    walk = out[i, oy, ox, t]
-                    walk[:] = 0
-                    for y in range(max(0, top), min(height, top + kernel_h)):
-                        for x in range(max(0, left), min(width, left + kernel_w)):
-                            for b in range(banks):
-                                found = events[y, x, b]
-                                if found:
-                                    walk[b, 2] = walk[b, 1]
-                                    walk[b, 1] = walk[b, 0]
-                                    walk[b, 0] += found
                     for b in range(banks):
-                        if walk[b, 0] == 0:
-                            walk[b, 0] = 1
+                        last = second = third = 0
+                        for y in range(max(0, top), min(height, top + kernel_h)):
+                            for x in range(max(0, left), min(width, left + kernel_w)):
+                                if events[b, y, x]:
+                                    last, second, third = last + events[b, y, x], last, second
+                        walk = out[i, oy, ox, t, b]
+                        walk[0], walk[1], walk[2] = max(last, 1), second, third
     return out
 
 
@@ -69,38 +66,40 @@ def _walks(words, bank, banks, kernel_h, kernel_w, stride, padding):
 def scan(stage, mem):
     """event_window: a column and t of a row of windows a cycle, through two registers; those that end a window enter
     its queue, at most AHEAD of them."""
-    moved = False
+    before = stage.queued
+    read_at, out_at = stage.read_at, stage.out_at
     row_words = stage.width * stage.time_in
     while True:
         image, y = divmod(stage.scan_row, stage.out_h)
-        last_y = y == stage.out_h - 1
         newest = min(y * stage.stride - stage.padding + stage.kernel_h, stage.height) - 1
-        need = image * stage.words + newest * row_words
-        place = stage.scan_step * stage.time_in + stage.scan_t
-        need += min(place, row_words - 1) if stage.scan_step < stage.width else row_words - 1
-        if need >= stage.written:
-            return moved
-        step = stage.scan_step
-        own = step >= stage.lead and (step - stage.lead) % stage.stride == 0
-        late = y > 0 and step < stage.merge and (stage.merge - 1 - step) % stage.stride == 0
-        if (own or late) and stage.queued == stage.loaded + AHEAD:
-            return moved
-        there = mem[stage.wrote + (need & stage.wrote_mask)] + 1
-        stage.read_at = max(max(there, stage.read_at) + 1, stage.out_at)  # the second register is entered
-        stage.out_at = stage.read_at + 1
-        if own or late:
-            if stage.queued >= AHEAD:
-                stage.out_at = max(stage.out_at, mem[stage.loads + ((stage.queued - AHEAD) & stage.loads_mask)] + 1)
-            mem[stage.queue + (stage.queued & stage.queue_mask)] = stage.out_at
-            stage.queued += 1
-        stage.scan_t += 1
-        if stage.scan_t == stage.time_in:
-            stage.scan_t = 0
-            stage.scan_step += 1
-            if stage.scan_step > (stage.last if last_y else stage.last - stage.merge):
-                stage.scan_step = 0
-                stage.scan_row += 1
-        moved = True
+        start = image * stage.words + newest * row_words
+        steps = stage.last + 1 if y == stage.out_h - 1 else stage.last + 1 - stage.merge
+        step, t, wait = stage.scan_step, stage.scan_t, False
+        while step < steps:
+            own = step >= stage.lead and (step - stage.lead) % stage.stride == 0
+            late = y > 0 and step < stage.merge and (stage.merge - 1 - step) % stage.stride == 0
+            need = start + (step * stage.time_in + t if step < stage.width else row_words - 1)
+            wait = need >= stage.written or ((own or late) and stage.queued == stage.loaded + AHEAD)
+            if wait:
+                break
+            there = mem[stage.wrote + (need & stage.wrote_mask)] + 1
+            read_at = max(max(there, read_at) + 1, out_at)  # the second register is entered
+            out_at = read_at + 1
+            if own or late:
+                out_at = max(out_at, mem[stage.loads + (stage.queued & stage.loads_mask)] + 1)
+                mem[stage.queue + (stage.queued & stage.queue_mask)] = out_at
+                stage.queued += 1
+            t += 1
+            if t == stage.time_in:
+                t = 0
+                step += 1
+        stage.scan_step, stage.scan_t = step, t
+        if wait:
+            break
+        stage.scan_step = 0
+        stage.scan_row += 1
+    stage.read_at, stage.out_at = read_at, out_at
+    return stage.queued > before
 
 
 @jit
@@ -133,16 +132,23 @@ def _load(stage, mem, walks):
 
 
 @jit
-def _fired(stage, mem, walks):
-    """The window's beats have fired, in `fires`: where that leaves the banks."""
+def _fired(stage, mem, walks, first, rest):
+    """The window's beats have fired: where that leaves the banks. Beat 0 fired at `first`, beat i at `rest` + i."""
     walk = stage.walks + 3 * stage.banks * (stage.loaded - 1)
     for b in range(stage.banks):
         last, second, third = walks[walk + 3 * b], walks[walk + 3 * b + 1], walks[walk + 3 * b + 2]
         if third:
-            stage.issue_at = max(stage.issue_at, mem[stage.fires + third - 1])
-        mem[stage.moved + b] = mem[stage.fires + second - 1] if second else mem[stage.entered + b]
-        mem[stage.stepped + b] = mem[stage.fires + last - 1]
-    stage.fire_at = mem[stage.fires + stage.positions - 1]
+            stage.issue_at = max(stage.issue_at, _fire(stage, mem, first, rest, third - 1))
+        mem[stage.moved + b] = _fire(stage, mem, first, rest, second - 1) if second else mem[stage.entered + b]
+        mem[stage.stepped + b] = _fire(stage, mem, first, rest, last - 1)
+    stage.fire_at = _fire(stage, mem, first, rest, stage.positions - 1)
+
+
+@jit
+def _fire(stage, mem, first, rest, beat):
+    if rest == NEVER:  # they fired as it came
+        return mem[stage.fires + beat]
+    return rest + beat if beat else first
 
 
 @jit
@@ -155,9 +161,7 @@ def begin(stage, mem, walks):
     first = max(ready, stage.fire_at + 1)
     if window > 1:
         first = max(first, mem[stage.replayed + ((window - 2) & stage.replayed_mask)] + 1)
-    for i in range(stage.positions):
-        mem[stage.fires + i] = first + i
-    _fired(stage, mem, walks)
+    _fired(stage, mem, walks, first, first)
     return max(max(first + 1, stage.x1) + 1, stage.left_at)
 
 
@@ -168,24 +172,41 @@ def leave(stage, mem):
 
 
 @jit
-def once(stage, mem, walks, granted):
+def once(stage, mem, walks):
     """One fold: the window passes a queue of two; False while it is not known when."""
     ready = _load(stage, mem, walks)
     if ready == NEVER:
         return False
+    first = max(ready, stage.fire_at + 1, stage.left_before + 1)
+    if stage.direct:
+        _once_direct(stage, mem, first)
+        _fired(stage, mem, walks, first, NEVER)
+        return True
+    # from the second step on the queue holds one: a step fires as the one before leaves
+    beats = stage.positions
+    start = max(first, stage.left_at)
+    end = start + beats
+    left = max(end, granted(stage, mem))
+    _fired(stage, mem, walks, first, start)
+    if not count_all(stage, start, beats, left):
+        for seen in range(start + 1, end):
+            count(stage, seen, seen)
+        count(stage, end, left)
+    stage.left_before = end - 1 if beats > 1 else stage.left_at
+    stage.left_at = left
+    return True
+
+
+@jit
+def _once_direct(stage, mem, fired):
+    """The same for pixels, which pass a second queue of two, into an array that can stand still."""
     for i in range(stage.positions):
-        fired = max(ready, stage.fire_at + 1, stage.left_before + 1)
-        stage.fire_at = fired
+        fired = max(fired, stage.left_before + 1)
         mem[stage.fires + i] = fired
         seen = max(fired, stage.left_at) + 1
-        left = seen
-        if stage.direct:
-            left = max(left, stage.queue_before + 1)
-            into = enabled(stage, mem, max(left, stage.queue_at) + 1)
-            stage.queue_before, stage.queue_at = stage.queue_at, into
-        elif i == stage.positions - 1:
-            left = max(left, granted)
+        left = max(seen, stage.queue_before + 1)
+        into = enabled(stage, mem, max(left, stage.queue_at) + 1)
+        stage.queue_before, stage.queue_at = stage.queue_at, into
         stage.left_before, stage.left_at = stage.left_at, left
         count(stage, seen, left)
-    _fired(stage, mem, walks)
-    return True
+        fired += 1

@@ -5,11 +5,12 @@ reset, at whose end valid and ready meet. Every time is a maximum over times of 
 registers between) and of older tokens further down (room). So tokens can be taken in any order that knows these:
 `advance` goes round the processes, and each goes on until it needs a time that is not known yet.
 
-A stage has three processes, which share its record and its rings of times in `mem`:
+A stage has two processes, which share its record and its rings of times in `mem`:
     write      words enter the ring (W) when there is a word, a cycle has passed and the windows have left a row
-    schedule   windows become synapse steps, which enter the scheduler's output register (X) and leave it (L)
-    gather     results leave their queue (R), words the pack, the pools, and enter the FIFO (P)
-An event stage has `scan` before `schedule`, a first layer `repeat` behind it; the read-out is a process of its own.
+    schedule   windows become synapse steps, which enter the scheduler's output register (X) and leave it (L); results
+               leave their queue (R), words the pack, the pools, and enter the FIFO (P)
+An event stage has `scan` before `schedule`; in a first layer `repeat` does what comes behind L. The read-out is a
+process of its own.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ from pathlib import Path
 import numba
 
 from scaflow.hw.timing.events import scan
-from scaflow.hw.timing.steps import repeat, schedule
-from scaflow.hw.timing.words import drain, gather, read_out, write, write_axi, write_plain
+from scaflow.hw.timing.results import repeat
+from scaflow.hw.timing.steps import schedule
+from scaflow.hw.timing.words import drain, read_out, write, write_axi, write_plain
 
 
 def _compiled(sources: str):
     """`advance`, kept on disk between runs. numba renews what it keeps when this file changes; that `sources` is in the
     function makes it do so when one of the others does."""
 
-    @numba.njit(cache=True, nogil=True)
+    @numba.njit(cache=True, nogil=True, _nrt=False)
     def advance(stages, pools, mem, ends, walks, source, sink, in_at, out_at):
         """Take every token of the chain as far as the `len(in_at)` input beats reach; the records keep the state.
 
@@ -54,13 +56,12 @@ def _compiled(sources: str):
                     moved |= write_plain(stage, mem, ends, source, in_at)
                 if stage.event:
                     moved |= scan(stage, mem)
-                moved |= schedule(stage, mem, walks)
+                last = k + 1 == len(stages)
+                taken = ends.drained if last else stages[k + 1].written
+                moved |= schedule(stage, pools, mem, walks, taken)
                 if stage.direct:
-                    moved |= repeat(stage, mem)
-                if k + 1 < len(stages):
-                    moved |= gather(stage, stages[k + 1].written, pools, mem)
-                else:
-                    moved |= gather(stage, ends.drained, pools, mem)
+                    moved |= repeat(stage, pools, mem, taken)
+                if last:
                     moved |= drain(stage, mem, ends, sink, out_at)
 
     return advance

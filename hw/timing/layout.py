@@ -115,8 +115,7 @@ def _neurons(record: np.void, modules: dict[str, Any], memory: _Memory) -> None:
     element = modules["lif_pe"]
     record["time_out"], record["direct"], record["folds"] = element.time_steps, element.direct, element.folds
     record["fifo"] = modules["stream_fifo"].depth
-    memory.ring(record, "ready", 2 * records.CREDITS)
-    memory.ring(record, "left", 2 * records.CREDITS)
+    memory.ring(record, "returned", records.CREDITS, records.NEVER)
     memory.ring(record, "pushed", int(record["fifo"]) + 1)
     memory.ring(record, "accepted", 4 * element.folds)
     memory.ring(record, "freed", 4)
@@ -154,8 +153,8 @@ def _event(record: np.void, cfg: SynapseEvent, memory: _Memory, queue: int) -> N
     record["merge"] = min(max(0, last + 1 - cfg.width), lead, (last + 1) // 2)
     memory.ring(record, "wrote", max(rows * cfg.width * cfg.time_steps, queue + 1))
     memory.ring(record, "rows", (ceil_div(rows, cfg.height) + 2) * int(record["out_h"]))
-    memory.ring(record, "queue", records.AHEAD + 1)
-    memory.ring(record, "loads", records.AHEAD + 1)
+    memory.ring(record, "queue", records.AHEAD)
+    memory.ring(record, "loads", records.AHEAD, records.NEVER)
     memory.ring(record, "replayed", 4)
     for ring in ("entered", "moved", "stepped"):  # one time a bank
         memory.ring(record, ring, cfg.simd, records.NEVER)

@@ -25,14 +25,14 @@ _STAGE = (
     "until",  # the cycle in which the counters are read
 )  # fmt: skip
 RINGS = (
-    "wrote", "rows", "ready", "left", "pushed", "popped", "accepted", "freed", "stall_from", "stall_to",
+    "wrote", "rows", "returned", "pushed", "popped", "accepted", "freed", "stall_from", "stall_to",
     "queue", "loads", "replayed", "entered", "moved", "stepped", "fires",
 )  # fmt: skip
 _STAGE_COUNTS = (
     "written",  # words taken in
     "room_row", "room_line", "room_at",  # the row of windows that bounds the ring, its first word or row, since when
     "rows_done", "column", "fold", "positions",  # the window being scheduled: its next fold, and its beats a fold
-    "issued", "results",  # results that entered the update, and that left their queue
+    "windows", "issued",  # windows done, results of them
     "sums", "packets", "repetition",  # of a first layer: currents formed, packets of them repeated, place in the next
     "stalls", "stalls_done", "stall_all", "stall_past",  # standstills of the array, and their cycles
     "part", "pushes",  # parts in the pack, words in the FIFO
@@ -65,7 +65,9 @@ POOL = _record(*_POOL, *_POOL_TIMES)
 ENDS = _record(*_ENDS, *_ENDS_TIMES)
 TIMES = frozenset((*_STAGE_TIMES, *_POOL_TIMES, *_ENDS_TIMES))  # begin as NEVER
 
-jit = numba.njit(nogil=True)  # what calls them all is cached: kernel.advance
+# What calls them all is cached: kernel.advance. None of them allocates: without numba's runtime the arrays they pass on
+# are not counted, by atomic instructions that take five times as long as the work itself.
+jit = numba.njit(nogil=True, _nrt=False)
 
 
 @jit

@@ -5,82 +5,97 @@ from __future__ import annotations
 
 from scaflow.hw.timing import events, windows
 from scaflow.hw.timing.array import enabled, formed
-from scaflow.hw.timing.records import CREDITS, NEVER, UPDATE, count, count_all, jit
+from scaflow.hw.timing.records import NEVER, count, count_all, jit
+from scaflow.hw.timing.results import blocked, granted, returned
 
 
 @jit
-def schedule(stage, mem, walks):
-    """Fold by fold: a result enters against a credit, in a first layer against a place in the repeater."""
-    moved = False
+def schedule(stage, pools, mem, walks, taken):
+    """Window by window, of pixels as long as the repeater has room, of spikes to the end of their results."""
+    before = stage.windows
     while True:
-        packet = stage.sums // stage.folds
-        if stage.issued == stage.results + CREDITS and not stage.direct:
-            break
-        if packet == stage.packets + 2 and stage.direct:
+        if stage.direct:
+            if stage.windows == stage.packets + 2:
+                break
+        elif blocked(stage, taken):
             break
         if stage.event and stage.folds == 1:
-            if not events.once(stage, mem, walks, _granted(stage, mem)):
+            if not events.once(stage, mem, walks):
                 break
+            if stage.direct:
+                _form(stage, mem)
+            else:
+                at = stage.left_at + stage.array
+                stage.result_at = returned(stage, pools, mem, at, stage.result_at)
         else:
             start = stage.left_at
             if stage.fold == 0:
                 start = events.begin(stage, mem, walks) if stage.event else windows.begin(stage, mem)
                 if start == NEVER:
                     break
-            _fold(stage, mem, start)
-        if stage.direct:
-            room = mem[stage.freed + ((packet - 2) & stage.freed_mask)] + 1 if packet > 1 else 0
-            mem[stage.accepted + (stage.sums & stage.accepted_mask)] = formed(stage, mem, stage.queue_at, room)
-            stage.sums += 1
-        else:
-            _issue(stage, mem, stage.left_at + stage.array)
-        stage.fold += 1
-        if stage.fold == stage.folds * (1 if stage.event else stage.time_in):
-            stage.fold = 0
+            if stage.direct:
+                _pixel(stage, mem, start)
+            elif not _walk(stage, pools, mem, start, taken):
+                break
             if stage.event:
                 events.leave(stage, mem)
             else:
                 windows.leave(stage, mem)
-        moved = True
-    return moved
+        stage.windows += 1
+    return stage.windows > before
 
 
 @jit
-def _granted(stage, mem):
-    """The cycle from which there is a credit for the next result, which must be known."""
-    if stage.direct or stage.issued < CREDITS:
-        return NEVER
-    return mem[stage.left + ((stage.issued - CREDITS) & stage.left_mask)] + 1
+def _walk(stage, pools, mem, start, taken):
+    """The folds of a window of spikes: a step a cycle, but the last waits for its credit. False where they block."""
+    positions, beat = stage.positions, stage.steps
+    steps = positions * beat
+    folds = stage.folds if stage.event else stage.folds * stage.time_in
+    x1, x2, x3, left, result = stage.x1, stage.x2, stage.x3, stage.left_at, stage.result_at
+    while stage.fold < folds and not blocked(stage, taken):
+        end = start + steps - 1
+        if positions > 2:
+            x3, x2 = end - 2 * beat, end - beat
+        elif positions == 2:
+            x3, x2 = x1, end - beat
+        else:
+            x3, x2 = x2, x1
+        x1 = end
+        left = max(end + 1, granted(stage, mem))
+        if not count_all(stage, start, steps, left):
+            for seen in range(start + 1, end + 1):
+                count(stage, seen, seen)
+            count(stage, end + 1, left)
+        result = returned(stage, pools, mem, left + stage.array, result)
+        start = left
+        stage.fold += 1
+    stage.x1, stage.x2, stage.x3, stage.left_at, stage.result_at = x1, x2, x3, left, result
+    if stage.fold < folds:
+        return False
+    stage.fold = 0
+    return True
 
 
 @jit
-def _fold(stage, mem, start):
-    """The steps of a fold, from X of the first to L of the last."""
+def _pixel(stage, mem, start):
+    """The folds of a first layer's window."""
     steps = stage.positions * stage.steps
-    if not stage.direct:
-        _walk(stage, mem, start, steps)
-    elif stage.stalls_done == stage.stalls:
-        _flow(stage, start, steps)
-    else:
-        _stumble(stage, mem, start, steps)
+    for _ in range(stage.folds):
+        if stage.stalls_done == stage.stalls:
+            _flow(stage, start, steps)
+        else:
+            _stumble(stage, mem, start, steps)
+        start = stage.left_at
+        _form(stage, mem)
 
 
 @jit
-def _walk(stage, mem, start, steps):
-    """Spikes: a step a cycle, but the last waits for its credit."""
-    end = start + steps - 1
-    if stage.positions > 2:
-        stage.x3, stage.x2 = end - 2 * stage.steps, end - stage.steps
-    elif stage.positions == 2:
-        stage.x3, stage.x2 = stage.x1, end - stage.steps
-    else:
-        stage.x3, stage.x2 = stage.x2, stage.x1
-    stage.x1 = end
-    stage.left_at = max(end + 1, _granted(stage, mem))
-    if not count_all(stage, start, steps, stage.left_at):
-        for seen in range(start + 1, end + 1):
-            count(stage, seen, seen)
-        count(stage, end + 1, stage.left_at)
+def _form(stage, mem):
+    """A current is formed and enters the repeater, which holds two packets."""
+    packet = stage.windows
+    room = mem[stage.freed + ((packet - 2) & stage.freed_mask)] + 1 if packet > 1 else 0
+    mem[stage.accepted + (stage.sums & stage.accepted_mask)] = formed(stage, mem, stage.queue_at, room)
+    stage.sums += 1
 
 
 @jit
@@ -117,34 +132,3 @@ def _stumble(stage, mem, start, steps):
         count(stage, x + 1, left)
         x = left
     stage.left_at = x
-
-
-@jit
-def _issue(stage, mem, at):
-    """A current enters the membranes' update."""
-    mem[stage.ready + (stage.issued & stage.ready_mask)] = at + UPDATE
-    stage.issued += 1
-
-
-@jit
-def repeat(stage, mem):
-    """stream_repeat: each packet of currents time_out times; a repetition needs a credit, the first its current too."""
-    moved = False
-    while stage.issued - stage.results < CREDITS:
-        at = stage.repeat_at + 1
-        if stage.repetition < stage.folds:
-            current = stage.packets * stage.folds + stage.repetition
-            if current >= stage.sums:
-                break
-            at = max(at, mem[stage.accepted + (current & stage.accepted_mask)] + 1)
-        if stage.issued >= CREDITS:
-            at = max(at, mem[stage.left + ((stage.issued - CREDITS) & stage.left_mask)] + 1)
-        stage.repeat_at = at
-        _issue(stage, mem, at)
-        stage.repetition += 1
-        if stage.repetition == stage.folds * stage.time_out:
-            mem[stage.freed + (stage.packets & stage.freed_mask)] = at
-            stage.packets += 1
-            stage.repetition = 0
-        moved = True
-    return moved

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scaflow.hw.timing.array import enabled, formed
-from scaflow.hw.timing.records import NEVER, count, jit
+from scaflow.hw.timing.records import count, jit
 
 # --- the ends -------------------------------------------------------------------------------------------------------
 
@@ -144,68 +144,6 @@ def write_axi(stage, mem, ends, source, in_at):
             _accept(ends, in_at, at)
         moved = True
     return moved
-
-
-# --- results to words -----------------------------------------------------------------------------------------------
-
-
-@jit
-def gather(stage, taken, pools, mem):
-    """spike_pack, spike_pool, stream_fifo; `taken`: words that are known to have left the FIFO."""
-    moved = False
-    while stage.results < stage.issued:
-        place = stage.results & stage.left_mask
-        at = max(mem[stage.ready + place], stage.result_at + 1)
-        if stage.part == stage.folds - 1:
-            if stage.pushes - taken >= stage.fifo:
-                break
-            at = max(at, stage.word_at)
-            stage.word_at = _pool(stage, pools, mem, at + 1)
-            stage.part = 0
-        else:
-            stage.part += 1
-        mem[stage.left + place] = at
-        stage.result_at = at
-        stage.results += 1
-        moved = True
-    return moved
-
-
-@jit
-def _pool(stage, pools, mem, seen):
-    """A word seen from `seen` on goes through the pools into the FIFO; returns when the first of them takes it.
-
-    A pool holds a beat and its output; it takes the next where the output is empty or just leaving. d1, d2: when its
-    last output but one and its last were taken, c: when the last moved to the output.
-    """
-    first = NEVER
-    for i in range(stage.pool, stage.pool + stage.pools):
-        pool = pools[i]
-        at = max(seen, pool.beat_at + 1, pool.d1)
-        if at > pool.c:
-            at = max(at, pool.d2)
-        pool.beat_at = at
-        if i == stage.pool:
-            first = at
-        else:
-            pools[i - 1].d2 = at
-        ends = mem[pool.ends + pool.place]  # the beat completes a window
-        pool.place = pool.place + 1 if pool.place + 1 < pool.beats else 0
-        if not ends:
-            return first
-        pool.c = max(at + 1, pool.d2)
-        pool.d1 = pool.d2
-        seen = pool.c + 1
-    at = max(seen, stage.push_at + 1)
-    if stage.pushes >= stage.fifo:
-        at = max(at, mem[stage.popped + ((stage.pushes - stage.fifo) & stage.popped_mask)] + 1)
-    mem[stage.pushed + (stage.pushes & stage.pushed_mask)] = at
-    stage.pushes += 1
-    stage.push_at = at
-    if stage.pools:
-        pools[stage.pool + stage.pools - 1].d2 = at
-        return first
-    return at
 
 
 # --- the read-out -----------------------------------------------------------------------------------------------------
