@@ -48,6 +48,7 @@ module event_window #(
   localparam int unsigned OVER = LAST + 1 > WIDTH ? LAST + 1 - WIDTH : 0;
   localparam int unsigned LESS = OVER < LEAD ? OVER : LEAD;
   localparam int unsigned MERGE = LESS < (LAST + 1) / 2 ? LESS : (LAST + 1) / 2;
+  localparam int LAST_X = int'((OUT_W - 1) * STRIDE) - int'(PADDING);
   localparam int unsigned S_BITS = LAST >= WIDTH ? $clog2(LAST + 1) : C_BITS;
   localparam int unsigned X_BITS = $clog2(WIDTH + KERNEL_W) + 2;
   localparam int unsigned Y_BITS = OUT_H > 1 ? $clog2(OUT_H) : 1;
@@ -110,16 +111,13 @@ module event_window #(
   wire last_y = y == y_t'(OUT_H - 1);
   wire last_t = t == t_t'(TIME_STEPS - 1);
   wire last_s = s == (last_y ? step_t'(LAST) : step_t'(LAST - MERGE));
-  wire last_x = x == x_t'((OUT_W - 1) * STRIDE) - x_t'(PADDING);
+  wire last_x = x == x_t'(LAST_X);
   wire own = (LEAD == 0 || s >= step_t'(LEAD)) && phase == '0;
   logic late;  // emits a window of the row above
   always_comb begin
     late = 1'b0;
     for (int i = 0; i < int'(MERGE); i++) late |= prior && s == step_t'(i) && (int'(MERGE) - 1 - i) % int'(STRIDE) == 0;
   end
-
-  y_t window_y;  // of the window to be emitted
-  assign window_y = late ? y - 1'b1 : y;
 
   row_t lead;
   assign lead = wr_row - need;
@@ -160,17 +158,20 @@ module event_window #(
   row_t row_1, row_2;  // of the window's
   col_t col_1, col_2;
   t_t t_1, t_2;
-  logic [KERNEL_H-1:0] inside_y, inside_y_1;  // which rows and columns of the window are in the map
-  logic [KERNEL_W-1:0] inside_x, inside_x_1;
-  logic [KERNEL-1:0] inside_2;
+  // rows of the read that are in the map; columns of the window that are left of the map's right and left edge
+  logic [KERNEL_H-1:0] inside_y, inside_y_1;
+  logic [KERNEL_W-1:0] inside_r, inside_r_1, inside_r_2, inside_l, inside_l_1;
   logic [KERNEL_H-1:0][SIMD-1:0] column [(KERNEL_W-1)*TIME_STEPS+1];
   always_comb begin
-    for (int k = 0; k < KERNEL_W; k++) inside_x[k] = x >= -x_t'(k) && x < x_t'(WIDTH) - x_t'(k);
+    for (int k = 0; k < int'(KERNEL_W); k++) begin
+      inside_l[k] = k >= int'(PADDING) || x >= -x_t'(k);
+      inside_r[k] = LAST_X + k < int'(WIDTH) || x < x_t'(WIDTH) - x_t'(k);
+    end
     inside_y = '1;
     for (int i = 0; i < int'(OUT_H); i++) begin
       for (int k = 0; k < int'(KERNEL_H); k++) begin
         automatic int at = i * int'(STRIDE) + k - int'(PADDING);
-        if (window_y == y_t'(i) && (at < 0 || at >= int'(HEIGHT))) inside_y[k] = 1'b0;
+        if (y == y_t'(i) && (at < 0 || at >= int'(HEIGHT))) inside_y[k] = 1'b0;
       end
     end
   end
@@ -181,14 +182,16 @@ module event_window #(
     if (go) read_1 <= ring[{col_t'(s), t}];
     if (enable_1) begin
       {emit_1, row_1, col_1, t_1} <= {own || late, late ? top - row_t'(STRIDE) : top, col_t'(x), t};
-      {inside_y_1, inside_x_1} <= {inside_y, inside_x};
+      {inside_y_1, inside_l_1, inside_r_1} <= {inside_y, inside_l, inside_r};
       for (int k = 0; k < KERNEL_H; k++) slot_1[k] <= top[R_BITS-1:0] + R_BITS'(k);
     end
     if (enable_2 && valid_1) begin
-      {emit_2, row_2, col_2, t_2} <= {emit_1, row_1, col_1, t_1};
-      for (int k = 0; k < KERNEL; k++) inside_2[k] <= inside_y_1[k/KERNEL_W] && inside_x_1[k%KERNEL_W];
-      for (int k = 0; k < KERNEL_H; k++) column[0][k] <= read_1[slot_1[k]];
-      for (int i = 1; i <= (KERNEL_W - 1) * TIME_STEPS; i++) column[i] <= column[i-1];
+      {emit_2, row_2, col_2, t_2, inside_r_2} <= {emit_1, row_1, col_1, t_1, inside_r_1};
+      for (int k = 0; k < KERNEL_H; k++) column[0][k] <= inside_y_1[k] ? read_1[slot_1[k]] : '0;
+      for (int i = 1; i <= (KERNEL_W - 1) * TIME_STEPS; i++) begin
+        // what lies beyond the left edge is of no further use; beyond the right edge is a column of the next row
+        column[i] <= i % TIME_STEPS == 0 && !inside_l_1[KERNEL_W-1-i/TIME_STEPS] ? '0 : column[i-1];
+      end
     end
     if (!rst_n) {valid_1, valid_2} <= '0;
     else begin
@@ -202,7 +205,7 @@ module event_window #(
   always_comb begin
     for (int b = 0; b < SIMD; b++) begin
       for (int k = 0; k < KERNEL; k++) begin
-        flags[b][k] = inside_2[k] && column[(KERNEL_W-1-k%KERNEL_W)*TIME_STEPS][k/KERNEL_W][b];
+        flags[b][k] = inside_r_2[k%KERNEL_W] && column[(KERNEL_W-1-k%KERNEL_W)*TIME_STEPS][k/KERNEL_W][b];
       end
     end
   end

@@ -142,7 +142,9 @@ module synapse_event #(
       for (int unsigned i = 0; i < KERNEL; i++) begin
         if (first[i]) ky |= KY_BITS'(i / KERNEL_W);
         if (first[i]) kx |= KX_BITS'(i % KERNEL_W);
-        if (first[i]) k |= K_BITS'(i);
+      end
+      for (int unsigned i = 0; i < KERNEL; i++) begin
+        if (ky == KY_BITS'(i / KERNEL_W) && kx == KX_BITS'(i % KERNEL_W)) k |= K_BITS'(i);
       end
     end
     always_ff @(posedge clk) begin

@@ -21,7 +21,9 @@ class TestEventWindow(RtlSuite):
         ("{s, t} < {step_t'(wr_col), wr_t}", "1'b1"),  # reads before the column is there
         ("!valid_2 || !emit_2 || queue_ready", "1'b1"),  # ready dropped
         ("if (own || late) x <=", "if (own) x <="),  # windows at the right edge are not counted
-        ("inside_2[k] && column", "column"),  # padding is not 0
+        ("inside_r_2[k%KERNEL_W] && column", "column"),  # beyond the right edge lies the next row
+        ("!inside_l_1[KERNEL_W-1-i/TIME_STEPS]", "1'b0"),  # beyond the left edge lies the row before
+        ("inside_y_1[k] ? read_1[slot_1[k]] : '0", "read_1[slot_1[k]]"),  # above the map lies another image
         ("prior <= MERGE > 0 && !last_y", "prior <= 1'b0"),  # windows at the right edge are left out
         ("LESS < (LAST + 1) / 2 ? LESS : (LAST + 1) / 2", "0"),  # a row takes longer than it must
     )
