@@ -1,6 +1,6 @@
 """Fits hw/area.json, the area model, to syntheses of random networks; measures its error on networks it has not seen.
 
-    python bench/area.py [--list 20] [--event 12] [--held-out 6] [--cache build/cache/area]
+    python bench/area.py [--list 12] [--linear 6] [--event 8] [--held-out 3] [--cache build/cache/area]
 
 Each network is laid out and mapped as `scaflow synth` does, for both families; every instance of a top is one sample.
 Interrupted, it goes on where it stopped: a network that is unchanged is not synthesised again.
@@ -28,7 +28,9 @@ from scaflow.hw.synth import synthesize
 from scaflow.quant.graph import Conv, Graph, Pool, Readout
 
 FIRST_HELD_OUT = 1000  # seeds from here on are never fitted
-EVENT = 500  # seeds from here on, modulo FIRST_HELD_OUT, give designs with event schedulers
+# seeds from here on, modulo FIRST_HELD_OUT, give
+LINEAR = 250  # networks of linear layers: few words in a weight bank
+EVENT = 500  # designs with event schedulers
 TARGETS = {"ecp5": "ecp5-85", "xc7": "xc7"}
 
 
@@ -36,10 +38,11 @@ def random_design(seed: int) -> Design:
     """A small network like those people compile, folded at random."""
     rng = np.random.default_rng(seed)
     scheduler = "event" if seed % FIRST_HELD_OUT >= EVENT else "list"
+    linear = LINEAR <= seed % FIRST_HELD_OUT < EVENT
     while True:
         try:
-            graph = random_graph(rng, f"area{seed}")
-            return design(graph, random_folding(rng, graph, scheduler))
+            graph = (random_linear if linear else random_graph)(rng, f"area{seed}")
+            return design(graph, random_folding(rng, graph, scheduler, generous=linear))
         except ValueError:  # a map that is used up, or a folding that outruns its input: draw again
             continue
 
@@ -71,6 +74,22 @@ def random_graph(rng: np.random.Generator, name: str) -> Graph:
     return Graph(name, shape, steps, tuple(nodes))
 
 
+def random_linear(rng: np.random.Generator, name: str) -> Graph:
+    """A convolution that leaves few pixels, and linear layers behind it."""
+    steps, bits, fraction = int(rng.choice([1, 2, 4])), int(rng.integers(2, 7)), int(rng.integers(2, 6))
+    first = int(rng.integers(6, 13))
+    nodes = [spiking(rng, "layer0", first, 1, 3, 2, 1, 8, True, fraction, False), Pool("pool0", 2)]
+    channels, kernel = first, 2
+    for i in range(1, int(rng.integers(3, 5))):
+        out = int(rng.integers(6, 25))
+        nodes.append(spiking(rng, f"layer{i}", out, channels, kernel, 1, 0, bits, False, fraction, False))
+        channels, kernel = out, 1
+    classes = int(rng.choice([2, 4, 10, 10, 16]))
+    weight = np.clip(np.rint(rng.normal(0, 40, (classes, channels, 1, 1))), -128, 127).astype(int)
+    nodes.append(Readout("readout", weight, rng.integers(-50, 50, classes), 8))
+    return Graph(name, (1, 8, 8), steps, tuple(nodes))
+
+
 def spiking(rng, name, out, into, kernel, stride, padding, bits, first, fraction, prune) -> Conv:
     top = (1 << (bits - 1)) - 1
     weight = np.clip(np.rint(rng.normal(0, max(0.6, top / 2.5), (out, into, kernel, kernel))), -top, top).astype(int)
@@ -92,17 +111,18 @@ def spiking(rng, name, out, into, kernel, stride, padding, bits, first, fraction
     )
 
 
-def random_folding(rng: np.random.Generator, graph: Graph, scheduler: str) -> dict[str, Fold]:
+def random_folding(rng: np.random.Generator, graph: Graph, scheduler: str, generous: bool) -> dict[str, Fold]:
     def upto(limit: int) -> int:
-        return int(np.floor(np.exp(rng.uniform(0, np.log(limit + 1)))))
+        return int(np.floor(np.exp(rng.uniform(np.log(limit) / 2 if generous else 0, np.log(limit + 1)))))
 
     folding = {}
     for node in graph.nodes:
         if isinstance(node, Readout):
-            folding[node.name] = Fold(len(node.weight), upto(min(8, node.weight.shape[1])))
+            simd = upto(min(24 if generous else 8, node.weight.shape[1]))
+            folding[node.name] = Fold(len(node.weight), simd)
         elif isinstance(node, Conv):
             pe = upto(min(24, len(node.weight)))
-            simd = upto(max(1, min(node.weight.shape[1], 128 // pe, 12)))
+            simd = upto(max(1, min(node.weight.shape[1], 128 // pe, 24 if generous else 12)))
             searched = node.kernel[0] * node.kernel[1] <= MOST_KERNEL and 2 * node.padding <= node.kernel[0]
             folding[node.name] = Fold(pe, simd, scheduler if searched else "list")
     return folding
@@ -136,15 +156,15 @@ def measure(laid: Design, family: str, cache: Path) -> list[Sample]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--list", type=int, default=20, help="networks with list schedulers to fit")
-    parser.add_argument("--event", type=int, default=12, help="networks with event schedulers to fit")
-    parser.add_argument("--held-out", type=int, default=6, help="networks of either kind not to fit")
+    parser.add_argument("--list", type=int, default=12, help="networks with list schedulers to fit")
+    parser.add_argument("--linear", type=int, default=6, help="networks of linear layers to fit")
+    parser.add_argument("--event", type=int, default=8, help="networks with event schedulers to fit")
+    parser.add_argument("--held-out", type=int, default=3, help="networks of each kind not to fit")
     parser.add_argument("--cache", type=Path, default=Path("build/cache/area"), help="results that are kept")
     options = parser.parse_args()
-    seeds = [*range(options.list), *range(EVENT, EVENT + options.event)]
-    seeds += [FIRST_HELD_OUT + seed for kind in (0, EVENT) for seed in range(kind, kind + options.held_out)]
-    if not options.event:
-        seeds = [seed for seed in seeds if seed % FIRST_HELD_OUT < EVENT]
+    kinds = {0: options.list, LINEAR: options.linear, EVENT: options.event}
+    seeds = [kind + i for kind, count in kinds.items() for i in range(count)]
+    seeds += [FIRST_HELD_OUT + kind + i for kind in kinds for i in range(options.held_out)]
     samples: dict[int, list[Sample]] = {}
     with Progress() as progress:
         task = progress.add_task("synthesis", total=len(seeds) * len(FAMILIES))

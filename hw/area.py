@@ -25,7 +25,6 @@ from scaflow.quant.golden.event_window import EventWindow
 COEFFICIENTS = Path(__file__).with_name("area.json")
 FAMILIES: tuple[Family, ...] = get_args(Family)
 FITTED = ("lut", "ff", "feed")
-FEW_WORDS = 2  # a weight bank of so few words has constant and equal bits, and its adders shrink
 BANK_IN_BLOCK = 32  # a weight bank of more words is kept in block RAM, as mac_array.sv asks
 
 Features = dict[str, float]
@@ -170,9 +169,12 @@ def _mac(pe: int, simd: int, in_bits: int, depth: int, weight_bits: int, acc_bit
     per_lut = 16 if family == "ecp5" else 64
     bank = _bank(pe, depth, weight_bits, family)
     return {
-        "adder_bits": pe * (acc_bits + (added if depth > FEW_WORDS else 0)),
-        "adders": pe * (1 + (adders if depth > FEW_WORDS else 0)),
-        "few_words_adder_bits": pe * added if depth <= FEW_WORDS else 0,
+        "adder_bits": pe * (acc_bits + (added if depth > 4 else 0)),
+        "adders": pe * (1 + (adders if depth > 4 else 0)),
+        # a bank of so few words has constant and equal bits, and its adders shrink
+        "adder_bits_of_1_word": pe * added if depth == 1 else 0,
+        "adder_bits_of_2_words": pe * added if depth == 2 else 0,
+        "adder_bits_of_4_words": pe * added if 2 < depth <= 4 else 0,
         "sum_bits": pe * (held + acc_bits),
         "product_bits": simd * word,
         "bank_logic": simd * columns * ceil_div(depth, per_lut) if small else 0,
@@ -249,7 +251,7 @@ def _window_buffer(cfg: Any, family: Family) -> Features:
     # a sum with a multiple of 2^n is that many bits shorter
     row_sum = pointer - _zeros(cfg.width * cfg.time_steps)
     pixel_sum = pointer - _zeros(cfg.time_steps)
-    store = ram(family, cfg.depth, cfg.word_bits)
+    store = ram(family, cfg.depth, cfg.word_bits, collides=True)
     return {
         **_memory(store),
         "pointer_bits": pointer,
@@ -269,7 +271,7 @@ def _window_buffer(cfg: Any, family: Family) -> Features:
 
 
 def _window_buffer_counted(cfg: Any, family: Family) -> tuple[float, int]:
-    return ram(family, cfg.depth, cfg.word_bits).blocks, 0
+    return ram(family, cfg.depth, cfg.word_bits, collides=True).blocks, 0
 
 
 def _synapse_list(cfg: Any, family: Family) -> Features:
@@ -308,7 +310,7 @@ def _synapse_event(cfg: Any, family: Family) -> Features:
     queue = ram(family, 16, place + 1 + cfg.simd * kernel, "lut")
     return {
         **_memory(_event_flags(cfg, family) + queue + _event_words(cfg, family) + _event_packets(cfg, family)),
-        "flag_bits": cfg.simd * kernel,
+        "flag_bits": cfg.simd * kernel if kernel > 1 else 0,
         "row_bits": cfg.simd * cfg.kernel_h * (rows - 1),
         "column_bits": cfg.simd * cfg.kernel_h * ((cfg.kernel_w - 1) * cfg.time_steps + 1),
         "pad_bits": cfg.height + cfg.width if cfg.padding else 0,

@@ -59,40 +59,45 @@ _LUT_RAM = {
     "xc7": [_Cell(32, 6, 1, 7, luts=4), _Cell(64, 3, 1, 7, luts=4)],
 }
 _BYTE = 9  # block RAM is written in whole bytes; LUT RAM in whole cells
-_COLLISION = 6  # logic around a block RAM that gives the old word where it is read while it is written
+_COLLISION = 8  # logic around a block RAM that gives the old word where it is read while it is written
 _ROM_BIT = 1 / 64  # cost of a bit of ROM in logic; a bit of RAM in flip-flops costs 1
 
 
-def ram(family: Family, depth: int, width: int, style: Style = "auto", lanes: int = 1) -> Ram:
+def ram(
+    family: Family, depth: int, width: int, style: Style = "auto", lanes: int = 1, collides: bool = False
+) -> Ram:
     """A memory written and read once a cycle.
 
     Args:
         width: bits of a lane; each lane is written by itself and all are read together.
         style: "lut" where the read is not registered, so that block RAM is impossible; "block" where the source asks
             for it.
+        collides: a word may be read while it is written, and the old one is wanted: block RAM needs logic for that.
     """
     choices = [(float(depth * width * lanes), Ram(registers=depth * width * lanes))]
     choices += [_built(cell, depth, width, lanes, cell.width, 0) for cell in _LUT_RAM[family]]
     if style == "block":
         choices = []
+    extra = _COLLISION if collides else 0
     if style != "lut":
-        choices += [_built(cell, depth, width, lanes, min(cell.width, _BYTE), _COLLISION) for cell in _BLOCK[family]]
+        choices += [_built(cell, depth, width, lanes, min(cell.width, _BYTE), extra) for cell in _BLOCK[family]]
     return min(choices, key=lambda choice: choice[0])[1]
 
 
 def rom(family: Family, depth: int, width: int, block: bool = False) -> Ram:
     """A memory with contents that is never written; `block`: it is kept in block RAM whatever its size."""
     choices = [] if block else [(depth * width * _ROM_BIT, Ram(registers=depth * width))]
-    choices += [_built(cell, depth, width, 1, 1, 0) for cell in _BLOCK[family]]
+    choices += [_built(cell, depth, width, 0, 1, 0) for cell in _BLOCK[family]]
     return min(choices, key=lambda choice: choice[0])[1]
 
 
 def _built(cell: _Cell, depth: int, width: int, lanes: int, byte: int, extra: float) -> tuple[float, Ram]:
-    """Cost and cells of a memory made of one kind of cell, in which a lane fills whole bytes."""
+    """Cost and cells of a memory made of one kind of cell, in which a lane fills whole bytes; no lanes: a ROM."""
     parts = ceil_div(depth, cell.words)
-    cells = ceil_div(parts * lanes * ceil_div(width, byte) * byte, cell.width)
-    muxed = (parts - 1) * width * lanes
-    cost = cell.cost * cells + cell.cost_used * parts * width * lanes / cell.width + muxed / 2 + extra
-    if parts > 1 and extra:
+    copies = max(1, lanes)
+    cells = ceil_div(parts * copies * ceil_div(width, byte) * byte, cell.width)
+    muxed = (parts - 1) * width * copies
+    cost = cell.cost * cells + cell.cost_used * parts * width * copies / cell.width + muxed / 2 + extra
+    if parts > 1:
         cost += lanes * parts / 2
     return cost, Ram(blocks=cells * cell.block, luts=cells * cell.luts, muxed=muxed)
