@@ -75,7 +75,7 @@ def test_no_area_falls_when_lanes_are_added(graph, family):
     ],
 )
 def test_memories_are_built_of_the_cells_yosys_takes(family, depth, width, expected):
-    found = ram(family, depth, width)
+    found = ram(family, depth, width, collides=True)
     assert (found.blocks, found.luts) == expected
 
 
