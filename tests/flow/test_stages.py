@@ -108,7 +108,7 @@ def test_missing_inputs_are_all_named_with_the_remedy(project):
 
 
 def test_a_network_is_found_by_name_or_by_path(tmp_path):
-    assert {"demo", "digits", "fashion", "mnist"} <= shipped().keys()
+    assert {"demo", "digits", "fashion", "mnist", "swift"} <= shipped().keys()
     by_path = open_project(str(shipped()["digits"]), Path("b"), Path("d"))
     assert by_path.network == open_project("digits", Path("b"), Path("d")).network
     assert by_path / "x" == Path("b/digits/x")

@@ -15,7 +15,7 @@ def test_shipped_descriptions_load(path):
 
 
 def test_what_ships():
-    assert {"digits", "demo", "fashion", "mnist"} <= {path.stem for path in CONFIGS}
+    assert {"digits", "demo", "fashion", "mnist", "swift"} <= {path.stem for path in CONFIGS}
 
 
 def test_all_problems_at_once(tmp_path):
