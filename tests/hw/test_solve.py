@@ -156,6 +156,14 @@ def test_event_stages_take_the_cycles_of_the_law_and_auto_takes_the_better(graph
             )
 
 
+def test_an_event_stage_without_events_still_waits_for_its_words(graph):
+    images = np.zeros((2, *graph.input_shape), np.uint8)
+    silent = {name: 0 * seen for name, seen in reads(graph, images, execute(graph, images, trace=True)[1]).items()}
+    dense = problem(graph, FAMILY, ("event",), silent).choices["dense"]  # one window, of the whole 4 x 3 map
+    for choice in dense:
+        assert choice.cycles == graph.time_steps * max(4 * 3, -(-7 // choice.fold.pe))
+
+
 def test_events_need_the_spikes_of_some_images(graph):
     with pytest.raises(ValueError, match="give those of calibration images"):
         problem(graph, FAMILY, ("event",))
