@@ -26,7 +26,7 @@
 namespace {
 
 constexpr int RESET_CYCLES = 4;
-constexpr std::uint64_t QUIET_CYCLES = 16;  // after the last expected word: nothing more may come
+constexpr std::uint64_t QUIET_CYCLES = 16;  // after the last beat in and the last word out: nothing more may come
 
 struct Frame {
     std::uint64_t in_first, in_last, out_first, out_last;
@@ -121,9 +121,10 @@ int main(int argc, char** argv) {
             ++taken;
             moved = now;
         }
-        const bool complete = given.size() == expected;
+        const bool answered = given.size() == expected;  // a map's last rows may come in after that: no window needs them
+        const bool complete = answered && taken == beats.size();
         if (complete) ++quiet;
-        if (complete && top->m_axis_tvalid) fail("more output words than expected");
+        if (answered && top->m_axis_tvalid) fail("more output words than expected");
         if (top->m_axis_tvalid && top->m_axis_tready) {
             if (word_out == 0) at[frame_out].out_first = now;
             given.push_back(top->m_axis_tdata);

@@ -10,6 +10,7 @@ import numpy as np
 
 NEVER = -(1 << 60)  # a time before all others
 CREDITS = 16  # of lif_pe
+SHALLOW, HEAD = 64, 4  # of stream_fifo: beats of the deepest queue without a head, and the head of a deeper one
 AHEAD = 16  # windows queued in event_window
 STALLS = 64  # ring of standstills ahead in an array: more than twice its longest pipeline
 WINDOW_VALID = 3  # cycles after reset until window_buffer's geometry stands
@@ -44,7 +45,7 @@ _STAGE_TIMES = (
     "walk_at", "beat_at", "left_at",  # G of the window's first beat, B of the last beat known, L of the last step
     "x1", "x2", "x3",  # X of the last steps of the last three beats
     "queue_at", "queue_before",  # a first layer's last two steps into the array
-    "repeat_at", "result_at", "word_at", "push_at",  # last repetition, R, the pack's last word, P
+    "repeat_at", "result_at", "word_at", "push_at", "fetch_at",  # last repetition, R, the pack's last word, P; `queued`
     "read_at", "out_at", "issue_at", "fire_at", "left_before",  # see events.py
 )  # fmt: skip
 _POOL, _POOL_TIMES = ("ends", "beats", "place"), ("beat_at", "c", "d1", "d2")  # see `words.pool`

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scaflow.hw.timing.records import CREDITS, NEVER, UPDATE, jit
+from scaflow.hw.timing.records import CREDITS, HEAD, NEVER, SHALLOW, UPDATE, jit
 
 
 @jit
@@ -93,3 +93,22 @@ def _pass_on(stage, pools, mem, seen):
         pools[stage.pool + stage.pools - 1].d2 = at
         return first
     return at
+
+
+@jit
+def queued(stage, mem, word):
+    """The cycle from which a word is seen at the end of the FIFO, once the word before it is known to have left.
+
+    A deep queue stores a word behind its head unless the head takes it at once; it fetches it as soon as the head has a
+    place for it, which takes a cycle more.
+    """
+    pushed = mem[stage.pushed + (word & stage.pushed_mask)]
+    if stage.fifo <= SHALLOW:
+        return pushed + 1
+    place = NEVER
+    if word >= HEAD:
+        place = mem[stage.popped + ((word - HEAD) & stage.popped_mask)] + 1
+    if stage.fetch_at <= pushed - 2 and place <= pushed:
+        return pushed + 1
+    stage.fetch_at = max(pushed + 1, stage.fetch_at + 1, place)
+    return stage.fetch_at + 2

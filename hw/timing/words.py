@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scaflow.hw.timing.array import enabled, formed
 from scaflow.hw.timing.records import count, jit
+from scaflow.hw.timing.results import queued
 
 # --- the ends -------------------------------------------------------------------------------------------------------
 
@@ -42,7 +43,7 @@ def drain(stage, mem, ends, sink, out_at):
     """A spiking stage alone: the sink empties its FIFO."""
     moved = ends.drained < stage.pushes
     while ends.drained < stage.pushes:
-        at = _take(ends, sink, mem[stage.pushed + (ends.drained & stage.pushed_mask)] + 1, out_at)
+        at = _take(ends, sink, queued(stage, mem, ends.drained), out_at)
         mem[stage.popped + (ends.drained & stage.popped_mask)] = at
         ends.drained += 1
     return moved
@@ -89,7 +90,7 @@ def write(stage, above, mem):
         room = _room(stage, mem, stage.written)
         if room < 0:
             break
-        seen = mem[above.pushed + (stage.written & above.pushed_mask)] + 1
+        seen = queued(above, mem, stage.written)
         _put(stage, mem, max(seen, stage.wrote_at + 1, room))
         moved = True
     return moved
@@ -155,7 +156,7 @@ def read_out(stage, above, mem, ends, source, sink, in_at, out_at):
     moved = False
     alone = stage.first == 1
     while (ends.beats < len(in_at)) if alone else (stage.written < above.pushes):
-        seen = _offer(ends, source) if alone else mem[above.pushed + (stage.written & above.pushed_mask)] + 1
+        seen = _offer(ends, source) if alone else queued(above, mem, stage.written)
         at = max(seen, stage.x1)
         if alone:
             _accept(ends, in_at, at)

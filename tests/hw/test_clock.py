@@ -103,6 +103,20 @@ def test_a_stage_alone(name, schedulers, stage, tmp_path):
     assert run.out_at == (clock.out_at - origin).ravel().tolist()
 
 
+def assert_as_simulated(laid, images, source, sink, directory):
+    """Each image's first and last beat at both ends, and what the counters of the stages hold at the end of the run."""
+    run = simulate_native(
+        directory, "top", images.transpose(0, 2, 3, 1).reshape(len(images), -1), axi_bytes=AXI_BYTES,
+        expect=laid.readout.classes + 1, stalls=None if source is None else lambda _: source * OFFERS | sink * TAKES,
+        chunk=len(images), workers=1,
+    )  # fmt: skip
+    total = run.cycles[0]
+    clock = predict(laid, images, source, sink, until=total)
+    assert np.array_equal(np.concatenate([clock.in_at[:, [0, -1]], clock.out_at[:, [0, -1]]], 1), run.at)
+    assert run.counters[0].tolist() == [[s.busy, s.starved(total), s.stalled] for s in clock.stages]
+    return clock, total
+
+
 PATTERNS = {"flowing": None, "source": (0.02, 1), "sink": (1, 0.001), "both": (0.04, 0.004)}  # chances to be open
 
 
@@ -111,26 +125,74 @@ PATTERNS = {"flowing": None, "source": (0.02, 1), "sink": (1, 0.001), "both": (0
 @pytest.mark.parametrize("schedulers", SCHEDULERS)
 @pytest.mark.parametrize("name", GRAPHS)
 def test_the_whole_top(name, schedulers, stalls, tmp_path):
-    """Each image's first and last beat at both ends, and what the counters of the stages hold."""
     laid = laid_out(name, schedulers, one=2, three=3)
     images = images_of(laid, 20)
-    source = sink = pattern = None
+    source = sink = None
     if PATTERNS[stalls]:
         rng = np.random.default_rng(3)
         source, sink = (rng.random(9973) < chance for chance in PATTERNS[stalls])
-        pattern = source * OFFERS | sink * TAKES
     emit(laid, tmp_path / "rtl", counters=True)
-    run = simulate_native(
-        tmp_path / "rtl", "top", images.transpose(0, 2, 3, 1).reshape(len(images), -1), axi_bytes=AXI_BYTES,
-        expect=laid.readout.classes + 1, stalls=pattern if pattern is None else lambda chunk: pattern, workers=1,
-    )  # fmt: skip
-    total = run.cycles[0]
-    clock = predict(laid, images, source, sink, until=total)
-    assert np.array_equal(np.concatenate([clock.in_at[:, [0, -1]], clock.out_at[:, [0, -1]]], 1), run.at)
-    assert run.counters[0].tolist() == [[s.busy, s.starved(total), s.stalled] for s in clock.stages]
+    clock, total = assert_as_simulated(laid, images, source, sink, tmp_path / "rtl")
     if stalls == "sink":  # back-pressure has reached a scheduler
         flowing = predict(laid, images, until=total)
         assert any(held.stalled > free.stalled for held, free in zip(clock.stages, flowing.stages, strict=True))
+
+
+@pytest.mark.rtl
+def test_deep_queues(tmp_path):
+    """A queue of more than 64 words keeps its first ones in front of a block RAM, and can show a word late."""
+    laid = laid_out("repeats", "mixed", one=65, two=70, three=90)
+    images = images_of(laid, 20)
+    rng = np.random.default_rng(3)
+    source, sink = (rng.random(9973) < chance for chance in (0.3, 0.003))
+    emit(laid, tmp_path / "rtl", counters=True)
+    clock, _ = assert_as_simulated(laid, images, source, sink, tmp_path / "rtl")
+    shallow = predict(laid_out("repeats", "mixed", one=64, two=64, three=64), images, source, sink)
+    assert not np.array_equal(clock.in_at, shallow.in_at)  # the queues have been deep
+
+
+def random_design(rng):
+    """Up to three spiking layers of any shape that can be laid out."""
+    while True:
+        steps, channels, height, width = rng.integers(1, (7, 4, 13, 13), endpoint=True).tolist()
+        edge, nodes, folding = (channels, height, width), [], {}
+        for name in ("one", "two", "three")[: rng.integers(1, 4)]:
+            co, kernel = int(rng.integers(1, 9)), tuple(rng.integers(1, 5, 2).tolist())
+            padding = int(rng.integers(0, min(kernel[0] // 2, kernel[1] - 1), endpoint=True))
+            stride = int(rng.choice((1, 1, 2)))
+            nodes.append(spiking(name, co, edge[0], kernel, stride, padding, 1 if nodes else 8))
+            out = [(size + 2 * padding - k) // stride + 1 for size, k in zip(edge[1:], kernel, strict=True)]
+            pe, simd = (int(rng.integers(1, lanes + 1)) for lanes in (co, edge[0]))
+            folding[name] = Fold(pe, simd, str(rng.choice(("list", "event"))))
+            edge = (co, *out)
+            if rng.random() < 0.3:
+                nodes.append(Pool(f"pool_{name}", int(rng.integers(1, 4))))
+                edge = (co, *(size // nodes[-1].size for size in out))
+            if min(edge) < 1:
+                break
+        if min(edge) < 1:
+            continue
+        nodes.append(readout(int(rng.integers(1, 6)), *edge))
+        folding["readout"] = Fold(len(nodes[-1].weight), int(rng.integers(1, edge[0] + 1)))
+        depths = {name: int(rng.choice((2, 3, 5, 8, 70))) for name in folding}
+        try:
+            return design(Graph("random", (channels, height, width), steps, tuple(nodes)), folding, fifo_depths=depths)
+        except ValueError:  # a kernel beyond its map, or lanes that outrun their input
+            continue
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize(
+    "seed", [seed if seed < 3 else pytest.param(seed, marks=pytest.mark.full) for seed in range(20)]
+)
+def test_random_tops(seed, tmp_path):
+    rng = np.random.default_rng(seed)
+    laid = random_design(rng)
+    images = images_of(laid, 8, seed)
+    chances = rng.choice((1, 0.5, 0.02), 2)
+    source, sink = (rng.random(997) < chance for chance in chances)
+    emit(laid, tmp_path / "rtl", counters=True)
+    assert_as_simulated(laid, images, source, sink, tmp_path / "rtl")
 
 
 @pytest.mark.parametrize("schedulers", SCHEDULERS)
