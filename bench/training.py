@@ -3,14 +3,14 @@
     pip install -e '.[bench]' && python bench/training.py [--network fashion] [--threads 2]
 
 Every setting is a process of its own; they take turns, a few steps each, so that what else the machine does hits all
-alike. All run the same modules (convolutions, batch normalisation, read-out; plain or Brevitas's) with the same weights,
-T, batch, neuron and optimiser; what differs is the neuron and how the steps are laid out:
+alike. All run the same modules (convolutions, batch normalisation, read-out; plain or Brevitas's) with the same
+weights, T, batch, neuron and optimiser; what differs is the neuron and how the steps are laid out:
 
     spikingjelly   multi-step: the image repeated T times, each layer over all steps at once
     snntorch       defaults: the usual loop over the steps, all layers in each; best: layer by layer as above
     best           the current of the image once, channels-last, autocast where it helps, freed memory kept
 
-Quantised runs are what SCA trains: masks behind the batch normalisation, the activity s + |v| of each channel, |dgamma|.
+Quantised runs are what SCA trains: masks behind the batch normalisation, activity s + |v| of each channel, |dgamma|.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ SETTINGS = tuple(
 
 
 class Rival(nn.Module):
-    """The network on another framework's neurons; `neurons[i](current [T, N, ...]) -> (spikes, membranes after reset)`."""
+    """The network on another framework's neurons."""
 
     def __init__(self, net: SpikingNetwork, setting: Setting) -> None:
         super().__init__()
