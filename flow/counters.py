@@ -49,7 +49,7 @@ def read(
         counted: busy, starved and stalled of each stage.
         cycles: since reset.
     """
-    clock = predict(design, images).stages
+    clock = predict(design, images, until=cycles).stages
     rows = [
         {"variant": variant, "stage": stage.name, **dict(zip(KINDS, counts, strict=True))}
         for stage, counts in zip(design.stages, counted, strict=True)

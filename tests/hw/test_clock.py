@@ -124,9 +124,10 @@ PATTERNS = {"flowing": None, "source": (0.02, 1), "sink": (1, 0.001), "both": (0
 @pytest.mark.parametrize("stalls", PATTERNS)
 @pytest.mark.parametrize("schedulers", SCHEDULERS)
 @pytest.mark.parametrize("name", GRAPHS)
-def test_the_whole_top(name, schedulers, stalls, tmp_path):
+@pytest.mark.parametrize("count", [20, pytest.param(120, marks=pytest.mark.full)])
+def test_the_whole_top(count, name, schedulers, stalls, tmp_path):
     laid = laid_out(name, schedulers, one=2, three=3)
-    images = images_of(laid, 20)
+    images = images_of(laid, count)
     source = sink = None
     if PATTERNS[stalls]:
         rng = np.random.default_rng(3)
