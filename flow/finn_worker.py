@@ -38,6 +38,8 @@ def portable(name: str, text: str) -> str:
         return text.replace(");\n", ");\n" + found[0], 1)
     if name == "mvu.sv":  # a delay in a check of the stimulus at start-up: the simulation is built without time
         return re.sub(r"#100ns;\s*Dirty <= 0;", "Dirty = 0;", text)
+    if name == "vpc.sv":  # a directive may not stand inside a module
+        return re.sub(r"^`default_nettype .*\n", "", text, flags=re.MULTILINE)
     if name.endswith("_memstream_wrapper.v"):  # the image lies beside the sources, wherever these are
         return re.sub(r'"[^"]*/memblock\.dat"', '"memblock.dat"', text)
     return text
