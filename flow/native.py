@@ -78,7 +78,8 @@ def _design(project: Project, variant: str, images: np.ndarray, stalls: bool, co
     rtl, kept = project / f"{variant}/rtl", project / f"native/{variant}.json"
     # the pruned designs are held against the pruned network itself, not against their own graphs
     source = project / f"{'dense' if variant == 'dense' else 'skip'}/graph"
-    decides = [*sources_of(rtl / "top.sv"), *sorted(rtl.glob("*.mem")), *sorted((ROOT / "sim").glob("native.*")), source.with_suffix(".npz")]
+    engine = sorted((ROOT / "sim").glob("native.*"))
+    decides = [*sources_of(rtl / "top.sv"), *sorted(rtl.glob("*.mem")), *engine, source.with_suffix(".npz")]
     texts = [path.read_bytes() for path in decides]
     key = {"images": len(images), "stalls": stalls, "sources": hashlib.sha256(b"\0".join(texts)).hexdigest()}
     if kept.is_file() and (part := json.loads(kept.read_text()))["key"] == key:

@@ -1,4 +1,4 @@
-"""The deal of channels to banks: every channel once, banks filled alike, the fullest bank lower than by counting off."""
+"""The deal of channels to banks: every channel once, banks filled alike, the fullest one lower than by counting off."""
 
 from itertools import permutations
 
