@@ -96,7 +96,7 @@ def export(net: Net, build: Build = BUILD, force: Force = False) -> None:
 
 @app.command("compile")
 def compile_(net: Net, build: Build = BUILD, folder: Data = DATA, force: Force = False) -> None:
-    """QONNX to three designs, held against torch and QONNX. Reads BUILD/<net>/*/model.onnx, DATA.
+    """QONNX to four designs, held against torch and QONNX. Reads BUILD/<net>/*/model.onnx, DATA.
 
     Writes BUILD/<net>/{dense,skip,compact}/: graph.json, graph.npz, rtl/; and compile.json.
     """
