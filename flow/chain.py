@@ -14,16 +14,17 @@ from importlib.metadata import version
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 
-from scaflow.flow.stages import DESIGNS, TRAININGS, VARIANTS, Progress, Project, Stage, write_json
-from scaflow.hw.design import Design
+from scaflow.flow.stages import DESIGNS, TRAININGS, VARIANTS, Progress, Project, Stage, design_files, write_json
 from scaflow.hw.synth import Target, synthesize
 
+if TYPE_CHECKING:
+    from scaflow.hw.design import Design
+
 WORKERS = os.cpu_count() or 1
-TRAINING_OF = {"dense": "dense", "skip": "pruned", "compact": "pruned"}
 OWN = ("flow/chain.py", "flow/counters.py", "flow/events.py", "flow/rungs.py")  # of this room, what a result depends on
 QONNX_IMAGES = 100
 FIFO_IMAGES = 32  # training images whose interval decides the depths of the queues
@@ -107,7 +108,7 @@ def sim_stage(project: Project, images: int, stalls: bool, progress: Progress) -
     """Reads the designs and the test images. Writes sim.json (rung 3, interval, latency)."""
     return Stage(
         name="sim",
-        reads=_designs(project),
+        reads=design_files(project),
         writes=(project / "sim.json",),
         run=lambda: write_json(
             project / "sim.json", simulate_designs(project, DESIGNS, images, stalls, None, progress)
@@ -122,7 +123,7 @@ def cycles_stage(project: Project, progress: Progress) -> Stage:
     """Reads the designs and the test images. Writes cycles.json (each stage alone)."""
     return Stage(
         name="cycles",
-        reads=_designs(project),
+        reads=design_files(project),
         writes=(project / "cycles.json",),
         run=lambda: write_json(project / "cycles.json", measure_cycles(project, progress)),
         rooms=("quant", "hw", "sim", *OWN),
@@ -134,7 +135,7 @@ def synth_stage(project: Project, progress: Progress) -> Stage:
     """Reads the designs. Writes synth.json (resources, and the routed clock on the ECP5)."""
     return Stage(
         name="synth",
-        reads=_designs(project),
+        reads=design_files(project),
         writes=(project / "synth.json",),
         run=lambda: write_json(
             project / "synth.json",
@@ -172,6 +173,8 @@ def measure_cycles(project: Project, progress: Progress) -> dict[str, Any]:
 
     The cycles of an event stage are those of each image after the first, in a list.
     """
+    from scaflow.flow import rungs
+
     names = [stage["name"] for stage in _manifest(project, "dense")["stages"]]
     jobs = [(project, variant, name) for name in names for variant in DESIGNS]
     results = dict(
@@ -200,23 +203,13 @@ def measure_cycles(project: Project, progress: Progress) -> dict[str, Any]:
     equality = []
     for variant in DESIGNS:
         runs = [results[variant, name] for name in names]
-        equality.append(
-            {
-                "rung": "2 each stage alone = golden, beats",
-                "variant": variant,
-                "compared": sum(run["compared"] for run in runs),
-                "mismatches": sum(run["mismatches"] for run in runs),
-            }
-        )
+        beats, wrong = (sum(run[key] for run in runs) for key in ("compared", "mismatches"))
         pairs = [pair for run in runs for pair in zip(run["cycles"], run["clock"], strict=True)]
-        equality.append(
-            {
-                "rung": "2 each stage alone: cycles = exact clock",
-                "variant": variant,
-                "compared": len(pairs),
-                "mismatches": sum(measured != clock for measured, clock in pairs),
-            }
-        )
+        late = sum(measured != clock for measured, clock in pairs)
+        equality += [
+            rungs.row("2 each stage alone = golden, beats", variant, beats, wrong),
+            rungs.row("2 each stage alone: cycles = exact clock", variant, len(pairs), late),
+        ]
     return {"stages": stages, "equality": equality}
 
 
@@ -224,7 +217,7 @@ def activity_stage(project: Project, images: int, progress: Progress) -> Stage:
     """Reads the dense and the event design and the test images. Writes activity.json (events and their cycles)."""
     return Stage(
         name="activity",
-        reads=_designs(project),
+        reads=design_files(project),
         writes=(project / "activity.json",),
         run=lambda: _activity(project, images, progress),
         settings={"images": images},
@@ -301,14 +294,6 @@ def folded_network(path: Path):
     folded = fold(SpikingNetwork(trained.cfg, brevitas_conv, brevitas_linear))
     folded.load_state_dict(trained.folded)
     return folded.eval()
-
-
-def _designs(project: Project) -> tuple[Path, ...]:
-    return tuple(
-        project / f"{variant}/{name}"
-        for variant in DESIGNS
-        for name in ("graph.json", "graph.npz", "rtl/top.sv", "rtl/manifest.json")
-    )
 
 
 def _manifest(project: Project, variant: str) -> dict[str, Any]:

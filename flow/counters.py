@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from scaflow.flow import rungs
+from scaflow.flow.native_report import KINDS
 from scaflow.hw.clock import predict
 from scaflow.hw.design import Design
 from scaflow.hw.emit import emit
@@ -17,7 +18,6 @@ from scaflow.sim.rtl import Frames
 
 Row = dict[str, Any]
 UNDISTURBED = "3 counters change no word and no cycle"
-KINDS = ("busy", "starved", "stalled")
 
 
 def measure(variant: str, design: Design, images: np.ndarray, plain: Frames) -> tuple[list[Row], list[Row]]:
@@ -63,12 +63,3 @@ def read(
         rungs.row("3 counters: busy + starved + stalled = cycles, per stage", variant, len(rows), open_sums),
         rungs.row("3 counters = exact clock, per stage", variant, len(rows), other),
     ]
-
-
-def bottlenecks(rows: Sequence[Row]) -> dict[str, str]:
-    """The stage of each design with the most busy cycles, the first of equals."""
-    named: dict[str, Row] = {}
-    for row in rows:
-        if row["variant"] not in named or row["busy"] > named[row["variant"]]["busy"]:
-            named[row["variant"]] = row
-    return {variant: row["stage"] for variant, row in named.items()}

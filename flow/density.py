@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from scaflow.flow.section import Section
+from scaflow.flow.stages import TRAINING_OF
 
 Row = dict[str, Any]
 CLOCK_HZ = 100e6
 TARGET = "xc7"
-TRAINING = {"dense": "dense"}  # of a variant; the others are the pruned network
 
 
 def rows(accuracy: Row, native: list[Row], synth: list[Row]) -> list[Row]:
@@ -33,7 +33,7 @@ def rows(accuracy: Row, native: list[Row], synth: list[Row]) -> list[Row]:
         found.append(
             {
                 "variant": run["variant"],
-                "accuracy": accuracy[TRAINING.get(run["variant"], "pruned")],
+                "accuracy": accuracy[TRAINING_OF[run["variant"]]],
                 "interval": run["interval"]["mean"],
                 "images_per_second_at_100mhz": round(rate),
                 "lut_xc7": used["lut"],

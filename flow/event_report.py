@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from scaflow.flow.section import Section
 
 if TYPE_CHECKING:
@@ -50,6 +48,7 @@ def section(found: dict[str, Any]) -> Section:
 
 def plot(stages: list[dict[str, Any]]) -> Figure:
     """One panel a stage: cycles of either scheduler against the activity of the stage's input."""
+    import numpy as np
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(2.6 * len(stages), 2.8), layout="constrained")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from scaflow.hw.activity import channel_counts, law_events, reads, window_events
-from scaflow.hw.banks import orders
+from scaflow.hw.activity import law_events, reads, window_events
 from scaflow.hw.cycles import node_law
 from scaflow.hw.design import Design, Stage, design
-from scaflow.hw.fold import Folding, at_equal_lanes, given, scheduled
+from scaflow.hw.fold import Folding, at_equal_lanes, dealt, given, scheduled
 from scaflow.model.config import FoldConfig
-from scaflow.quant.graph import Conv, Graph, execute
+from scaflow.quant.graph import Conv, Graph
 
 CALIBRATION_IMAGES = 64  # of the training split: they choose schedulers and banks
 BATCH = 250  # images traced at once
@@ -26,7 +24,7 @@ def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarr
         lanes: the folding of the other designs, whose lanes a stage has unless `cfg.event` says its own.
         calibration: uint8 [N, C, H, W], images whose activity decides.
     """
-    edges = _edges(graph, calibration)
+    edges = reads(graph, calibration)
     wanted = cfg.event
     names = [node.name for node in graph.nodes if isinstance(node, Conv)]
     policies = (wanted.scheduler,) * len(names) if isinstance(wanted.scheduler, str) else wanted.scheduler
@@ -35,9 +33,7 @@ def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarr
         folding = at_equal_lanes(graph, lanes, edges, schedulers)
     else:
         folding = scheduled(graph, given(graph, wanted.pe, wanted.simd), edges, schedulers)
-    simds = {name: fold.simd for name, fold in folding.items() if fold.scheduler == "event"}
-    counts = {node.name: channel_counts(edges[node.name], node) for node in graph.nodes if node.name in simds}
-    return design(graph, folding, orders(graph, simds, counts))
+    return design(graph, folding, dealt(graph, folding, edges))
 
 
 def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, Any]]:
@@ -53,7 +49,7 @@ def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, An
     whole = {node.name: (node, edge) for node, edge in zip(dense.nodes, dense.edges(), strict=True)}
     sums = {stage.name: _Sums(stage, nodes[stage.name][0], graph.time_steps) for stage in laid.stages[:-1]}
     for batch in range(0, len(images), BATCH):
-        edges = _edges(graph, images[batch : batch + BATCH])
+        edges = reads(graph, images[batch : batch + BATCH])
         for name, total in sums.items():
             total.add(edges[name])
     rows = []
@@ -129,7 +125,3 @@ class _Sums:
         self.before += int(window_events(seen, node, natural).sum())
         self.after += int(fullest.sum())
         self.cycles += law_events(fullest, stage.folds, self.time_steps).tolist()
-
-
-def _edges(graph: Graph, images: np.ndarray) -> Mapping[str, np.ndarray]:
-    return reads(graph, images, execute(graph, images, trace=True)[1])

@@ -32,7 +32,7 @@ from scaflow.hw.emit import TOP
 from scaflow.hw.fold import Fold, at_equal_lanes
 from scaflow.hw.synth import Resources, count, synthesize
 from scaflow.quant.golden.beats import pack
-from scaflow.quant.graph import Conv, Edge, Graph, execute
+from scaflow.quant.graph import Conv, Edge, Graph
 
 WORKER = Path(__file__).with_name("finn_worker.py")
 IMAGES = 2  # FINN's cycles do not depend on the data: from the end of one image to the end of the next
@@ -133,7 +133,7 @@ def compare(project: Project, python: Path, progress: Progress) -> list[dict[str
     data = load_dataset(project.network.dataset, project.data)
     few = data.test_images[:IMAGES]
     dense, pruned = (read_design(project, OURS[kind]).graph for kind in ("dense", "event"))
-    spikes, events = inputs_of(dense, few), inputs_of(pruned, data.test_images[:EVENT_IMAGES])
+    spikes, events = reads(dense, few), reads(pruned, data.test_images[:EVENT_IMAGES])
     designs = our_designs(project, spikes, events)
     folds = {stage.name: (stage.pe, stage.simd) for stage in designs["dense"].stages}
     lanes = {stage.name: stage.pe * stage.simd for stage in designs["event"].stages}
@@ -158,11 +158,6 @@ def compare(project: Project, python: Path, progress: Progress) -> list[dict[str
             }
         )
     return rows
-
-
-def inputs_of(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
-    """What each weighted node reads on images uint8 [N, C, H, W]: uint8 [N, T, C, H, W], the images with T = 1."""
-    return reads(graph, images, execute(graph, images, trace=True)[1])
 
 
 def our_designs(

@@ -12,15 +12,14 @@ import numpy as np
 from scaflow.flow.events import CALIBRATION_IMAGES
 from scaflow.flow.fold_report import FOLDED, graph_digests
 from scaflow.flow.stages import Progress, Project, write_json, write_text
-from scaflow.hw.activity import channel_counts, reads
+from scaflow.hw.activity import reads
 from scaflow.hw.area import DEVICES, Area, Device, area
-from scaflow.hw.banks import orders
 from scaflow.hw.clock import predict
 from scaflow.hw.cycles import starves
 from scaflow.hw.design import Design, design
-from scaflow.hw.fold import Fold, Folding
+from scaflow.hw.fold import Fold, Folding, dealt
 from scaflow.hw.solve import Limits, Plan, Problem, fastest, least_area, problem
-from scaflow.quant.graph import Conv, Graph, Readout, execute, load
+from scaflow.quant.graph import Conv, Graph, Readout, load
 
 SCHEDULERS = {"list": ("list",), "event": ("event",), "auto": ("list", "event")}
 CLOCK_IMAGES = 16  # of the calibration images, by which the exact clock judges a plan
@@ -100,7 +99,7 @@ def fold_network(project: Project, request: Request, scheduler: str, progress: P
     few = images[:CLOCK_IMAGES]
 
     def solver(graph: Graph, schedulers: Sequence[str]) -> tuple[Problem, Callable[[Plan], Solved]]:
-        seen = reads(graph, images, execute(graph, images, trace=True)[1]) if "event" in schedulers else {}
+        seen = reads(graph, images) if "event" in schedulers else {}
         return problem(graph, family, schedulers, seen), lambda plan: timed(graph, plan, seen, few)
 
     progress("fold: the choices of the pruned network's stages")
@@ -173,9 +172,7 @@ def _smallest(found: Problem, request: Request) -> str:
 def timed(graph: Graph, plan: Plan, seen: Mapping[str, np.ndarray], images: np.ndarray) -> Solved:
     """Lay a plan out, its banks dealt by what the stages read, and time it with the exact clock."""
     folding = plan.folding
-    simds = {name: fold.simd for name, fold in folding.items() if fold.scheduler == "event"}
-    counts = {node.name: channel_counts(seen[node.name], node) for node in graph.nodes if node.name in simds}
-    laid = design(graph, folding, orders(graph, simds, counts))
+    laid = design(graph, folding, dealt(graph, folding, seen))
     if laid.interval is not None:
         return Solved(plan, laid, laid.interval)
     return Solved(plan, laid, float(predict(laid, images).interval.mean()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from scaflow.flow.counters import KINDS, bottlenecks
 from scaflow.flow.section import Section
 from scaflow.flow.stages import Project, design_digests
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Row = dict[str, Any]
+KINDS = ("busy", "starved", "stalled")  # what a counter counts, in the order of the hardware
 COLOURS = {"busy": "#059669", "starved": "#e5e7eb", "stalled": "#d97706"}
 
 
@@ -122,3 +122,12 @@ def counter_plot(rows: list[Row]) -> Figure:
 
 def _total(row: Row) -> int:
     return sum(row[kind] for kind in KINDS)
+
+
+def bottlenecks(rows: list[Row]) -> dict[str, str]:
+    """The stage of each design with the most busy cycles, the first of equals."""
+    named: dict[str, Row] = {}
+    for row in rows:
+        if row["variant"] not in named or row["busy"] > named[row["variant"]]["busy"]:
+            named[row["variant"]] = row
+    return {variant: row["stage"] for variant, row in named.items()}

@@ -21,7 +21,9 @@ Progress = Callable[[str], None]
 VARIANTS = ("dense", "skip", "compact")  # of the list scheduler: their cycles do not depend on the data
 DESIGNS = (*VARIANTS, "event")
 TRAININGS = ("dense", "pruned")
+TRAINING_OF = {design: "dense" if design == "dense" else "pruned" for design in DESIGNS}
 ROOT = Path(__file__).resolve().parents[1]
+SOURCES = (".py", ".sv", ".cpp")
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def run_stage(project: Project, stage: Stage, progress: Progress, force: bool = 
     lost = [str(path) for path in stage.writes if not path.is_file()]
     if lost:
         raise ValueError(f"{stage.name}: ended without writing {', '.join(lost)}")
-    write_json(stamp, {"reads": reads, "writes": [_digest(path) for path in stage.writes]})
+    write_json(stamp, {"reads": reads, "writes": [file_digest(path) for path in stage.writes]})
     return True
 
 
@@ -111,10 +113,16 @@ def with_epochs(project: Project, epochs: int) -> Project:
     return replace(project, network=network.model_copy(update={"train": train}))
 
 
+def design_files(project: Project, designs: Sequence[str] = DESIGNS) -> tuple[Path, ...]:
+    """What compile wrote of some designs, without their memories."""
+    names = ("graph.json", "graph.npz", "rtl/top.sv", "rtl/manifest.json")
+    return tuple(project / f"{design}/{name}" for design in designs for name in names)
+
+
 def design_digests(project: Project, variants: Sequence[str]) -> dict[str, str]:
     """What tells a design from any other: its top names the digest of its memories. Empty for one not there."""
     tops = {variant: project / f"{variant}/rtl/top.sv" for variant in variants}
-    return {variant: _digest(top) if top.is_file() else "" for variant, top in tops.items()}
+    return {variant: file_digest(top) if top.is_file() else "" for variant, top in tops.items()}
 
 
 def read_json(path: Path) -> Any:
@@ -133,28 +141,33 @@ def write_text(path: Path, text: str) -> None:
     os.replace(half, path)
 
 
-def _inputs(stage: Stage) -> dict[str, Any]:
+def source_digest(rooms: Sequence[str]) -> str:
+    """Of the sources in folders or files of the program."""
     sources = hashlib.sha256()
-    for room in stage.rooms:
+    for room in rooms:
         folder = ROOT / room
-        inside = [folder] if folder.is_file() else [*folder.rglob("*.py"), *folder.rglob("*.sv")]
+        inside = [folder] if folder.is_file() else [p for p in folder.rglob("*") if p.suffix in SOURCES]
         for path in sorted(inside):
-            sources.update(f"{path.relative_to(ROOT)} {_digest(path)}\n".encode())
+            sources.update(f"{path.relative_to(ROOT)} {file_digest(path)}\n".encode())
+    return sources.hexdigest()
+
+
+def _inputs(stage: Stage) -> dict[str, Any]:
     return {
-        "files": [_digest(path) for path in stage.reads],
+        "files": [file_digest(path) for path in stage.reads],
         "settings": json.loads(json.dumps(stage.settings)),
-        "sources": sources.hexdigest(),
+        "sources": source_digest(stage.rooms),
     }
 
 
 def _fresh(stamp: Path, reads: dict[str, Any], stage: Stage) -> bool:
     try:
         record = json.loads(stamp.read_text())
-        return record["reads"] == reads and record["writes"] == [_digest(path) for path in stage.writes]
+        return record["reads"] == reads and record["writes"] == [file_digest(path) for path in stage.writes]
     except (OSError, ValueError, KeyError, TypeError):
         return False  # no stamp, a damaged one, or an output is gone: not up to date
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

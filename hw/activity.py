@@ -7,12 +7,12 @@ event  a spike, or in the first layer, whose image enters once, a pixel that is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numba
 import numpy as np
 
-from scaflow.quant.graph import Conv, Graph, Pool
+from scaflow.quant.graph import Conv, Graph, Pool, execute
 
 
 def window_events(spikes: np.ndarray, node: Conv, bank: Sequence[int]) -> np.ndarray:
@@ -68,13 +68,13 @@ def _fullest(words, bank, banks, kernel_h, kernel_w, stride, padding):
     return out
 
 
-def reads(graph: Graph, images: np.ndarray, spikes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def reads(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
     """What each Conv and the read-out sees, [N, T, C, H, W] by its name (the images as [N, 1, C, H, W]).
 
     Args:
         images: uint8 [N, C, H, W].
-        spikes: the trace of `quant.graph.execute` on them.
     """
+    spikes = execute(graph, images, trace=True)[1]
     edges, seen = {}, images[:, None]
     for node in graph.nodes:
         if not isinstance(node, Pool):

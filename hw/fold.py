@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaflow.hw.activity import channel_counts, law_events, window_events
-from scaflow.hw.banks import deal
+from scaflow.hw.banks import deal, orders
 from scaflow.hw.cycles import node_law
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import Conv, Graph, Readout
@@ -109,8 +109,10 @@ def at_equal_lanes(
         folding,
         edges,
         schedulers,
-        lambda lanes, out, into: [
-            (min(lanes // simd, out), simd) for simd in range(1, min(lanes, into) + 1) if lanes % simd == 0
+        lambda fold, out, into: [
+            (min(fold.lanes // simd, out), simd)
+            for simd in range(1, min(fold.lanes, into) + 1)
+            if fold.lanes % simd == 0
         ],
     )
 
@@ -119,10 +121,18 @@ def scheduled(
     graph: Graph, folding: Folding, edges: Mapping[str, np.ndarray], schedulers: Mapping[str, str]
 ) -> Folding:
     """The same PE and SIMD, with the schedulers asked for; "auto" is the one with fewer cycles."""
-    by_lanes = {}
-    for name, fold in folding.items():
-        by_lanes |= _cheapest(graph, {name: fold}, edges, schedulers, lambda *_, fold=fold: [(fold.pe, fold.simd)])
-    return by_lanes
+    return _cheapest(graph, folding, edges, schedulers, lambda fold, *_: [(fold.pe, fold.simd)])
+
+
+def dealt(graph: Graph, folding: Folding, edges: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    """The orders of channels (`hw.banks.orders`) that balance the banks of a folding's event stages.
+
+    Args:
+        edges: what each event stage reads, by its name (`hw.activity.reads`), of some calibration images.
+    """
+    simds = {name: fold.simd for name, fold in folding.items() if fold.scheduler == "event"}
+    counts = {node.name: channel_counts(edges[node.name], node) for node in graph.nodes if node.name in simds}
+    return orders(graph, simds, counts)
 
 
 def _cheapest(
@@ -130,16 +140,16 @@ def _cheapest(
     folding: Folding,
     edges: Mapping[str, np.ndarray],
     schedulers: Mapping[str, str],
-    divisions: Callable[[int, int, int], list[tuple[int, int]]],
+    divisions: Callable[[Fold, int, int], list[tuple[int, int]]],
 ) -> Folding:
     result = dict(folding)
     for node, edge in _weighted_edges(graph):
-        if isinstance(node, Readout) or node.name not in folding:
+        if isinstance(node, Readout):
             continue
         out, into = len(node.kept), len(edge.kept)
         counts = channel_counts(edges[node.name], node)
         options = []
-        for pe, simd in divisions(folding[node.name].lanes, out, into):
+        for pe, simd in divisions(folding[node.name], out, into):
             if schedulers[node.name] != "event":
                 options.append((node_law(graph, node, edge, pe, simd, into, out), pe, simd, "list"))
             if schedulers[node.name] != "list":

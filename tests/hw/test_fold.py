@@ -1,8 +1,9 @@
 """Folding: given by hand or balanced for a number of lanes."""
 
+import numpy as np
 import pytest
 
-from scaflow.hw.fold import Fold, balanced, given
+from scaflow.hw.fold import Fold, at_equal_lanes, balanced, dealt, given, scheduled
 
 
 def test_balanced_stays_within_the_lanes_and_grows_with_them(graph):
@@ -47,3 +48,45 @@ def test_given_refuses_all_at_once(graph):
 def test_given_refuses_a_wrong_count(graph):
     with pytest.raises(ValueError, match=r"^fold: 1 pe and 4 simd for 3 spiking layers; give 3 pe, and 4 simd"):
         given(graph, (1,), (1, 1, 1, 1))
+
+
+@pytest.fixture
+def edges():
+    """What the convolutions of `graph` read: one pixel in four, a spike now and then, and spikes everywhere."""
+    rng = np.random.default_rng(4)
+    return {
+        "first": (rng.random((3, 1, 1, 8, 7)) < 0.25).astype(np.uint8),
+        "middle": (rng.random((3, 3, 6, 4, 3)) < 0.05).astype(np.uint8),
+        "dense": np.ones((3, 3, 5, 4, 3), np.uint8),
+    }
+
+
+AUTO = dict.fromkeys(("first", "middle", "dense"), "auto")
+
+
+def test_auto_takes_the_scheduler_with_fewer_cycles(graph, edges):
+    folding = given(graph, (2, 3, 7), (1, 2, 3, 7))
+    found = scheduled(graph, folding, edges, AUTO)
+    assert {name: (fold.pe, fold.simd) for name, fold in found.items()} == {
+        name: (fold.pe, fold.simd) for name, fold in folding.items()
+    }
+    # the last convolution has three kept inputs on three banks: a window of spikes costs either scheduler the same
+    assert [fold.scheduler for fold in found.values()] == ["event", "event", "event", "list"]
+    forced = scheduled(graph, folding, edges, AUTO | {"middle": "list"})
+    assert forced["middle"].scheduler == "list"
+
+
+def test_equal_lanes_are_divided_for_events(graph, edges):
+    folding = given(graph, (2, 1, 1), (1, 4, 3, 7))
+    found = at_equal_lanes(graph, folding, edges, dict.fromkeys(AUTO, "event"))
+    assert all(found[name].lanes <= folding[name].lanes for name in AUTO)
+    assert found["middle"] == Fold(3, 1, "event")  # of four lanes: a fourth neuron would idle, three are kept
+    assert found["readout"] == folding["readout"]
+    assert at_equal_lanes(graph, folding, edges, dict.fromkeys(AUTO, "list"))["middle"].scheduler == "list"
+
+
+def test_only_writers_of_event_stages_are_dealt(graph, edges):
+    folding = {"first": Fold(2, 1), "middle": Fold(2, 2, "event"), "dense": Fold(7, 3), "readout": Fold(3, 7)}
+    found = dealt(graph, folding, edges)
+    assert list(found) == ["first"]
+    assert sorted(found["first"]) == [0, 2, 3, 5]

@@ -14,7 +14,7 @@ from scaflow.hw.cycles import node_law, starves
 from scaflow.hw.design import design
 from scaflow.hw.fold import Fold
 from scaflow.hw.solve import Choice, Limits, Problem, fastest, fits, least_area, problem
-from scaflow.quant.graph import Conv, Readout, execute
+from scaflow.quant.graph import Conv, Readout
 
 FAMILY = "ecp5"
 
@@ -131,7 +131,7 @@ def test_a_plan_fits_its_device_and_the_images_way_in_bounds_it(graph):
 
 def test_event_stages_take_the_cycles_of_the_law_and_auto_takes_the_better(graph):
     images = np.random.default_rng(1).integers(0, 256, (6, *graph.input_shape), dtype=np.uint8)
-    seen = reads(graph, images, execute(graph, images, trace=True)[1])
+    seen = reads(graph, images)
     found = problem(graph, FAMILY, ("event",), seen)
     node, edge = next(
         (n, e) for n, e in zip(graph.nodes, graph.edges(), strict=True) if n.name == "middle"
@@ -158,7 +158,7 @@ def test_event_stages_take_the_cycles_of_the_law_and_auto_takes_the_better(graph
 
 def test_an_event_stage_without_events_still_waits_for_its_words(graph):
     images = np.zeros((2, *graph.input_shape), np.uint8)
-    silent = {name: 0 * seen for name, seen in reads(graph, images, execute(graph, images, trace=True)[1]).items()}
+    silent = {name: 0 * seen for name, seen in reads(graph, images).items()}
     dense = problem(graph, FAMILY, ("event",), silent).choices["dense"]  # one window, of the whole 4 x 3 map
     for choice in dense:
         assert choice.cycles == graph.time_steps * max(4 * 3, -(-7 // choice.fold.pe))
