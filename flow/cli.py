@@ -98,7 +98,7 @@ def export(net: Net, build: Build = BUILD, force: Force = False) -> None:
 def compile_(net: Net, build: Build = BUILD, folder: Data = DATA, force: Force = False) -> None:
     """QONNX to four designs, held against torch and QONNX. Reads BUILD/<net>/*/model.onnx, DATA.
 
-    Writes BUILD/<net>/{dense,skip,compact}/: graph.json, graph.npz, rtl/; and compile.json.
+    Writes BUILD/<net>/{dense,skip,compact,event}/: graph.json, graph.npz, rtl/; and compile.json.
     """
     with messages():
         project = _project(net, build, folder)
@@ -147,6 +147,8 @@ def _native(project: Project, images: int, stalls: bool, variant: str | None, fo
     """The native engine: prints its figures, returns its equalities."""
     from scaflow.flow import native, native_report
 
+    if force:
+        native.forget(project)
     if variant is None:
         _run(project, [native.stage(project, images, stalls, err)], force)
         found = stages.read_json(project / "native.json")

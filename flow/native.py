@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,17 +14,28 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scaflow.flow import counters, rungs
-from scaflow.flow.stages import DESIGNS, ROOT, Project, Stage, design_digests, write_json
+from scaflow.flow.chain import read_design
+from scaflow.flow.stages import (
+    DESIGNS,
+    Project,
+    Stage,
+    design_digests,
+    design_files,
+    file_digest,
+    source_digest,
+    write_json,
+)
 from scaflow.hw.clock import predict
-from scaflow.hw.design import AXI_BYTES, Design, from_manifest
+from scaflow.hw.design import AXI_BYTES, Design
 from scaflow.hw.emit import TOP, emit
 from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
 from scaflow.quant.graph import execute, load
-from scaflow.sim.build import sources_of
 from scaflow.sim.native import CHUNK, NativeRun, simulate_native
 from scaflow.sim.rtl import SimulationError
 
+ROOMS = ("quant", "hw", "sim", "flow/native.py", "flow/counters.py", "flow/rungs.py")
 COUNTED_IMAGES = 50  # through the design with counters
+KEPT = "native"  # the folder of what finished designs gave
 NATIVE = tuple(variant for variant in DESIGNS if variant != "skip")  # skip is as fast as compact, to the cycle
 Row = dict[str, Any]
 
@@ -33,13 +44,18 @@ def stage(project: Project, images: int, stalls: bool, console: Console) -> Stag
     """Reads the designs and the test images. Writes native.json (rung 3 on many images)."""
     return Stage(
         name="native",
-        reads=_files(project, (*NATIVE, "skip")),
+        reads=design_files(project),
         writes=(project / "native.json",),
         run=lambda: write_json(project / "native.json", run_designs(project, NATIVE, images, stalls, console)),
         settings={"images": images, "stalls": stalls},
-        rooms=("quant", "hw", "sim", "flow/native.py", "flow/counters.py", "flow/rungs.py"),
+        rooms=ROOMS,
         remedy=f"scaflow compile {project.net}",
     )
+
+
+def forget(project: Project) -> None:
+    """Let the next run begin with its first design."""
+    shutil.rmtree(project / KEPT, ignore_errors=True)
 
 
 def run_designs(
@@ -57,7 +73,7 @@ def run_designs(
     """
     from scaflow.model.data import load_dataset
 
-    missing = [str(path) for path in _files(project, variants) if not path.is_file()]
+    missing = [str(path) for path in design_files(project, variants) if not path.is_file()]
     if missing:
         raise ValueError(f"native: {', '.join(missing)} missing; run `scaflow compile {project.net}` first")
     chosen = load_dataset(project.network.dataset, project.data).test_images
@@ -75,33 +91,30 @@ def run_designs(
 
 def _design(project: Project, variant: str, images: np.ndarray, stalls: bool, console: Console) -> dict[str, Any]:
     """The part of one design; kept in native/<variant>.json, so that an interrupted run goes on at the next design."""
-    rtl, kept = project / f"{variant}/rtl", project / f"native/{variant}.json"
+    rtl, kept = project / f"{variant}/rtl", project / f"{KEPT}/{variant}.json"
     # the pruned designs are held against the pruned network itself, not against their own graphs
-    source = project / f"{'dense' if variant == 'dense' else 'skip'}/graph"
-    engine = sorted((ROOT / "sim").glob("native.*"))
-    decides = [*sources_of(rtl / "top.sv"), *sorted(rtl.glob("*.mem")), *engine, source.with_suffix(".npz")]
-    texts = [path.read_bytes() for path in decides]
-    key = {"images": len(images), "stalls": stalls, "sources": hashlib.sha256(b"\0".join(texts)).hexdigest()}
+    source = "dense" if variant == "dense" else "skip"
+    files = [*design_files(project, (variant, source)), *sorted(rtl.glob("*.mem"))]
+    key = {
+        "images": len(images),
+        "stalls": stalls,
+        "files": [file_digest(path) for path in files if path.is_file()],
+        "sources": source_digest(ROOMS),
+    }
     if kept.is_file() and (part := json.loads(kept.read_text()))["key"] == key:
         console.print(f"native: {variant} as it ran before", style="dim", highlight=False)
         return part
     console.print(f"native: golden model on {len(images):,} test images, {variant}", style="dim", highlight=False)
-    logits = execute(load(source), images)
+    logits = execute(load(project / f"{source}/graph"), images)
     part = {"key": key, "native": [], "counters": [], "equality": []}
-    design = from_manifest(load(project / f"{variant}/graph"), json.loads((rtl / "manifest.json").read_text()))
+    design = read_design(project, variant)
     flowing, clock = _run(rtl, variant, design, images, None, logits, console, part)
     if stalls:
         longest = 2 * int(np.diff(clock[:, 3]).max(initial=design.interval or 1))
         _run(rtl, variant, design, images, longest, logits, console, part)
     _count(variant, design, images[:COUNTED_IMAGES], flowing, console, part)
-    kept.parent.mkdir(exist_ok=True)
     write_json(kept, part)
     return part
-
-
-def _files(project: Project, variants: Sequence[str]) -> tuple[Path, ...]:
-    names = ("graph.json", "graph.npz", "rtl/top.sv", "rtl/manifest.json")
-    return tuple(project / f"{variant}/{name}" for variant in variants for name in names)
 
 
 def _run(

@@ -83,6 +83,15 @@ def test_a_second_run_repeats_nothing_and_other_settings_do(folder, monkeypatch)
     (folder / "b/digits/stamps/native.json").write_text(stamp)
 
 
+def test_a_finished_design_is_not_run_again_unless_forced_or_changed(folder, monkeypatch):
+    again = "native: dense as it ran before"
+    assert again not in run("--images", "4", "--variant", "dense").stderr
+    assert again in run("--images", "4", "--variant", "dense").stderr
+    assert again not in run("--images", "4", "--variant", "dense", "--force").stderr
+    monkeypatch.setattr(native, "source_digest", lambda rooms: "another revision of the exact clock")
+    assert again not in run("--images", "4", "--variant", "dense").stderr
+
+
 def test_a_wrong_weight_in_the_hardware_is_found(folder):
     memory = next((folder / "b/digits/compact/rtl").glob("readout*bias*.mem"))
     good = memory.read_text()
