@@ -355,7 +355,7 @@ def _simulate_design(
     return {
         "equality": equality + rows,
         "counters": counted,
-        "interval": gaps[-1],
+        "interval": gaps[-1] if law is not None else round(sum(gaps) / len(gaps)),  # an event design's varies
         "latency": frames.out_end[0] - frames.in_start[0] + 1,
     }
 
