@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from scaflow.model.config import NetworkConfig
@@ -20,5 +21,5 @@ def spike_cost(spikes: Sequence[Tensor], cfg: NetworkConfig, classes: int) -> Te
         for layer in cfg.layers[1:]
     ]
     worst = [fan * s[0].numel() for fan, s in zip([*fan_out, classes], spikes, strict=True)]
-    rates = [s.float().mean() for s in spikes]
+    rates = [s.mean(dtype=torch.float32) for s in spikes]
     return sum(w * rate for w, rate in zip(worst, rates, strict=True)) / sum(worst)
