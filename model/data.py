@@ -1,4 +1,4 @@
-"""Image sets as arrays, checked by checksum when they come from files."""
+"""Image sets as arrays, checked against what is known of them when they come from files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from scaflow.model.cifar import read_cifar10
+from scaflow.model.config import NetworkConfig
+from scaflow.model.folder import read_folder
 
 # Checksums of the unpacked IDX files: packers differ between sources, the contents do not.
 FILES: dict[str, dict[str, str]] = {
@@ -50,16 +54,27 @@ class Split:
     validation_labels: np.ndarray
 
 
+def dataset_of(cfg: NetworkConfig, root: Path) -> Dataset:
+    """The images of a network, from the data folder `root`.
+
+    Raises:
+        ValueError: missing or damaged files, or images that are not as [data] says: all are listed.
+    """
+    return Dataset(*read_folder(root, cfg.data)) if cfg.data else load_dataset(cfg.dataset, root)
+
+
 def load_dataset(name: str, root: Path) -> Dataset:
-    """`digits` (built in), or `mnist` / `fashion-mnist` from IDX files, raw or .gz, under `root/name`.
+    """`digits` (built in), `mnist` / `fashion-mnist` (IDX files, raw or .gz) or `cifar10` under `root/name`.
 
     Raises:
         ValueError: unknown name, or missing or damaged files: all are listed, with the ways to get them.
     """
     if name == "digits":
         return _digits()
+    if name == "cifar10":
+        return Dataset(*read_cifar10(root))
     if name not in FILES:
-        raise ValueError(f"data set {name!r} is unknown; use one of digits, {', '.join(FILES)}")
+        raise ValueError(f"data set {name!r} is unknown; use one of digits, {', '.join(FILES)}, cifar10")
     folder = Path(root) / name
     contents, problems = {}, []
     for file, expected in FILES[name].items():

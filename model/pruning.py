@@ -1,9 +1,10 @@
-"""SCA: pruning and regrowth of channels by spiking activity, all layers ranked together.
+"""SCA: pruning and regrowth of channels, all layers ranked together, down to a budget of channels or of cycles.
 
 After Li et al., ICML 2024, arXiv 2406.01072, with these differences: the dense parameters are kept and the
 mask works behind the batch normalisation with a straight-through gradient (so that a pruned channel can come
 back), gradients are accumulated over the epoch, sparsity follows a cubic ramp and then stands still, no layer
-falls below a floor, and the channels kept in a layer are a multiple of the hardware's lanes.
+falls below a floor, and the channels kept in a layer are a multiple of the hardware's lanes. What a channel is
+worth tells its criterion (criteria.py), what it costs the budget (cost.py).
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ import numpy as np
 import torch
 
 from scaflow.model.config import ScaConfig
+from scaflow.model.cost import Budget
 from scaflow.model.network import SpikingNetwork
+
+_SLACK = 1e-9
 
 
 @dataclass(frozen=True)
@@ -46,58 +50,74 @@ class Event:
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """The channels one layer produces and the next consumes; the mask of the group is decided as one."""
+    """Layers whose channels are kept or pruned as one, because a shortcut joins them; mostly a single layer."""
 
-    layer: int
+    layers: tuple[int, ...]
     channels: int
     least: int  # kept at least
     granularity: int
 
     @classmethod
-    def of(cls, layer: int, channels: int, floor: float, granularity: int) -> ChannelGroup:
+    def of(cls, layers: tuple[int, ...], channels: int, floor: float, granularity: int) -> ChannelGroup:
         if channels % granularity:
             raise ValueError(
-                f"layer {layer}: {channels} channels are no multiple of granularity={granularity}"
+                f"layer {layers[0]}: {channels} channels are no multiple of granularity={granularity}"
             )
-        least = max(granularity, math.ceil(floor * channels / granularity - 1e-9) * granularity)
-        return cls(layer, channels, least, granularity)
+        least = max(granularity, math.ceil(floor * channels / granularity - _SLACK) * granularity)
+        return cls(layers, channels, least, granularity)
+
+
+def channel_groups(
+    layers: Sequence[tuple[int, ...]], channels: Sequence[int], floor: float, granularity: int
+) -> tuple[ChannelGroup, ...]:
+    """The groups of a network (`SpikingNetwork.groups`), with their floors.
+
+    Args:
+        channels: per spiking layer.
+
+    Raises:
+        ValueError: channels are no multiple of the granularity.
+    """
+    return tuple(ChannelGroup.of(tuple(g), channels[g[0]], floor, granularity) for g in layers)
+
+
+def floor_part(groups: Sequence[ChannelGroup], budget: Budget, rates: Sequence[np.ndarray] | None = None) -> float:
+    """What is left when every layer is at its floor, as the budget counts; no mask can be cheaper."""
+    return budget.part(_masks(groups, [np.arange(g.least) for g in groups]), rates)
 
 
 def update_masks(
     mask: KeepMask,
     scores: Sequence[np.ndarray],
     gradients: Sequence[np.ndarray],
-    keep_fraction: float,
-    regrow_fraction: float,
-    floor: float,
-    granularity: int,
+    groups: Sequence[ChannelGroup],
+    budget: Budget,
+    limit: float,
+    regrow: float,
+    *,
+    per_cost: bool = False,
+    rates: Sequence[np.ndarray] | None = None,
 ) -> tuple[KeepMask, tuple[Event, ...]]:
     """One event for all channels of the network.
 
-    Of the `keep_fraction` of all channels that stay, `regrow_fraction` of all go to the channels with the
-    largest gradient among those the score would prune, the rest to those with the largest score. Both ranks
-    are global. Then each layer's count is made a multiple of `granularity`, not below its floor, with a total
-    of at most `keep_fraction` of all channels (unless the floors alone are more).
+    From the whole network, the granule (as many channels of a layer as its granularity) with the least mean score goes,
+    until the rest costs no more than `limit - regrow`. Then granules come back while they fit within `limit`: those
+    with the largest mean gradient, or, without regrowth, the largest score. Both ranks are over all layers.
 
     Args:
         mask: what is kept now; only the events depend on it.
-        scores: activity A per layer [C].
-        gradients: accumulated |dLoss/dgamma| per layer [C].
+        scores: worth per layer [C].
+        gradients: of the channels' return per layer [C], such as accumulated |dLoss/dgamma|.
+        limit, regrow: parts of the dense network, as the budget counts.
+        per_cost: rank granules by their score or gradient over what they cost.
+        rates: see `Budget.part`.
     """
-    groups = [ChannelGroup.of(i, s.size, floor, granularity) for i, s in enumerate(scores)]
-    total = sum(group.channels for group in groups)
-    budget = math.floor(keep_fraction * total + 1e-9)
-    regrown_total = min(budget, round(regrow_fraction * total))
-    kept, regrown = _ranked(scores, gradients, budget - regrown_total, regrown_total)
-    wanted = [int(k.sum() + r.sum()) for k, r in zip(kept, regrown, strict=True)]
-    layers = []
-    for group, count in zip(groups, _round_counts(groups, wanted, budget), strict=True):
-        # where rounding takes or gives places, the regrown keep theirs and the others stand by score
-        score, gradient, fresh = (array[group.layer] for array in (scores, gradients, regrown))
-        order = np.lexsort((-gradient, -score, ~fresh))
-        layer = np.zeros(group.channels, dtype=bool)
-        layer[order[:count]] = True
-        layers.append(layer)
+    worth = [_joined(scores, group) for group in groups]
+    growth = [_joined(gradients, group) for group in groups] if regrow > 0 else worth
+    order = [np.argsort(-w, kind="stable") for w in worth]
+    kept = _shrink(groups, order, worth, budget, max(0.0, limit - regrow), per_cost, rates)
+    kept = _grow(groups, kept, growth, budget, limit, per_cost, rates)
+    layers = _masks(groups, kept)
     events = tuple(
         Event(i, int(new.sum()), int((old & ~new).sum()), int((new & ~old).sum()))
         for i, (old, new) in enumerate(zip(mask.layers, layers, strict=True))
@@ -105,60 +125,109 @@ def update_masks(
     return KeepMask(tuple(layers)), events
 
 
-def _ranked(
-    scores: Sequence[np.ndarray], gradients: Sequence[np.ndarray], by_score: int, by_gradient: int
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Global ranks, as masks per layer: the highest scores, and of the rest the highest gradients."""
-    score, gradient = np.concatenate(scores), np.concatenate(gradients)
-    kept, regrown = np.zeros(score.size, dtype=bool), np.zeros(score.size, dtype=bool)
-    kept[np.argsort(-score, kind="stable")[:by_score]] = True
-    rest = np.flatnonzero(~kept)
-    regrown[rest[np.argsort(-gradient[rest], kind="stable")[:by_gradient]]] = True
-    ends = np.cumsum([layer.size for layer in scores])[:-1]
-    return np.split(kept, ends), np.split(regrown, ends)
+def _joined(values: Sequence[np.ndarray], group: ChannelGroup) -> np.ndarray:
+    return np.mean([values[layer] for layer in group.layers], axis=0)
 
 
-def _round_counts(groups: Sequence[ChannelGroup], wanted: Sequence[int], budget: int) -> list[int]:
-    """Counts per layer: multiples of the granularity, not below the floors, near `wanted`, sum <= budget.
+def _masks(groups: Sequence[ChannelGroup], kept: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The channels kept of each group, as masks per layer."""
+    layers: dict[int, np.ndarray] = {}
+    for group, channels in zip(groups, kept, strict=True):
+        mask = np.zeros(group.channels, dtype=bool)
+        mask[channels] = True
+        layers |= dict.fromkeys(group.layers, mask)
+    return [layers[i].copy() for i in sorted(layers)]
 
-    Starting from the floors, the layer furthest below what it wants gets one more granule, as long as the
-    budget lasts.
-    """
-    counts = [group.least for group in groups]
+
+def _with(kept: Sequence[np.ndarray], i: int, channels: np.ndarray) -> list[np.ndarray]:
+    return [*kept[:i], channels, *kept[i + 1 :]]
+
+
+def _shrink(
+    groups: Sequence[ChannelGroup],
+    order: Sequence[np.ndarray],
+    worth: Sequence[np.ndarray],
+    budget: Budget,
+    limit: float,
+    per_cost: bool,
+    rates: Sequence[np.ndarray] | None,
+) -> list[np.ndarray]:
+    """The channels of each group that are left, best first: from all, until the limit or every floor is met."""
+    kept = list(order)
+    while budget.part(_masks(groups, kept), rates) > limit + _SLACK:
+        now = budget.weight(_masks(groups, kept), rates)
+        options = []
+        for i, (group, channels) in enumerate(zip(groups, kept, strict=True)):
+            fewer = channels[: -group.granularity]
+            if len(fewer) < group.least:
+                continue
+            loss = worth[i][channels[-group.granularity :]].mean()
+            if per_cost:
+                saved = now - budget.weight(_masks(groups, _with(kept, i, fewer)), rates)
+                loss = loss / saved if saved > 0 else math.inf
+            options.append((float(loss), -i, fewer))
+        if not options:
+            break
+        _, i, fewer = min(options, key=lambda option: option[:2])
+        kept[-i] = fewer
+    return kept
+
+
+def _grow(
+    groups: Sequence[ChannelGroup],
+    kept: list[np.ndarray],
+    worth: Sequence[np.ndarray],
+    budget: Budget,
+    limit: float,
+    per_cost: bool,
+    rates: Sequence[np.ndarray] | None,
+) -> list[np.ndarray]:
+    """Gives back the granules of the largest worth, as long as one fits within the limit."""
     while True:
-        short = [
-            (want - count, -group.layer)
-            for group, want, count in zip(groups, wanted, counts, strict=True)
-            if count < group.channels and sum(counts) + group.granularity <= budget
-        ]
-        if not short:
-            return counts
-        layer = -max(short)[1]
-        counts[layer] += groups[layer].granularity
+        now = budget.weight(_masks(groups, kept), rates)
+        options = []
+        for i, (group, channels) in enumerate(zip(groups, kept, strict=True)):
+            gone = np.setdiff1d(np.arange(group.channels), channels)
+            back = gone[np.argsort(-worth[i][gone], kind="stable")[: group.granularity]]
+            more = _with(kept, i, np.concatenate((channels, back)))
+            if not len(back) or budget.part(_masks(groups, more), rates) > limit + _SLACK:
+                continue
+            gain = worth[i][back].mean()
+            if per_cost:
+                added = budget.weight(_masks(groups, more), rates) - now
+                gain = gain / added if added > 0 else math.inf
+            options.append((float(gain), -i, more[i]))
+        if not options:
+            return kept
+        _, i, more = max(options, key=lambda option: option[:2])
+        kept[-i] = more
 
 
 @dataclass(frozen=True)
 class Schedule:
     """What one epoch's event aims at."""
 
-    keep: float
+    limit: float  # of the dense network, as the budget counts
     regrow: float
-    final: bool  # the mask stands still from here on
+    event: bool  # the masks are updated after the epoch
+    final: bool  # the epoch is trained with the final mask, and no event follows it
 
 
 def schedule(sca: ScaConfig, epoch: int, epochs: int) -> Schedule:
     """The aim of the event after `epoch` (from 0) of `epochs`.
 
-    Sparsity rises as 1 - (1 - p)^3 with p the progress through the ramp; regrowth decays linearly to 0 at the
-    last event. `final`: the epoch is trained with the final mask, and no event follows it.
+    Nothing happens in the warm-up. Then sparsity rises as 1 - (1 - p)^3 with p the progress through the ramp; regrowth
+    decays linearly to 0 at the last event.
     """
-    last_event = max(0, math.floor((1 - sca.freeze) * epochs + 1e-9) - 1)
-    last_event = min(last_event, max(0, epochs - 2))  # at least one epoch learns with the final mask
-    ramp_events = min(max(1, round(sca.ramp * epochs)), last_event + 1)
-    progress = min(1.0, (epoch + 1) / ramp_events)
-    keep = 1 - (1 - sca.keep) * (1 - (1 - progress) ** 3)
-    regrow = sca.regrow * (1 - epoch / last_event) if last_event else 0.0
-    return Schedule(keep, max(0.0, regrow), epoch > last_event)
+    aim = sca.keep if sca.cycles is None else sca.cycles
+    first = min(round(sca.warmup * epochs), max(0, epochs - 2))
+    last = max(first, math.floor((1 - sca.freeze) * epochs + _SLACK) - 1)
+    last = min(last, max(0, epochs - 2))  # at least one epoch learns with the final mask
+    ramp_events = min(max(1, round(sca.ramp * epochs)), last - first + 1)
+    progress = min(1.0, max(0.0, (epoch - first + 1) / ramp_events))
+    limit = 1 - (1 - aim) * (1 - (1 - progress) ** 3)
+    regrow = sca.regrow * (last - epoch) / (last - first) if last > first else 0.0
+    return Schedule(limit, min(max(0.0, regrow), sca.regrow), first <= epoch <= last, epoch > last)
 
 
 class Statistics:

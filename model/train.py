@@ -25,10 +25,14 @@ from torch.utils.tensorboard import SummaryWriter
 
 from scaflow.model.batches import Images
 from scaflow.model.config import NetworkConfig
+from scaflow.model.cost import Budget
+from scaflow.model.criteria import forget
 from scaflow.model.data import Dataset
 from scaflow.model.memory import keep_freed
-from scaflow.model.network import CLASSES, ConvFactory, LinearFactory, SpikingNetwork, float_conv, float_linear
-from scaflow.model.pruning import Statistics, get_mask, schedule, set_mask, update_masks
+from scaflow.model.narrow import indices, narrowed, picked, picked_optimizer, widened
+from scaflow.model.network import ConvFactory, LinearFactory, SpikingNetwork, float_conv, float_linear
+from scaflow.model.pruner import Memory, Pruner
+from scaflow.model.pruning import KeepMask, Schedule, Statistics, get_mask, set_mask
 from scaflow.model.rate import spike_cost
 
 LOG_FIELDS = ("stage", "epoch", "loss", "train_accuracy", "validation_accuracy", "lr", "kept", "seconds")
@@ -59,7 +63,6 @@ class _State:
     best: dict[str, float] = field(default_factory=dict)  # by stage: validation accuracy
     best_weights: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # by stage
     log: list[dict[str, Any]] = field(default_factory=list)
-    events: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(
@@ -71,7 +74,10 @@ def train(
     conv: ConvFactory = float_conv,
     linear: LinearFactory = float_linear,
     fold: Fold | None = None,
+    budget: Budget | None = None,
     resume: bool = False,
+    start: Path | None = None,
+    until: int | None = None,
     console: Console | None = None,
 ) -> Path:
     """Train the network, with SCA if `prune`, and write `out/model.pt` (read it by `load_trained`).
@@ -82,7 +88,11 @@ def train(
     trainable parameters), which is fine-tuned and selected alike, the form before fine-tuning included.
 
     Args:
+        budget: what pruning counts; None: channels. `sca.cycles` needs one of cycles.
         resume: continue from `out/checkpoint.pt` if there is one; return at once if the run had ended.
+        start: continue from this checkpoint of a run of the same network, data and epochs, in which nothing was pruned
+            yet; where `resume` finds a run, that goes before.
+        until: stop after so many epochs of the float stage, and return the checkpoint.
 
     Raises:
         ValueError: the checkpoint belongs to another configuration, the loss is no number, pruning has no
@@ -99,16 +109,27 @@ def train(
     saved = _read_checkpoint(out, identity) if resume else None
     if resume and saved is None and (out / "model.pt").exists():
         return _same_run(out / "model.pt", identity)
+    if start is not None and saved is None:
+        saved = _branched(start, identity)
 
     keep_freed()
     torch.manual_seed(cfg.train.seed)
     net = SpikingNetwork(cfg, conv, linear).accelerate(use_bfloat16(cfg.train.precision))
-    run = _Run(cfg, prune, Images.of(cfg, dataset), out, console, identity)
+    images = Images.of(cfg, dataset)
+    pruner = Pruner(cfg, budget or Budget(None), images.validation) if prune else None
+    run = _Run(cfg, pruner, images, out, console, identity, (conv, linear))
+    run.shapes = net.shapes
+    if pruner is not None:
+        pruner.check(net)
     if saved is not None:
         run.state = _State(**saved["state"])
+        if pruner is not None:
+            pruner.memory = Memory(**saved["pruning"])
     with SummaryWriter(str(out), purge_step=len(run.state.log)) as run.board:
         if run.state.stage == "float":
-            run.fit(net, cfg.train.epochs, cfg.train.lr, cfg.train.schedule, saved)
+            run.fit(net, cfg.train.epochs, cfg.train.lr, cfg.train.schedule, saved, until)
+            if run.state.epoch < cfg.train.epochs:
+                return out / "checkpoint.pt"
             run.state.stage, run.state.epoch, saved = "folded", 0, None
         net.load_state_dict(run.state.best_weights["float"])
         if fold is not None:
@@ -190,46 +211,94 @@ class _Run:
     def __init__(
         self,
         cfg: NetworkConfig,
-        prune: bool,
+        pruner: Pruner | None,
         images: Images,
         out: Path,
         console: Console,
         identity: dict[str, Any],
+        factories: tuple[ConvFactory, LinearFactory],
     ) -> None:
-        self.cfg, self.prune, self.images, self.out = cfg, prune, images, out
-        self.console, self.identity = console, identity
+        self.cfg, self.pruner, self.images, self.out = cfg, pruner, images, out
+        self.console, self.identity, self.factories = console, identity, factories
+        self.shapes: list[tuple[int, int, int]] = []  # of the dense network's layers
         self.state = _State()
         self.board: SummaryWriter | None = None
 
-    def fit(self, module: nn.Module, epochs: int, lr: float, kind: str, saved: dict[str, Any] | None) -> None:
-        """All remaining epochs of the current stage."""
+    def fit(
+        self,
+        module: nn.Module,
+        epochs: int,
+        lr: float,
+        kind: str,
+        saved: dict[str, Any] | None,
+        until: int | None = None,
+    ) -> None:
+        """All remaining epochs of the current stage, up to `until`."""
         steps = self.images.steps(self.cfg)
         optimizer, scheduler = _optimizer(self.cfg, module, lr, kind, max(1, epochs * steps))
+        pruner, whole = self.pruner if self.state.stage == "float" else None, module
+        if pruner and pruner.memory.whole is not None:
+            module, optimizer, scheduler = self._narrow(whole, optimizer, scheduler)
         if saved is not None:
             module.load_state_dict(saved["module"])
             optimizer.load_state_dict(saved["optimizer"])
             scheduler.load_state_dict(saved["scheduler"])
             torch.set_rng_state(saved["rng"])
-        prune = self.prune and self.state.stage == "float"
-        while self.state.epoch < epochs:
+        while self.state.epoch < min(epochs, until or epochs):
             epoch, started = self.state.epoch, time.perf_counter()
-            plan = schedule(self.cfg.sca, epoch, epochs) if prune else None
-            statistics = Statistics(module) if plan and not plan.final else None
+            plan = pruner.plan(epoch, epochs) if pruner else None
+            if plan and plan.final and pruner.memory.whole is None and whole.is_chain:
+                pruner.memory.whole = {name: value.clone() for name, value in whole.state_dict().items()}
+                module, optimizer, scheduler = self._narrow(whole, optimizer, scheduler)
+            statistics = Statistics(module) if plan and plan.event else None
             loss, accuracy = self._epoch(module, optimizer, scheduler, statistics, epochs)
+            masks = self._event(module, statistics, plan) if plan and plan.event else None
+            published = masks is not None and pruner.criterion.published
+            if published:  # judged as what it will be on the accelerator: forgotten and masked
+                forget(module, masks.layers)
+                set_mask(module, masks)
             validation = evaluate(module, self.images.validation, self.images.validation_labels)
-            if plan is None or plan.final:
+            if plan is None or plan.final or published:
                 self.offer(module, validation)
             self._log(loss, accuracy, validation, optimizer.param_groups[0]["lr"], module, started)
-            if statistics is not None:
-                self._prune(module, statistics, plan.keep, plan.regrow)
+            if published:
+                set_mask(module, KeepMask(tuple(np.ones_like(layer) for layer in masks.layers)))
+            elif masks is not None:
+                set_mask(module, masks)
             self.state.epoch += 1
             self._save(module, optimizer, scheduler)
+
+    def _narrow(
+        self,
+        whole: SpikingNetwork,
+        optimizer: torch.optim.Optimizer,
+        scheduler: torch.optim.lr_scheduler.LRScheduler,
+    ) -> tuple[SpikingNetwork, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        """The network at its final mask without the pruned channels, with the optimizer where it stood."""
+        state = self.pruner.memory.whole
+        whole.load_state_dict(state)
+        masks = get_mask(whole).layers
+        net = SpikingNetwork(narrowed(self.cfg, masks), *self.factories)
+        net.accelerate(whole.blocks[0].bfloat16)
+        where = indices(whole, masks)
+        net.load_state_dict(picked(state, where))
+        groups = [group["params"] for group in optimizer.param_groups]
+        train = self.cfg.train
+        steps = max(1, train.epochs * self.images.steps(self.cfg))
+        fresh, fresh_scheduler = _optimizer(self.cfg, net, train.lr, train.schedule, steps)
+        fresh.load_state_dict(picked_optimizer(optimizer.state_dict(), whole, groups, where))
+        fresh_scheduler.load_state_dict(scheduler.state_dict())
+        return net, fresh, fresh_scheduler
 
     def offer(self, module: nn.Module, validation: float) -> None:
         """Keep these weights if they are the stage's best so far."""
         if validation > self.state.best.get(self.state.stage, -1.0):
             self.state.best[self.state.stage] = validation
             weights = {key: value.clone() for key, value in module.state_dict().items()}
+            whole = self.pruner.memory.whole if self.pruner and self.state.stage == "float" else None
+            if whole is not None:
+                masks = [whole[f"blocks.{i}.mask"].numpy() for i in range(len(module.blocks))]
+                weights = widened(weights, whole, indices(module, masks))
             self.state.best_weights[self.state.stage] = weights
 
     def _epoch(
@@ -256,8 +325,10 @@ class _Run:
                 spikes = module.spikes(images)
                 logits = module.integrate(spikes[-1])
                 loss = functional.cross_entropy(logits, labels)
-                if self.prune and self.cfg.sca.rate:
-                    loss = loss + self.cfg.sca.rate * spike_cost(spikes, self.cfg, CLASSES)
+                if self.pruner and self.state.stage == "float":
+                    loss = loss + self.pruner.penalty(module)
+                if self.pruner and self.cfg.sca.rate:
+                    loss = loss + self.cfg.sca.rate * spike_cost(spikes, self.cfg, self.shapes, self.cfg.classes)
                 value = loss.item()
                 if not np.isfinite(value):
                     raise ValueError(
@@ -276,17 +347,15 @@ class _Run:
             statistics.record(False)
         return total / seen, correct / seen
 
-    def _prune(self, net: SpikingNetwork, statistics: Statistics, keep: float, regrow: float) -> None:
-        sca = self.cfg.sca
-        mask, events = update_masks(
-            get_mask(net), *statistics.arrays(), keep, regrow, sca.floor, sca.granularity
-        )
-        set_mask(net, mask)
+    def _event(self, net: SpikingNetwork, statistics: Statistics, plan: Schedule) -> KeepMask:
+        """The masks after an epoch, by the criterion; they are written down here and set by the caller."""
+        mask, events = self.pruner.decide(net, statistics, plan)
         for event in events:
             row = (self.state.epoch, event.layer, event.kept, event.pruned, event.regrown)
-            self.state.events.append(dict(zip(EVENT_FIELDS, row, strict=True)))
+            self.pruner.memory.events.append(dict(zip(EVENT_FIELDS, row, strict=True)))
             self.board.add_scalar(f"kept/layer{event.layer}", event.kept, self.state.epoch)
         self.console.print(f"    kept {sum(mask.kept)} of {mask.total}: {list(mask.kept)}")
+        return mask
 
     def _log(
         self, loss: float, accuracy: float, validation: float, lr: float, module: nn.Module, started: float
@@ -312,6 +381,7 @@ class _Run:
         content = {
             **self.identity,
             "state": vars(self.state),
+            "pruning": vars(self.pruner.memory) if self.pruner else None,
             "module": module.state_dict(),
             "optimizer": optimizer.state_dict(),
             "scheduler": scheduler.state_dict(),
@@ -319,8 +389,8 @@ class _Run:
         }
         _write(self.out / "checkpoint.pt", lambda temporary: torch.save(content, temporary))
         _write_csv(self.out / "log.csv", LOG_FIELDS, self.state.log)
-        if self.prune:
-            _write_csv(self.out / "events.csv", EVENT_FIELDS, self.state.events)
+        if self.pruner:
+            _write_csv(self.out / "events.csv", EVENT_FIELDS, self.pruner.memory.events)
 
 
 def _optimizer(
@@ -346,6 +416,16 @@ def _read_checkpoint(out: Path, identity: dict[str, Any]) -> dict[str, Any] | No
         return None
     _same_run(path, identity)
     return torch.load(path, weights_only=True)
+
+
+def _branched(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
+    """The checkpoint of a run that differs in [sca] at most, and has not pruned."""
+    content = torch.load(path, weights_only=True)
+    mine, theirs = ({**c["config"], "fold": None, "sca": None} for c in (identity, content))
+    pruned = content["pruning"] and content["pruning"]["events"]
+    if mine != theirs or pruned or content["state"]["stage"] != "float":
+        raise ValueError(f"{path}: no beginning of this run: another network, data or epochs, or pruned already")
+    return {**content, "pruning": vars(Memory())}
 
 
 def _same_run(path: Path, identity: dict[str, Any]) -> Path:

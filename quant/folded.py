@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional
 
-from scaflow.model.config import INPUT_SHAPES, NeuronConfig
+from scaflow.model.config import NeuronConfig
 from scaflow.model.network import SpikingBlock, SpikingNetwork
 from scaflow.quant.graph import Conv, Graph, Node, Pool, Readout, validate
 from scaflow.quant.layers import integer_weight, round_through
@@ -163,14 +163,24 @@ class FoldedNetwork(nn.Module):
     """The integer form of a `SpikingNetwork`, on the network's own parameters and buffers (BatchNorm frozen).
 
     The state dict has the keys of the network it was folded from.
+
+    Raises:
+        ValueError: the network has shortcuts.
     """
 
     def __init__(self, net: SpikingNetwork) -> None:
         super().__init__()
+        if not net.is_chain:
+            layers = ", ".join(f"layers[{i}]" for i in net.shortcuts)
+            raise ValueError(
+                f"{net.cfg.name}: the shortcuts to {layers} have no integer form, and no circuit: only a chain of "
+                "layers is folded and exported; remove them, or train without folding"
+            )
         self.cfg = net.cfg
         self.channels_last = net.channels_last
         self.blocks = net.blocks
         self.readout = net.readout
+        self.pixels = math.prod(net.shapes[-1][1:]) if net.cfg.readout == "mean" else 1  # that a read-out weight serves
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [N, C, H, W] in 0..1 -> logits [N, classes]: the integers times scale / T, for the loss."""
@@ -232,6 +242,8 @@ class FoldedNetwork(nn.Module):
     def _readout_integers(self) -> tuple[Tensor, Tensor, Tensor, int]:
         """Weight [classes, inputs], scale [], bias [classes] in float64, weight bits."""
         weight, scale, bits = integer_weight(self.readout)
+        if self.pixels > 1:  # the mean over pixels: each of them with the same weight, worth a part of it
+            weight, scale = weight.repeat_interleave(self.pixels, 1), scale / self.pixels
         return weight, scale, round_through(self.readout.bias.double() / scale.double()), bits
 
 
@@ -279,7 +291,7 @@ def to_graph(folded: FoldedNetwork) -> Graph:
         if block.pool > 1:
             nodes.append(Pool(f"pool{i}", block.pool))
     weight, _, bias, bits = folded._readout_integers()
-    graph = Graph(cfg.name, INPUT_SHAPES[cfg.dataset], cfg.time_steps, tuple(nodes))
+    graph = Graph(cfg.name, cfg.input_shape, cfg.time_steps, tuple(nodes))
     shape = _last_shape(graph)
     readout = Readout("readout", _whole(weight).reshape(len(weight), *shape), _whole(bias), bits)
     return validate(Graph(graph.name, graph.input_shape, graph.time_steps, (*nodes, readout)))

@@ -1,7 +1,11 @@
+from itertools import pairwise
+
+import numpy as np
 import pytest
 import torch
 
 from scaflow.model.config import NetworkConfig
+from scaflow.model.cost import CycleModel, ListStage
 
 
 @pytest.fixture(autouse=True)
@@ -29,5 +33,20 @@ def describe():
         for key, value in changes.items():
             data[key] = {**data.get(key, {}), **value} if isinstance(value, dict) else value
         return NetworkConfig.model_validate(data)
+
+    return build
+
+
+@pytest.fixture
+def cycles_of():
+    """A price list: each layer costs its kernels' synapses at every pixel of a map of 8x8."""
+
+    def build(cfg: NetworkConfig) -> CycleModel:
+        channels = [1, *(layer.channels for layer in cfg.layers), 10]
+        stages = tuple(
+            ListStage(64 * np.outer(np.arange(i + 1), np.arange(o + 1)))
+            for i, o in pairwise(channels)
+        )
+        return CycleModel(stages, 1, 10, tuple(float(stage.cycles[-1, -1]) for stage in stages))
 
     return build

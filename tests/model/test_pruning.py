@@ -5,16 +5,31 @@ import pytest
 import torch
 
 from scaflow.model.config import ScaConfig
+from scaflow.model.cost import Budget
 from scaflow.model.network import SpikingNetwork
-from scaflow.model.pruning import KeepMask, Statistics, get_mask, schedule, set_mask, update_masks
+from scaflow.model.pruning import (
+    KeepMask,
+    Statistics,
+    channel_groups,
+    get_mask,
+    schedule,
+    set_mask,
+    update_masks,
+)
 
 FULL = KeepMask((np.ones(4, bool), np.ones(6, bool)))
 SCORES = [np.array([9.0, 1.0, 8.0, 7.0]), np.array([0.1, 6.0, 0.3, 0.2, 5.0, 0.4])]
 FLAT = [np.zeros(4), np.zeros(6)]
+CHANNELS = Budget(None)
+
+
+def alone(sizes, floor=0.0, granularity=1):
+    """Each layer a group of its own."""
+    return channel_groups([(i,) for i in range(len(sizes))], sizes, floor, granularity)
 
 
 def test_prunes_by_global_rank():
-    mask, events = update_masks(FULL, SCORES, FLAT, 0.5, 0.0, 0.0, 1)
+    mask, events = update_masks(FULL, SCORES, FLAT, alone([4, 6]), CHANNELS, 0.5, 0.0)
     assert [layer.tolist() for layer in mask.layers] == [
         [True, False, True, True],
         [False, True, False, False, True, False],
@@ -25,14 +40,14 @@ def test_prunes_by_global_rank():
 def test_regrows_by_gradient_among_the_pruned():
     gradients = [np.array([99.0, 1.0, 99.0, 99.0]), np.array([3.0, 99.0, 2.0, 0.0, 0.0, 0.0])]
     before = KeepMask((np.array([1, 0, 1, 1], bool), np.array([0, 1, 0, 1, 1, 0], bool)))
-    mask, events = update_masks(before, SCORES, gradients, 0.5, 0.2, 0.0, 1)
+    mask, events = update_masks(before, SCORES, gradients, alone([4, 6]), CHANNELS, 0.5, 0.2)
     # three by score (0.0, 0.2, 0.3), then the two largest gradients of the rest: 1.1 and 1.0
     assert np.concatenate(mask.layers).tolist() == [1, 0, 1, 1, 1, 1, 0, 0, 0, 0]
     assert [(e.pruned, e.regrown) for e in events] == [(0, 0), (2, 1)]
 
 
 def test_the_floor_holds():
-    mask, _ = update_masks(FULL, SCORES, FLAT, 0.5, 0.0, 0.5, 1)
+    mask, _ = update_masks(FULL, SCORES, FLAT, alone([4, 6], 0.5), CHANNELS, 0.5, 0.0)
     assert mask.kept == (2, 3)
     assert np.concatenate(mask.layers).tolist() == [1, 0, 1, 0, 0, 1, 0, 0, 1, 1]
 
@@ -45,7 +60,7 @@ def test_counts_are_multiples_within_the_budget(seed):
     scores = [rng.gamma(1 + i, size=n) for i, n in enumerate(sizes)]
     gradients = [rng.random(n) for n in sizes]
     keep = rng.uniform(0.35, 1)
-    mask, events = update_masks(full, scores, gradients, keep, 0.1, 0.2, 8)
+    mask, events = update_masks(full, scores, gradients, alone(sizes, 0.2, 8), CHANNELS, keep, 0.1)
     assert all(kept % 8 == 0 and kept >= 0.2 * n for kept, n in zip(mask.kept, sizes, strict=True))
     assert keep * 120 - 8 < sum(mask.kept) <= keep * 120
     assert [e.kept for e in events] == list(mask.kept)
@@ -53,7 +68,7 @@ def test_counts_are_multiples_within_the_budget(seed):
 
 def test_granularity_must_divide():
     with pytest.raises(ValueError, match="layer 1: 6 channels are no multiple of granularity=4"):
-        update_masks(FULL, SCORES, FLAT, 0.5, 0.0, 0.0, 4)
+        alone([4, 6], 0.0, 4)
 
 
 @pytest.mark.parametrize("epochs", [2, 3, 6, 15, 40])
@@ -65,7 +80,7 @@ def test_ramp_then_freeze(epochs):
     assert [plan.final for plan in plans] == sorted(plan.final for plan in plans)
     assert 1 <= len(events) < epochs
     assert epochs - len(events) >= 0.25 * epochs
-    keeps = [plan.keep for plan in events]
+    keeps = [plan.limit for plan in events]
     assert keeps == sorted(keeps, reverse=True)
     assert keeps[-1] == pytest.approx(0.4)
     assert events[-1].regrow == 0.0
@@ -75,7 +90,7 @@ def test_ramp_then_freeze(epochs):
 
 def test_the_ramp_is_cubic():
     sca = ScaConfig(keep=0.2, ramp=0.5, freeze=0.25)
-    keeps = [schedule(sca, e, 20).keep for e in range(12)]
+    keeps = [schedule(sca, e, 20).limit for e in range(12)]
     assert keeps[4] == pytest.approx(1 - 0.8 * (1 - 0.5**3))
     assert keeps[9:] == pytest.approx([0.2] * 3)
 
@@ -102,7 +117,7 @@ def test_a_pruned_channel_comes_back_and_fires(describe):
     activity, gradient = statistics.arrays()
     assert activity[1][3] == 0  # by score alone it would stay away
     assert activity[1].sum() > 0
-    after, events = update_masks(mask, activity, gradient, 11 / 12, 1 / 12, 0.0, 1)
+    after, events = update_masks(mask, activity, gradient, alone([4, 8]), CHANNELS, 11 / 12, 1 / 12)
     assert after.layers[1][3]
     assert events[1].regrown == 1
     assert fired == [0, 0, 0]

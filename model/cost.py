@@ -1,0 +1,85 @@
+"""What the channels of a network cost the hardware, as data: pruning reads it and knows no circuit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ListStage:
+    """A weighted layer that walks every kept synapse: its cycles depend on the counts of channels alone."""
+
+    cycles: np.ndarray  # [Ci + 1, Co + 1], an image, with so many channels kept at the input and at the output
+
+    def __call__(self, read: np.ndarray, written: np.ndarray, rates: np.ndarray | None) -> float:
+        return float(self.cycles[read.sum(), written.sum()])
+
+
+@dataclass(frozen=True)
+class EventStage:
+    """A weighted layer that walks spikes: its cycles are the spikes of the channels it reads times its folds."""
+
+    pe: int
+    simd: int
+    windows: int  # an image, over all time steps; one without spikes costs a cycle a fold
+    reach: float  # synapse steps of a channel that always spikes, an image, all windows and kernel positions
+
+    def __call__(self, read: np.ndarray, written: np.ndarray, rates: np.ndarray | None) -> float:
+        if rates is None:
+            raise ValueError("an event stage costs what its input spikes: give the rates")
+        steps = float(rates[read].sum()) * self.reach / self.simd
+        return -(-int(written.sum()) // self.pe) * max(self.windows, steps)
+
+
+@dataclass(frozen=True)
+class CycleModel:
+    """Cycles of the accelerator by the masks of a network's layers.
+
+    One stage a spiking layer, in their order, then the read-out. `dense`: the cycles of each stage of the dense
+    network's list design, by which budgets are told.
+    """
+
+    stages: tuple[ListStage | EventStage, ...]
+    inputs: int  # channels of the image
+    classes: int
+    dense: tuple[float, ...]
+
+    def __call__(self, masks: Sequence[np.ndarray], rates: Sequence[np.ndarray] | None = None) -> np.ndarray:
+        """Cycles an image of each stage, float64 [layers + 1].
+
+        Args:
+            masks: per spiking layer, bool [C].
+            rates: per spiking layer, spikes a pixel and time step behind the pool [C]; event stages ask for them.
+        """
+        edges = [np.ones(self.inputs, dtype=bool), *masks, np.ones(self.classes, dtype=bool)]
+        heard = [None, *(rates if rates is not None else [None] * len(masks))]
+        return np.array([
+            stage(read, written, rate)
+            for stage, read, written, rate in zip(self.stages, edges[:-1], edges[1:], heard, strict=True)
+        ])
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a mask may cost, as a part of the dense network: channels, or cycles of all stages or of the slowest."""
+
+    model: CycleModel | None  # None: channels count
+    objective: Literal["sum", "bottleneck"] = "sum"
+
+    def part(self, masks: Sequence[np.ndarray], rates: Sequence[np.ndarray] | None = None) -> float:
+        """What the masks cost, of what the dense network does."""
+        if self.model is None:
+            return sum(int(m.sum()) for m in masks) / sum(m.size for m in masks)
+        stages, dense = self.model(masks, rates), self.model.dense
+        return float(stages.sum() / sum(dense) if self.objective == "sum" else stages.max() / max(dense))
+
+    def weight(self, masks: Sequence[np.ndarray], rates: Sequence[np.ndarray] | None = None) -> float:
+        """As `part`, but falling with every stage: near the bottleneck's the most, so that equals take turns."""
+        if self.model is None or self.objective == "sum":
+            return self.part(masks, rates)
+        parts = self.model(masks, rates) / max(self.model.dense)
+        return float((parts**8).sum() ** (1 / 8))

@@ -1,0 +1,161 @@
+"""What a channel is worth, by each criterion of pruning: SCA and its rivals, under one interface.
+
+Sources: SCA, Li et al., ICML 2024, arXiv 2406.01072. weight: Li et al., ICLR 2017, arXiv 1608.08710 (L1 norm of the
+filter, here over the layer's L2 norm, so that layers compare). slimming: Liu et al., ICCV 2017, arXiv 1708.06519.
+rank: Wei et al., ICLR 2025 (QP-SNN), arXiv 2502.05905, singular values of the mean spike map. criticality: Chen et al.,
+arXiv 2311.16141.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from scaflow.model.network import SpikingBlock, SpikingNetwork
+from scaflow.model.neurons import lif_step
+
+Measure = Literal["rate", "rank", "criticality"]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """How one criterion prunes.
+
+    score: what ranks the channels that stay. regrow: what ranks those that come back; None: none does.
+    """
+
+    score: Literal["activity", "random", "weight", "gamma", "rate", "rank"]
+    regrow: Literal["gradient", "criticality"] | None = None
+    per_cost: bool = False  # scores and gradients are divided by what the channel costs
+    published: bool = False  # with the defects of the public code: see `forget`
+
+
+CRITERIA: dict[str, Criterion] = {
+    "sca": Criterion("activity", "gradient"),
+    "sca-cycles": Criterion("activity", "gradient", per_cost=True),
+    "sca-published": Criterion("activity", "gradient", published=True),
+    "random": Criterion("random"),
+    "weight": Criterion("weight"),
+    "slimming": Criterion("gamma"),
+    "rate": Criterion("rate"),
+    "rank": Criterion("rank"),
+    "criticality": Criterion("activity", "criticality"),
+}
+
+
+class Probe:
+    """Reads the layers of a network in evaluation, on some images: spikes as they are, membranes without the mask."""
+
+    def __init__(self, net: SpikingNetwork) -> None:
+        self.net = net
+
+    @torch.no_grad()
+    def measure(self, images: Tensor, kinds: Sequence[Measure], batch: int = 128) -> dict[str, list[np.ndarray]]:
+        """Per kind and layer float64 [C], means over the images.
+
+        rate: spikes a pixel and time step behind the pool. rank: sum of the singular values of the spike map, mean
+        over time, over its largest possible rank and the map's height and width. criticality: the largest, over the
+        map, of the mean over time of 1/(1 + (pi (u - 1))^2), u the membrane before the reset.
+
+        Args:
+            images: uint8 [N, C, H, W].
+        """
+        sums = {kind: [0.0] * len(self.net.blocks) for kind in kinds}
+        training = self.net.training
+        self.net.eval()
+        with ExitStack() as hooks:
+            for i, block in enumerate(self.net.blocks):
+                for module, hook in _hooks(block, i, kinds, sums):
+                    hooks.callback(module.register_forward_hook(hook).remove)
+            for part in images.split(batch):
+                spikes = self.net.spikes(part.float() / 255)
+                if "rate" in kinds:
+                    for i, s in enumerate(spikes):
+                        sums["rate"][i] += s.double().mean((0, 2, 3)) * len(part)
+        self.net.train(training)
+        return {kind: [(s / len(images)).numpy() for s in layers] for kind, layers in sums.items()}
+
+
+def _hooks(block: SpikingBlock, i: int, kinds: Sequence[Measure], sums: dict[str, list[Tensor]]):
+    def rank(_module: nn.Module, _inputs: object, spikes: Tensor) -> None:
+        maps = spikes.unflatten(0, (block.neuron.time_steps, -1)).mean(0)
+        values = torch.linalg.svdvals(maps.float().contiguous()).sum(-1).double()
+        height, width = maps.shape[2:]
+        sums["rank"][i] += values.sum(0) / math.sqrt(height * width * min(height, width))
+
+    def criticality(_module: nn.Module, _inputs: object, current: Tensor) -> None:
+        neuron, steps = block.neuron.neuron, block.neuron.time_steps
+        currents = [current] * steps if block.first else current.chunk(steps)
+        v, total = torch.zeros_like(currents[0]), torch.zeros_like(currents[0])
+        for each in currents:
+            u = (v - v * 2.0**-neuron.leak_shift if neuron.leak_shift else v) + each
+            total += 1 / (1 + (math.pi * (u - 1)).square())
+            _, v = lif_step(v, each, 1.0, neuron.leak_shift, neuron.reset)
+        sums["criticality"][i] += (total / steps).double().amax((2, 3)).sum(0)
+
+    # the normalisation's output is the current before the mask
+    return [
+        (module, hook)
+        for kind, module, hook in (("rank", block.neuron, rank), ("criticality", block.bn, criticality))
+        if kind in kinds
+    ]
+
+
+def needed(criterion: Criterion, by_spikes: bool) -> tuple[Measure, ...]:
+    """What a `Probe` has to measure for an event. by_spikes: the budget asks for rates."""
+    kinds: list[Measure] = [kind for kind in ("rate", "rank") if kind == criterion.score]
+    if criterion.regrow == "criticality":
+        kinds.append("criticality")
+    return tuple(dict.fromkeys([*kinds, *(["rate"] if by_spikes else [])]))
+
+
+def scores(
+    criterion: Criterion,
+    net: SpikingNetwork,
+    activity: Sequence[np.ndarray],
+    measured: dict[str, list[np.ndarray]],
+    seed: int,
+) -> list[np.ndarray]:
+    """The worth of each layer's channels, float64 [C].
+
+    Args:
+        activity: SCA's, of the epoch.
+        measured: by a `Probe`, what the criterion needs.
+        seed: of the random criterion, whose order stands for the whole run.
+    """
+    if criterion.score == "activity":
+        return list(activity)
+    if criterion.score == "random":
+        rng = np.random.default_rng((seed, 2))
+        return [rng.random(block.bn.num_features) for block in net.blocks]
+    if criterion.score == "weight":
+        weights = [block.conv.weight.detach().double().flatten(1) for block in net.blocks]
+        return [(w.abs().mean(1) / w.square().mean().sqrt()).numpy() for w in weights]
+    if criterion.score == "gamma":
+        return [block.bn.weight.detach().double().abs().numpy() for block in net.blocks]
+    return measured[criterion.score]
+
+
+def penalty(net: SpikingNetwork, weight: float) -> Tensor:
+    """The sparsity term of slimming: weight times the sum of |gamma|."""
+    return weight * sum(block.bn.weight.abs().sum() for block in net.blocks)
+
+
+@torch.no_grad()
+def forget(net: SpikingNetwork, masks: Sequence[np.ndarray]) -> None:
+    """Set weights, gamma and beta of pruned channels to zero, as the public code of SCA does after each epoch.
+
+    It follows that the gradient of gamma is zero, that no channel comes back, and that beta drifts until the next epoch
+    ends, because nothing is masked meanwhile.
+    """
+    for block, mask in zip(net.blocks, masks, strict=True):
+        gone = ~torch.from_numpy(mask)
+        for parameter in (block.conv.weight, block.bn.weight, block.bn.bias):
+            parameter[gone] = 0

@@ -1,0 +1,92 @@
+"""A network without its pruned channels, for the epochs in which the mask stands still, and the way back.
+
+What a pruned channel's weights are does not matter any more, so they are left out of the convolutions, of the optimizer
+and of the quantiser's scales; on the way back they are zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from scaflow.model.config import NetworkConfig
+from scaflow.model.network import SpikingNetwork
+
+Index = tuple[Tensor, ...]  # of one tensor: which entries of its first dimensions stay
+
+
+def narrowed(cfg: NetworkConfig, masks: Sequence[np.ndarray]) -> NetworkConfig:
+    """The description of the network whose layers have the kept channels only."""
+    layers = (
+        layer.model_copy(update={"channels": int(mask.sum())}) for layer, mask in zip(cfg.layers, masks, strict=True)
+    )
+    return cfg.model_copy(update={"layers": tuple(layers)})
+
+
+def indices(net: SpikingNetwork, masks: Sequence[np.ndarray]) -> dict[str, Index]:
+    """By name in the state of the whole network, what of each tensor stays; a name that is missing stays whole."""
+    kept = [torch.from_numpy(np.flatnonzero(mask)) for mask in masks]
+    result: dict[str, Index] = {}
+    for i, channels in enumerate(kept):
+        result |= {
+            f"blocks.{i}.{name}": (channels,)
+            for name in ("mask", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
+        }
+        result[f"blocks.{i}.conv.weight"] = (channels,) if i == 0 else (channels, kept[i - 1])
+    _, height, width = net.shapes[-1]
+    pixels = torch.arange(height * width)
+    columns = (kept[-1][:, None] * height * width + pixels).flatten()
+    result["readout.weight"] = (torch.arange(net.readout.weight.shape[0]), columns)
+    return result
+
+
+def picked(state: Mapping[str, Tensor], where: Mapping[str, Index]) -> dict[str, Tensor]:
+    """The state of the narrow network, from that of the whole one."""
+    return {name: _pick(value, where.get(name)) for name, value in state.items()}
+
+
+def widened(narrow: Mapping[str, Tensor], whole: Mapping[str, Tensor], where: Mapping[str, Index]) -> dict[str, Tensor]:
+    """The state of the whole network, from that of the narrow one; pruned channels are zero, and off in the mask."""
+    result = {}
+    for name, value in narrow.items():
+        if name not in where:
+            result[name] = value.clone()
+            continue
+        result[name] = torch.zeros_like(whole[name])
+        result[name][_mesh(where[name])] = value
+    return result
+
+
+def picked_optimizer(
+    state: dict[str, Any], whole: nn.Module, groups: Sequence[Sequence[nn.Parameter]], where: Mapping[str, Index]
+) -> dict[str, Any]:
+    """An optimizer's state for the narrow network: of each parameter the entries that stay.
+
+    Args:
+        state: the `state_dict()` of the optimizer of `whole`.
+        groups: that optimizer's parameters, group by group; the narrow one has them in the same order.
+    """
+    names = {id(parameter): name for name, parameter in whole.named_parameters()}
+    order = [(names[id(parameter)], parameter.shape) for group in groups for parameter in group]
+    moments = {
+        number: {
+            key: _pick(value, where.get(order[number][0]))
+            if isinstance(value, Tensor) and value.shape == order[number][1]
+            else value
+            for key, value in entry.items()
+        }
+        for number, entry in state["state"].items()
+    }
+    return {**state, "state": moments}
+
+
+def _pick(value: Tensor, index: Index | None) -> Tensor:
+    return value.clone() if index is None else value[_mesh(index)].clone()
+
+
+def _mesh(index: Index) -> tuple[Tensor, ...]:
+    return torch.meshgrid(*index, indexing="ij") if len(index) > 1 else index
