@@ -35,9 +35,9 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scaflow.model.config import INPUT_SHAPES, NetworkConfig, load_network
+from scaflow.model.config import NetworkConfig, load_network
 from scaflow.model.memory import keep_freed
-from scaflow.model.network import CLASSES, SpikingBlock, SpikingNetwork
+from scaflow.model.network import SpikingBlock, SpikingNetwork
 from scaflow.model.pruning import Statistics
 from scaflow.quant.layers import brevitas_conv, brevitas_linear
 
@@ -197,7 +197,7 @@ def make_step(cfg: NetworkConfig, setting: Setting) -> Callable[[], float]:
     if setting.quantised:
         for block in net.blocks:
             block.mask[::PRUNED] = False
-    images, labels = torch.rand(cfg.train.batch, *INPUT_SHAPES[cfg.dataset]), torch.arange(cfg.train.batch) % CLASSES
+    images, labels = torch.rand(cfg.train.batch, *cfg.input_shape), torch.arange(cfg.train.batch) % cfg.classes
     if setting.tuned:
         keep_freed()
     counters = Statistics(net)

@@ -128,9 +128,9 @@ def layer_of(node: Conv, edge: Edge, fold: Fold) -> dict[str, Any]:
 
 def compare(project: Project, python: Path, progress: Progress) -> list[dict[str, Any]]:
     """One row a convolution: lanes, FINN's circuit and ours."""
-    from scaflow.model.data import load_dataset
+    from scaflow.model.data import dataset_of
 
-    data = load_dataset(project.network.dataset, project.data)
+    data = dataset_of(project.network, project.data)
     few = data.test_images[:IMAGES]
     dense, pruned = (read_design(project, OURS[kind]).graph for kind in ("dense", "event"))
     spikes, events = reads(dense, few), reads(pruned, data.test_images[:EVENT_IMAGES])

@@ -86,7 +86,7 @@ def fold_network(project: Project, request: Request, scheduler: str, progress: P
     Raises:
         ValueError: a graph is missing; or the request is impossible: says the best that is possible.
     """
-    from scaflow.model.data import load_dataset
+    from scaflow.model.data import dataset_of
 
     missing = [f"{name}/graph.json" for name in FOLDED if not (project / f"{name}/graph.json").is_file()]
     if missing:
@@ -94,7 +94,7 @@ def fold_network(project: Project, request: Request, scheduler: str, progress: P
             f"fold: missing what it reads: {', '.join(missing)}\n  run `scaflow compile {project.net}` first"
         )
     graphs = {name: load(project / f"{name}/graph") for name in FOLDED}
-    images = load_dataset(project.network.dataset, project.data).train_images[:CALIBRATION_IMAGES]
+    images = dataset_of(project.network, project.data).train_images[:CALIBRATION_IMAGES]
     family = request.device.family
     few = images[:CLOCK_IMAGES]
 

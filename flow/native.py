@@ -71,12 +71,12 @@ def run_designs(
         ValueError: a design is missing, or the test set has fewer images; or a run breaks off: hang, surplus word,
             broken stream law.
     """
-    from scaflow.model.data import load_dataset
+    from scaflow.model.data import dataset_of
 
     missing = [str(path) for path in design_files(project, variants) if not path.is_file()]
     if missing:
         raise ValueError(f"native: {', '.join(missing)} missing; run `scaflow compile {project.net}` first")
-    chosen = load_dataset(project.network.dataset, project.data).test_images
+    chosen = dataset_of(project.network, project.data).test_images
     if images > len(chosen):
         raise ValueError(f"--images {images}: {project.network.dataset} has {len(chosen)} test images; ask for fewer")
     chosen = chosen[:images]
