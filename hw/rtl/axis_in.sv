@@ -95,17 +95,17 @@ module axis_in #(
   localparam int unsigned BEAT_BITS = BEATS > 1 ? $clog2(BEATS) : 1;
   logic [BEAT_BITS-1:0] beat;
   wire last_beat = beat == BEAT_BITS'(BEATS - 1);
-  logic accepted, wrong;  // the way from the pins ends in registers
+  logic accepted, tlast;  // of the beat before: the way from the pins ends in registers
   always_ff @(posedge clk) begin
-    wrong <= s_axis_tlast != last_beat;
+    tlast <= s_axis_tlast;
     if (!rst_n) begin
       beat <= '0;
       accepted <= 1'b0;
       frame_error <= 1'b0;
     end else begin
       accepted <= s_axis_tvalid && s_axis_tready;
-      if (s_axis_tvalid && s_axis_tready) beat <= last_beat ? '0 : beat + 1'b1;
-      if (accepted && wrong) frame_error <= 1'b1;
+      if (accepted) beat <= last_beat ? '0 : beat + 1'b1;
+      if (accepted && tlast != last_beat) frame_error <= 1'b1;
     end
   end
 endmodule

@@ -3,13 +3,13 @@
 /// Beat        in: SIMD flags a (pixel, t); out: SIMD x KERNEL flags, then the place of the window's top left word:
 ///             t, column, row, modulo powers of two (negative in the padding); flags lowest
 /// Order       in: pixel raster, then t; out: output pixel raster, then t
-/// Latency     4 cycles, newest beat a window needs accepted -> out_valid. A window that hangs over the right edge also
+/// Latency     5 cycles, newest beat a window needs accepted -> out_valid. A window that hangs over the right edge also
 ///             waits for the beat of the row below that follows it in the raster (not in the last row of windows)
 /// Throughput  1 beat/cycle in while there is room; a column and t a cycle. Each ends a window, but STRIDE - 1 columns
 ///             a window and KERNEL_W - 1 - PADDING an image (those of the other rows of windows pass with the columns
 ///             beyond the right edge, as far as there are any): AHEAD windows wait in a queue to hide these
 /// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows registers only
-/// State       a ring of ROWS rows of flags. A row is free once a window below it has been taken from out
+/// State       a ring of ROWS rows of flags. A row is free 2 cycles after a window below it has been taken from out
 /// Golden      quant/golden/event_window.py
 module event_window #(
   parameter int unsigned SIMD,
@@ -79,16 +79,21 @@ module event_window #(
   wire wr_last_t = wr_t == t_t'(TIME_STEPS - 1);
   wire wr_last_col = wr_col == col_t'(WIDTH - 1);
   wire push = in_valid && in_ready;
-  assign in_ready = wr_row != (line ^ row_t'(ROWS));
+  wire push_row = push && wr_last_t && wr_last_col;
+  row_t next_row;
+  assign next_row = wr_row + 1'b1;
   assign in_place = {wr_row[R_BITS-1:0], wr_col, wr_t};
   always_ff @(posedge clk) begin
     if (push) ring[{wr_col, wr_t}][wr_row[R_BITS-1:0]] <= in_data;
     if (!rst_n) begin
       {wr_row, wr_col, wr_t} <= '0;
-    end else if (push) begin
-      wr_t <= wr_last_t ? '0 : wr_t + 1'b1;
-      if (wr_last_t) wr_col <= wr_last_col ? '0 : wr_col + 1'b1;
-      if (wr_last_t && wr_last_col) wr_row <= wr_row + 1'b1;
+      in_ready <= 1'b1;
+    end else begin
+      if (push) wr_t <= wr_last_t ? '0 : wr_t + 1'b1;
+      if (push && wr_last_t) wr_col <= wr_last_col ? '0 : wr_col + 1'b1;
+      if (push_row) wr_row <= next_row;
+      // whether the row to be written next is free, a cycle ahead: ready paths begin here
+      in_ready <= (push_row ? next_row : wr_row) != (line ^ row_t'(ROWS));
     end
   end
 
@@ -122,8 +127,8 @@ module event_window #(
   row_t lead;
   assign lead = wr_row - need;
   wire there = lead == '0 ? {s, t} < {step_t'(wr_col), wr_t} : !lead[R_BITS] || lead[R_BITS-1:0] == '0;
-  logic enable_1, enable_2;
-  wire go = there && enable_1;
+  logic room;  // in the queue, for the window of this step
+  wire go = there && room;
   row_t next_top;
   y_t next_y;
   assign next_y = last_y ? '0 : y + 1'b1;
@@ -151,53 +156,53 @@ module event_window #(
     end
   end
 
-  // --- 1: the read; 2: the newest column of the window, in front of the older ones ---------------------------------
-  logic [ROWS-1:0][SIMD-1:0] read_1;
-  logic valid_1, emit_1, valid_2, emit_2;
-  logic [KERNEL_H-1:0][R_BITS-1:0] slot_1;  // of the read's rows
-  row_t row_1, row_2;  // of the window's
-  col_t col_1, col_2;
-  t_t t_1, t_2;
+  // --- 1: the read; 2: a register behind it; 3: the newest column of the window, in front of the older ones ----------
+  // the pipeline runs free: a step enters it against a place in the queue at its end
+  logic [ROWS-1:0][SIMD-1:0] read_1, read_2;
+  logic valid_1, valid_2, emit_1, emit_2, emit_3;
+  logic late_1;
+  y_t y_1;
+  x_t x_1;
+  row_t top_1, row_2, row_3;  // of the read's rows, of the window's
+  col_t col_2, col_3;
+  t_t t_1, t_2, t_3;
+  logic [KERNEL_H-1:0][R_BITS-1:0] slot_2;  // of the read's rows
   // rows of the read that are in the map; columns of the window that are left of the map's right and left edge
-  logic [KERNEL_H-1:0] inside_y, inside_y_1;
-  logic [KERNEL_W-1:0] inside_r, inside_r_1, inside_r_2, inside_l, inside_l_1;
+  logic [KERNEL_H-1:0] inside_y, inside_y_2;
+  logic [KERNEL_W-1:0] inside_r, inside_r_2, inside_r_3, inside_l, inside_l_2;
   logic [KERNEL_H-1:0][SIMD-1:0] column [(KERNEL_W-1)*TIME_STEPS+1];
   always_comb begin
     for (int k = 0; k < int'(KERNEL_W); k++) begin
-      inside_l[k] = k >= int'(PADDING) || x >= -x_t'(k);
-      inside_r[k] = LAST_X + k < int'(WIDTH) || x < x_t'(WIDTH) - x_t'(k);
+      inside_l[k] = k >= int'(PADDING) || x_1 >= -x_t'(k);
+      inside_r[k] = LAST_X + k < int'(WIDTH) || x_1 < x_t'(WIDTH) - x_t'(k);
     end
     inside_y = '1;
     for (int i = 0; i < int'(OUT_H); i++) begin
       for (int k = 0; k < int'(KERNEL_H); k++) begin
         automatic int at = i * int'(STRIDE) + k - int'(PADDING);
-        if (y == y_t'(i) && (at < 0 || at >= int'(HEIGHT))) inside_y[k] = 1'b0;
+        if (y_1 == y_t'(i) && (at < 0 || at >= int'(HEIGHT))) inside_y[k] = 1'b0;
       end
     end
   end
-  logic queue_ready;
-  assign enable_2 = !valid_2 || !emit_2 || queue_ready;
-  assign enable_1 = !valid_1 || enable_2;
   always_ff @(posedge clk) begin
-    if (go) read_1 <= ring[{col_t'(s), t}];
-    if (enable_1) begin
-      {emit_1, row_1, col_1, t_1} <= {own || late, late ? top - row_t'(STRIDE) : top, col_t'(x), t};
-      {inside_y_1, inside_l_1, inside_r_1} <= {inside_y, inside_l, inside_r};
-      for (int k = 0; k < KERNEL_H; k++) slot_1[k] <= top[R_BITS-1:0] + R_BITS'(k);
-    end
-    if (enable_2 && valid_1) begin
-      {emit_2, row_2, col_2, t_2, inside_r_2} <= {emit_1, row_1, col_1, t_1, inside_r_1};
-      for (int k = 0; k < KERNEL_H; k++) column[0][k] <= inside_y_1[k] ? read_1[slot_1[k]] : '0;
+    read_1 <= ring[{col_t'(s), t}];
+    {late_1, top_1, y_1, x_1, t_1} <= {late, top, y, x, t};
+
+    read_2 <= read_1;
+    {row_2, col_2, t_2} <= {late_1 ? top_1 - row_t'(STRIDE) : top_1, col_t'(x_1), t_1};
+    {inside_y_2, inside_l_2, inside_r_2} <= {inside_y, inside_l, inside_r};
+    for (int k = 0; k < KERNEL_H; k++) slot_2[k] <= top_1[R_BITS-1:0] + R_BITS'(k);
+
+    {row_3, col_3, t_3, inside_r_3} <= {row_2, col_2, t_2, inside_r_2};
+    if (valid_2) begin
+      for (int k = 0; k < KERNEL_H; k++) column[0][k] <= inside_y_2[k] ? read_2[slot_2[k]] : '0;
       for (int i = 1; i <= (KERNEL_W - 1) * TIME_STEPS; i++) begin
         // what lies beyond the left edge is of no further use; beyond the right edge is a column of the next row
-        column[i] <= i % TIME_STEPS == 0 && !inside_l_1[KERNEL_W-1-i/TIME_STEPS] ? '0 : column[i-1];
+        column[i] <= i % TIME_STEPS == 0 && !inside_l_2[KERNEL_W-1-i/TIME_STEPS] ? '0 : column[i-1];
       end
     end
-    if (!rst_n) {valid_1, valid_2} <= '0;
-    else begin
-      if (enable_1) valid_1 <= there;
-      if (enable_2) valid_2 <= valid_1;
-    end
+    if (!rst_n) {valid_1, emit_1, valid_2, emit_2, emit_3} <= '0;
+    else {valid_1, emit_1, valid_2, emit_2, emit_3} <= {go, go && (own || late), valid_1, emit_1, emit_2};
   end
 
   // --- out -------------------------------------------------------------------------------------------------------
@@ -205,19 +210,30 @@ module event_window #(
   always_comb begin
     for (int b = 0; b < SIMD; b++) begin
       for (int k = 0; k < KERNEL; k++) begin
-        flags[b][k] = inside_r_2[k%KERNEL_W] && column[(KERNEL_W-1-k%KERNEL_W)*TIME_STEPS][k/KERNEL_W][b];
+        flags[b][k] = inside_r_3[k%KERNEL_W] && column[(KERNEL_W-1-k%KERNEL_W)*TIME_STEPS][k/KERNEL_W][b];
       end
     end
   end
+  logic unused_queue_ready;  // always high: that is what the places are counted for
   logic [PLACE_BITS+SIMD*KERNEL:0] queue_data;
   stream_fifo #(.WIDTH(PLACE_BITS + SIMD * KERNEL + 1), .DEPTH(AHEAD)) queue (
-    .clk(clk), .rst_n(rst_n), .in_valid(valid_2 && emit_2), .in_ready(queue_ready),
-    .in_data({row_2, col_2, t_2, flags}),
+    .clk(clk), .rst_n(rst_n), .in_valid(emit_3), .in_ready(unused_queue_ready), .in_data({row_3, col_3, t_3, flags}),
     .out_valid(out_valid), .out_ready(out_ready), .out_data(queue_data)
   );
   assign out_data = queue_data[PLACE_BITS+SIMD*KERNEL-1:0];
+
+  logic [$clog2(AHEAD+1)-1:0] places;  // of the queue, neither taken nor on their way to be
+  wire spent = go && (own || late);
+  wire returned = out_valid && out_ready;
   always_ff @(posedge clk) begin
+    if (!rst_n) begin
+      places <= ($clog2(AHEAD + 1))'(AHEAD);
+      room <= 1'b1;
+    end else begin
+      if (spent != returned) places <= spent ? places - 1'b1 : places + 1'b1;
+      room <= returned || places > (spent ? 1 : 0);
+    end
     if (!rst_n) line <= -row_t'(PADDING);
-    else if (out_valid && out_ready) line <= queue_data[SIMD*KERNEL+C_BITS+T_BITS+:R_BITS+1];
+    else if (returned) line <= queue_data[SIMD*KERNEL+C_BITS+T_BITS+:R_BITS+1];
   end
 endmodule

@@ -4,11 +4,11 @@
 /// Beat        in: CHANNELS activations of IN_BITS, of which the first KEPT count; one a (pixel, t), no windows
 ///             out: SIMD act, SIMD addr (channel i belongs to bank i mod SIMD), last (of a window), act lowest
 /// Law         a window costs FOLDS * max(1, n) cycles, n the most events of a bank: words without events cost nothing
-/// Latency     newest beat a window needs accepted -> out_valid: 8 cycles where FOLDS is 1, else 10
+/// Latency     newest beat a window needs accepted -> out_valid: 9 cycles where FOLDS is 1, else 11
 /// Throughput  the law while out_ready, as long as event_window finds windows: it looks at a column and t a cycle, all
 ///             of which end a window but STRIDE - 1 columns a window and KERNEL_W - 1 - PADDING an image (where 2 *
 ///             PADDING < KERNEL_W - 1, some more a row), and 16 windows are queued to hide these. A row of windows must
-///             take the 14 cycles in which a row of the ring is freed, comes in and is looked at
+///             take the 16 cycles in which a row of the ring is freed, comes in and is looked at
 /// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows registers only
 /// State       a ring of ROWS rows of words, one memory a bank; three stages a bank: flags of the window's words with
 ///             an event (`flags`), the word that is read (`read`), the word being walked (`word`)

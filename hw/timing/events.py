@@ -64,10 +64,10 @@ def _walks(spikes, bank, banks, kernel_h, kernel_w, stride, padding):
 
 @jit
 def scan(stage, mem):
-    """event_window: a column and t of a row of windows a cycle, through two registers; those that end a window enter
-    its queue, at most AHEAD of them."""
+    """event_window: a column and t of a row of windows a cycle, while there is a place in the queue for a window; those
+    that end one enter it behind three registers."""
     before = stage.queued
-    read_at, out_at = stage.read_at, stage.out_at
+    look_at = stage.look_at
     row_words = stage.width * stage.time_in
     while True:
         image, y = divmod(stage.scan_row, stage.out_h)
@@ -79,15 +79,14 @@ def scan(stage, mem):
             own = step >= stage.lead and (step - stage.lead) % stage.stride == 0
             late = y > 0 and step < stage.merge and (stage.merge - 1 - step) % stage.stride == 0
             need = start + (step * stage.time_in + t if step < stage.width else row_words - 1)
-            wait = need >= stage.written or ((own or late) and stage.queued == stage.loaded + AHEAD)
+            wait = need >= stage.written or stage.queued == stage.loaded + AHEAD
             if wait:
                 break
-            there = mem[stage.wrote + (need & stage.wrote_mask)] + 1
-            read_at = max(max(there, read_at) + 1, out_at)  # the second register is entered
-            out_at = read_at + 1
+            there = mem[stage.wrote + (need & stage.wrote_mask)]
+            place = mem[stage.loads + (stage.queued & stage.loads_mask)]  # of the window that leaves it
+            look_at = max(look_at, there, place) + 1
             if own or late:
-                out_at = max(out_at, mem[stage.loads + (stage.queued & stage.loads_mask)] + 1)
-                mem[stage.queue + (stage.queued & stage.queue_mask)] = out_at
+                mem[stage.queue + (stage.queued & stage.queue_mask)] = look_at + 3
                 stage.queued += 1
             t += 1
             if t == stage.time_in:
@@ -98,7 +97,7 @@ def scan(stage, mem):
             break
         stage.scan_step = 0
         stage.scan_row += 1
-    stage.read_at, stage.out_at = read_at, out_at
+    stage.look_at = look_at
     return stage.queued > before
 
 

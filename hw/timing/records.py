@@ -46,7 +46,7 @@ _STAGE_TIMES = (
     "x1", "x2", "x3",  # X of the last steps of the last three beats
     "queue_at", "queue_before",  # a first layer's last two steps into the array
     "repeat_at", "result_at", "word_at", "push_at", "fetch_at",  # last repetition, R, the pack's last word, P; `queued`
-    "read_at", "out_at", "issue_at", "fire_at", "left_before",  # see events.py
+    "look_at", "issue_at", "fire_at", "left_before",  # see events.py
 )  # fmt: skip
 _POOL, _POOL_TIMES = ("ends", "beats", "place"), ("beat_at", "c", "d1", "d2")  # see `words.pool`
 _ENDS = (

@@ -65,6 +65,7 @@ def _room(stage, mem, word):
             return -1
         stage.room_at = mem[stage.rows + (stage.room_row & stage.rows_mask)] + 1
         if stage.event:
+            stage.room_at += 1  # in_ready is a register
             image, row = divmod(stage.room_row, stage.out_h)
             stage.room_line = image * stage.height + row * stage.stride - stage.padding
             stage.room_row += 1

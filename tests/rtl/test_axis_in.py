@@ -24,7 +24,7 @@ class TestAxisIn(RtlSuite):
         ("unit_valid && unit_ready) unit", "unit_valid) unit"),
         ("unit_valid && keep", "unit_valid"),
         ("(FRAME_BYTES + AXI_BYTES - 1)", "(FRAME_BYTES)"),
-        ("s_axis_tlast != last_beat", "s_axis_tlast"),
+        ("tlast != last_beat", "tlast"),
     )
 
     def draw(self, rng: random.Random) -> AxisIn:

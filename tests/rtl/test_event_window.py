@@ -17,13 +17,13 @@ class TestEventWindow(RtlSuite):
         EventWindow(2, 4, 8, 3, 3, 1, 1, 2),  # a width that is a power of two: a step more than its columns' bits count
     )
     mutants = (
-        ("wr_row != (line ^ row_t'(ROWS));", "1'b1;"),  # writes over rows still needed
+        ("(push_row ? next_row : wr_row) != (line ^ row_t'(ROWS));", "1'b1;"),  # writes over rows still needed
         ("{s, t} < {step_t'(wr_col), wr_t}", "1'b1"),  # reads before the column is there
-        ("!valid_2 || !emit_2 || queue_ready", "1'b1"),  # ready dropped
+        ("returned || places > (spent ? 1 : 0)", "1'b1"),  # looks at windows the queue has no place for
         ("if (own || late) x <=", "if (own) x <="),  # windows at the right edge are not counted
-        ("inside_r_2[k%KERNEL_W] && column", "column"),  # beyond the right edge lies the next row
-        ("!inside_l_1[KERNEL_W-1-i/TIME_STEPS]", "1'b0"),  # beyond the left edge lies the row before
-        ("inside_y_1[k] ? read_1[slot_1[k]] : '0", "read_1[slot_1[k]]"),  # above the map lies another image
+        ("inside_r_3[k%KERNEL_W] && column", "column"),  # beyond the right edge lies the next row
+        ("!inside_l_2[KERNEL_W-1-i/TIME_STEPS]", "1'b0"),  # beyond the left edge lies the row before
+        ("inside_y_2[k] ? read_2[slot_2[k]] : '0", "read_2[slot_2[k]]"),  # above the map lies another image
         ("prior <= MERGE > 0 && !last_y", "prior <= 1'b0"),  # windows at the right edge are left out
         ("LESS < (LAST + 1) / 2 ? LESS : (LAST + 1) / 2", "0"),  # a row takes longer than it must
     )
@@ -51,9 +51,9 @@ class TestEventWindow(RtlSuite):
                     # the row whose place it takes is free once a window of a row that starts below it has left
                     oldest = len(accepted) // per_row - cfg.rows + 1
                     below = next(i for i, top in enumerate(tops) if top >= oldest)
-                    free = left[below * out_w * cfg.time_steps] + 1 if below else 0
+                    free = left[below * out_w * cfg.time_steps] + 2 if below else 0
                     accepted.append(max(accepted[-1] + 1 if accepted else 0, free))
                 looked = max(looked, accepted[image * cfg.height * per_row + need]) + 1
                 if emits:
-                    left.append(looked + 3)
+                    left.append(looked + 4)
         return left[-1] + 1

@@ -42,7 +42,7 @@ def last_beats(cfg, beats, eager):
     out_w = (cfg.width + 2 * cfg.padding - cfg.kernel_w) // cfg.stride + 1
     out_h = per_image // (out_w * cfg.time_steps)
     tops = [n * cfg.height - cfg.padding + oy * cfg.stride for n in range(images) for oy in range(out_h)]
-    accepted, entered, left = [], [0, 0], [0, 0]  # beats; steps into and out of event_window's second register
+    accepted, looked = [], 0  # beats; the last step of event_window
     loaded, fired, replayed, out = [], [], [], []
     for image in range(images):
         for need, emits in scan(windows):
@@ -50,17 +50,14 @@ def last_beats(cfg, beats, eager):
             while len(accepted) <= need:
                 oldest = len(accepted) // per_row - windows.rows + 1
                 below = next(i for i, top in enumerate(tops) if top >= oldest)
-                free = loaded[below * out_w * cfg.time_steps] + 1 if below else 0
+                free = loaded[below * out_w * cfg.time_steps] + 2 if below else 0
                 accepted.append(max(accepted[-1] + 1 if accepted else 0, free))
-            looked = max(accepted[need] + 1, entered[-1])
-            entered.append(max(looked + 1, left[-1]))
-            left.append(entered[-1] + 1)
+            place = loaded[-AHEAD] if len(loaded) >= AHEAD else 0
+            looked = max(accepted[need], looked, place) + 1
             if not emits:
                 continue
-            if len(loaded) >= AHEAD:
-                left[-1] = max(left[-1], loaded[-AHEAD] + 1)
             n = int(counts[len(loaded)])
-            load = max(left[-1] + 1, loaded[-1] + 1 if loaded else 0)
+            load = max(looked + 4, loaded[-1] + 1 if loaded else 0)
             fire = max(load + 3, fired[-1] + 1 if fired else 0)
             if cfg.folds == 1:
                 out.append(fire + n)
