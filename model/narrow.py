@@ -37,10 +37,10 @@ def indices(net: SpikingNetwork, masks: Sequence[np.ndarray]) -> dict[str, Index
             for name in ("mask", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
         }
         result[f"blocks.{i}.conv.weight"] = (channels,) if i == 0 else (channels, kept[i - 1])
-    _, height, width = net.shapes[-1]
-    pixels = torch.arange(height * width)
-    columns = (kept[-1][:, None] * height * width + pixels).flatten()
-    result["readout.weight"] = (torch.arange(net.readout.weight.shape[0]), columns)
+    classes, inputs = net.readout.weight.shape
+    pixels = inputs // net.shapes[-1][0]  # a channel; one, where the read-out sees their mean
+    columns = (kept[-1][:, None] * pixels + torch.arange(pixels)).flatten()
+    result["readout.weight"] = (torch.arange(classes), columns)
     return result
 
 

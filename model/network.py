@@ -20,8 +20,6 @@ ConvFactory = Callable[..., nn.Module]
 LinearFactory = Callable[..., nn.Module]
 Join = Callable[[Tensor], Tensor]  # of a block's current, before the batch normalisation
 
-CLASSES = 10
-
 
 def float_conv(
     in_channels: int,

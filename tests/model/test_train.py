@@ -11,6 +11,7 @@ from rich.console import Console
 
 from scaflow.model import train as training
 from scaflow.model.batches import augment
+from scaflow.model.config import AUGMENTS
 from scaflow.model.data import Dataset, load_dataset
 from scaflow.model.network import SpikingNetwork
 from scaflow.model.train import evaluate, load_trained, train
@@ -165,16 +166,16 @@ def test_load_trained_refuses_other_files(tmp_path):
 def test_augmentation_moves_and_mirrors():
     images = torch.zeros(400, 1, 6, 6, dtype=torch.uint8)
     images[:, 0, 2, 3] = 7
-    moved = augment(images, "shift", torch.Generator().manual_seed(0))
+    moved = augment(images, AUGMENTS["shift"], torch.Generator().manual_seed(0))
     places = moved.flatten(1).argmax(1)
     want = {(2 + dy) * 6 + 3 + dx for dy in range(-2, 3) for dx in range(-2, 3) if 3 + dx < 6}
     assert moved.max() == 7
     assert set(places.tolist()) == want
-    flipped = augment(images, "shift-flip", torch.Generator().manual_seed(0))
+    flipped = augment(images, AUGMENTS["shift-flip"], torch.Generator().manual_seed(0))
     rows_, columns = np.divmod(flipped.flatten(1).argmax(1).numpy(), 6)
     assert set(columns) == {0, 1, 2, 3, 4, 5}
     assert set(rows_) == {0, 1, 2, 3, 4}
-    assert augment(images, "none", torch.Generator()) is images
+    assert augment(images, AUGMENTS["none"], torch.Generator()) is images
 
 
 def test_evaluate_counts_and_restores_the_mode():
