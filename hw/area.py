@@ -188,7 +188,7 @@ def _mac(pe: int, simd: int, in_bits: int, depth: int, weight_bits: int, acc_bit
 
 def _in_dsp(weight_bits: int, family: Family) -> bool:
     """Does Yosys put the product of a weight and a pixel into a DSP?"""
-    return weight_bits >= 2
+    return weight_bits > 4  # fewer: mac_array picks one of the multiples
 
 
 def _bank(pe: int, depth: int, weight_bits: int, family: Family) -> Ram:

@@ -1,7 +1,7 @@
 /// mac_array - PE x SIMD multiply-accumulate array with one weight bank per synapse lane.
 ///   acc[p] = sum over the beats of a window and the lanes b of  weights[b][addr[b]][p] * act[b]
 /// Beat        in: SIMD act, SIMD addr, last, act lowest; out: PE acc, signed, at each last
-/// Latency     3 + ceil(log2(SIMD)) cycles, last accepted -> out_valid; 1 more where IN_BITS > 1 (the multiplier)
+/// Latency     3 + ceil(log2(SIMD)) cycles, last accepted -> out_valid; 1 more where IN_BITS > 1 (the product)
 /// Throughput  1 beat/cycle while out_ready
 /// Handshake   valid never waits for ready; payload stable while valid && !ready
 /// State       PE accumulators of ACC_BITS, cleared by last; ACC_BITS must hold every window's sum
@@ -10,7 +10,7 @@
 module mac_array #(
   parameter int unsigned PE,
   parameter int unsigned SIMD,
-  parameter int unsigned IN_BITS,      // 1: spikes, no multiplier; more: unsigned activations
+  parameter int unsigned IN_BITS,      // 1: spikes; more: unsigned activations, times weights
   parameter int unsigned WEIGHT_BITS,
   parameter int unsigned ACC_BITS,
   parameter int unsigned DEPTH,
@@ -40,12 +40,30 @@ module mac_array #(
   wire enable = !out_valid || out_ready;
   assign in_ready = enable;
 
-  logic [STAGES:1] valid, last;
+  logic [STAGES:1] valid;
+  logic [STAGES-1:1] last;
+  logic ends;  // a window's last sum; high in reset, which clears the accumulators
   always_ff @(posedge clk) begin
-    if (enable) last <= {last[STAGES-1:1], in_data[SIMD*(IN_BITS+ADDR_BITS)]};
+    if (enable) last <= (STAGES - 1)'({last, in_data[SIMD*(IN_BITS+ADDR_BITS)]});
     if (!rst_n) valid <= '0;
     else if (enable) valid <= {valid[STAGES-1:1], in_valid};
+    if (!rst_n) ends <= 1'b1;
+    else if (enable) ends <= valid[STAGES-1] && last[STAGES-1];
   end
+
+  // act * w for a weight's code w, by signed digits of which no two neighbours are set: two sums at most up to 4 bits
+  function automatic logic [TERM_BITS-1:0] times(input logic [IN_BITS-1:0] act, input int w);
+    logic [TERM_BITS-1:0] sum;
+    int rest;
+    sum = '0;
+    rest = w < 2 ** (WEIGHT_BITS - 1) ? w : w - 2 ** WEIGHT_BITS;
+    for (int i = 0; i < WEIGHT_BITS; i++) begin
+      if (rest[0] && !rest[1]) sum = sum + (TERM_BITS'(act) << i);
+      if (rest[0] && rest[1]) sum = sum - (TERM_BITS'(act) << i);
+      rest = (rest + (rest[1:0] == 2'd3 ? 1 : 0)) >>> 1;
+    end
+    return sum;
+  endfunction
 
   // the products, lane by lane: term[lane][pe]
   logic [LEAVES-1:0][PE-1:0][TERM_BITS-1:0] term;
@@ -72,6 +90,17 @@ module mac_array #(
         // the zero comes by the register's synchronous reset, not by a gate a bit
         always_ff @(posedge clk) begin
           if (enable) product <= act_1 ? read : '0;
+        end
+      end else if (WEIGHT_BITS <= 4) begin : pick
+        // each multiple of the activation is formed once for all neurons: no multiplier
+        logic [PE-1:0][WEIGHT_BITS-1:0] weight;
+        logic [2**WEIGHT_BITS-1:0][TERM_BITS-1:0] multiple;
+        always_ff @(posedge clk) begin
+          if (enable) begin
+            weight <= read;
+            for (int w = 0; w < 2 ** WEIGHT_BITS; w++) multiple[w] <= times(act_1, w);
+            for (int p = 0; p < PE; p++) product[p] <= multiple[weight[p]];
+          end
         end
       end else begin : multiply
         logic [PE*WEIGHT_BITS-1:0] weight;
@@ -113,10 +142,11 @@ module mac_array #(
     assign total[p] = acc[p] + ACC_BITS'($signed(node[1][p]));
   end
   always_ff @(posedge clk) begin
-    if (!rst_n) acc <= '0;
-    else if (enable && valid[STAGES]) acc <= last[STAGES] ? '0 : total;
+    // the zero comes by the registers' synchronous reset, not by a gate a bit
+    if (enable && ends) acc <= '0;
+    else if (enable && valid[STAGES]) acc <= total;
     if (enable) out_data <= total;
     if (!rst_n) out_valid <= 1'b0;
-    else if (enable) out_valid <= valid[STAGES] && last[STAGES];
+    else if (enable) out_valid <= valid[STAGES] && ends;
   end
 endmodule

@@ -28,6 +28,8 @@ module readout #(
   input  logic out_ready,
   output logic [CLASSES*LOGIT_BITS+CLASS_BITS-1:0] out_data
 );
+  localparam int unsigned TURN_BITS = $clog2(CLASSES + 1);
+
   logic sum_valid, sum_ready;
   logic [CLASSES-1:0][LOGIT_BITS-1:0] sum_data;
 
@@ -40,34 +42,38 @@ module readout #(
   );
 
   // --- bias and arg-max: the logits turn in a ring, one class a cycle, and come to rest where they began
+  // each takes its bias as it comes to place 0, and is compared there a cycle later
   logic [CLASSES-1:0][LOGIT_BITS-1:0] bias [1];
   initial $readmemh({BIAS_FILE, ".mem"}, bias);
 
   logic [CLASSES-1:0][LOGIT_BITS-1:0] logit;
-  logic [LOGIT_BITS-1:0] best;
-  logic [CLASS_BITS-1:0] index, best_index;
+  logic [LOGIT_BITS-1:0] best, addend;
+  logic [CLASS_BITS-1:0] best_index;
+  logic [TURN_BITS-1:0] turn, next_turn;  // 0: no image; else class turn - 1 is in place 0
   logic searching;
-  wire [LOGIT_BITS-1:0] candidate = logit[0];
+  wire loads = sum_valid && sum_ready;
+  wire last_turn = turn == TURN_BITS'(CLASSES);
+  assign next_turn = last_turn ? '0 : turn + TURN_BITS'(loads || searching);
   assign sum_ready = !searching && !out_valid;  // registers only: the ready path ends here
   always_ff @(posedge clk) begin
-    if (sum_valid && sum_ready) begin
-      for (int c = 0; c < CLASSES; c++) logit[c] <= sum_data[c] + bias[0][c];
-    end else if (searching) begin
-      for (int c = 0; c < CLASSES; c++) logit[c] <= logit[(c+1)%CLASSES];
-      if (index == '0 || $signed(candidate) > $signed(best)) begin
-        best <= candidate;
-        best_index <= index;
-      end
+    addend <= next_turn == TURN_BITS'(CLASSES) ? '0 : bias[0][next_turn];  // of the class that comes to place 0 next
+    if (loads || searching) begin
+      for (int c = 1; c < CLASSES; c++) logit[c] <= searching ? logit[(c+1)%CLASSES] : sum_data[c];
+      logit[0] <= (searching ? logit[1%CLASSES] : sum_data[0]) + addend;
+    end
+    if (searching && (turn == TURN_BITS'(1) || $signed(logit[0]) > $signed(best))) begin
+      best <= logit[0];
+      best_index <= CLASS_BITS'(turn - 1'b1);
     end
     if (!rst_n) begin
       searching <= 1'b0;
       out_valid <= 1'b0;
-      index <= '0;
+      turn <= '0;
     end else begin
-      if (sum_valid && sum_ready) searching <= 1'b1;
-      else if (searching && index == CLASS_BITS'(CLASSES - 1)) searching <= 1'b0;
-      if (searching) index <= index == CLASS_BITS'(CLASSES - 1) ? '0 : index + 1'b1;
-      if (searching && index == CLASS_BITS'(CLASSES - 1)) out_valid <= 1'b1;
+      if (loads) searching <= 1'b1;
+      else if (last_turn) searching <= 1'b0;
+      turn <= next_turn;
+      if (last_turn) out_valid <= 1'b1;
       else if (out_ready) out_valid <= 1'b0;
     end
   end

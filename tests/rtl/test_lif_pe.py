@@ -28,6 +28,8 @@ class TestLifPe(RtlSuite):
         shape(3, 4, 1, 36, 2, 4, 4, 1, 0),
         shape(4, 1, 8, 18, 2, 3, 8, 1, 0),  # first layer: direct coding
         shape(2, 8, 1, 1, 1, 2, 3, 0, 1),  # one weight a bank
+        shape(6, 1, 8, 25, 1, 1, 3, 0, 0),  # one time step, pixels with few weights
+        shape(5, 2, 1, 30, 3, 1, 4, 0, 1),
     )
     mutants = (
         ("repeat_ready = current_ready && granted;", "repeat_ready = current_ready;"),  # a repetition is lost

@@ -26,11 +26,20 @@ class TestLifUpdate(RtlSuite):
         shape(4, 3, 4, 8, 3, 1, 0),
         shape(5, 1, 4, 6, 2, 2, 1),  # one fold: the membrane is a register
         shape(3, 2, 1, 9, 0, 0, 0),  # one time step
+        shape(9, 1, 1, 5, 2, 0, 0),  # and one fold: the comparison is with a constant
+        shape(6, 3, 1, 3, 0, 0, 1),  # and met exactly
+        shape(6, 1, 1, 3, 0, 0, 1),
+        # threshold - bias is one more than V_BITS holds
+        LifUpdate(2, 1, 1, 5, 7, 2, 0, 0, np.array([[-32, 0]]), np.array([[32, 1]])),
         shape(2, 2, 5, 4, 4, 3, 1),
         shape(6, 4, 3, 3, 0, 1, 0),  # a coarse grid: the threshold is often met exactly
     )
     mutants = (
         ("!over[V_BITS-1]", "!over[V_BITS-1] && over != '0"),  # >= becomes >
+        ("yes = 1'b0;", "yes = 1'b1;"),  # > becomes >=, of a constant
+        ("yes = $signed(a) > $signed(b);", "yes = $signed(a) >= $signed(b);"),  # > becomes >=, of a level of the fold
+        ("yes = b[LEVEL_BITS-1] ? !a[LEVEL_BITS-1]", "yes = b[LEVEL_BITS-1] ? a[LEVEL_BITS-1]"),  # the sign like a bit
+        ("threshold[in_fold][p] + ~bias", "threshold[in_fold][p] - bias"),  # threshold - bias overflows
         ("$signed(v) >>> LEAK_SHIFT", "v >> LEAK_SHIFT"),  # the leak loses the sign
         ("in_ready = enable", "in_ready = 1'b1"),  # ready dropped
         ("(go && next_first)", "1'b0"),  # a pixel inherits the membrane of the one before
@@ -45,6 +54,8 @@ class TestLifUpdate(RtlSuite):
 
     def beats(self, cfg, rng):
         low, high = -(1 << (cfg.acc_bits - 1)), (1 << (cfg.acc_bits - 1)) - 1
+        # V_BITS holds u - threshold: the bound of the first step, far below `low` in every shape that integrates
+        low = max(low, -(((1 << (cfg.v_bits - 1)) + int((cfg.bias - cfg.threshold).min())) >> cfg.fraction_bits))
         rows = cfg.folds * cfg.time_steps * PIXELS
         return [
             pack([rng.choice([low, high, rng.randint(low, high), rng.randint(0, high)]) for _ in range(cfg.pe)],

@@ -27,11 +27,16 @@ class TestMacArray(RtlSuite):
         shape(6, 8, 1, 4, 40),
         shape(1, 1, 1, 2, 1),
         shape(5, 3, 8, 8, 10),  # pixels
+        shape(16, 1, 8, 4, 25),  # pixels, and every weight that picks a multiple
+        shape(3, 2, 8, 2, 7),
+        shape(9, 1, 8, 3, 40),
         shape(4, 5, 1, 3, 77),
     )
     mutants = (
         ("in_ready = enable", "in_ready = 1'b1"),  # ready dropped
-        ("last[STAGES] ? '0 : total", "total"),  # windows run together
+        ("if (enable && ends) acc <= '0;", "if (!rst_n) acc <= '0;"),  # windows run together
+        ("rest[0] && rest[1]) sum = sum -", "rest[0] && rest[1]) sum = sum +"),  # a digit loses its sign
+        ("rest = (rest + (rest[1:0] == 2'd3 ? 1 : 0)) >>> 1;", "rest = rest >>> 1;"),  # a digit is not carried
         ("act_1 ? read : '0", "read"),  # spikes ignored
         ("ACC_BITS'($signed(node[1][p]))", "ACC_BITS'(node[1][p])"),  # sign lost
     )

@@ -26,8 +26,10 @@ class TestReadout(RtlSuite):
         shape(10, 8, 2, 3, 60),
     )
     mutants = (
-        ("index == '0 || $signed(candidate) >", "index == '0 || $signed(candidate) >="),  # the highest index on a tie
-        ("sum_data[c] + bias[0][c]", "sum_data[c]"),  # no bias
+        ("> $signed(best)", ">= $signed(best)"),  # the highest index on a tie
+        ("sum_data[0]) + addend", "sum_data[0])"),  # no bias
+        ("(CLASSES) ? '0 : bias", "(CLASSES) ? bias[0][0] : bias"),  # the first class takes one more
+        ("(turn == TURN_BITS'(1) || ", "("),  # the best of the image before
         ("!searching && !out_valid;", "!searching;"),  # ready dropped
     )
 
