@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scaflow.model.config import load_network
+from scaflow.model.config import AugmentConfig, NetworkConfig, load_network
 
 CONFIGS = sorted((Path(__file__).parents[2] / "model" / "configs").glob("*.toml"))
 
@@ -15,7 +15,8 @@ def test_shipped_descriptions_load(path):
 
 
 def test_what_ships():
-    assert {"digits", "demo", "fashion", "mnist", "swift"} <= {path.stem for path in CONFIGS}
+    shipped = {"digits", "demo", "fashion", "mnist", "swift", "cifar", "vgg16", "resnet18"}
+    assert shipped <= {path.stem for path in CONFIGS}
 
 
 def test_all_problems_at_once(tmp_path):
@@ -54,7 +55,7 @@ def test_unknown_and_ill_typed_keys_are_named(tmp_path):
     path = tmp_path / "bad.toml"
     path.write_text("""
 name = "Bad name"
-dataset = "cifar"
+dataset = "svhn"
 time_steps = 0
 layers = [{ channels = 8, dilation = 2 }]
 train = { epochs = 2, learning_rate = 0.1 }
@@ -95,3 +96,71 @@ def test_faults_of_fields_and_rules_between_sections_are_listed_together(tmp_pat
     assert "3 problem(s)" in text
     for start in ("time_steps: ", "layers[0]: padding=3", "sca: ramp=0.9"):
         assert f"\n  {start}" in text
+
+
+def test_every_description_survives_its_own_dump():
+    """Checkpoints and stamps hold dumps; what a network does not use is not in them."""
+    for path in CONFIGS:
+        cfg = load_network(path)
+        dump = cfg.model_dump(mode="json")
+        assert NetworkConfig.model_validate(dump) == cfg
+        assert ("data" in dump) == (cfg.dataset == "folder")
+        assert ("readout" in dump) == (path.stem == "resnet18")
+
+
+@pytest.mark.parametrize(
+    ("given", "crop", "flip", "dumped"),
+    [
+        ("none", 0, False, "none"),
+        ("shift", 2, False, "shift"),
+        ("shift-flip", 2, True, "shift-flip"),
+        ({"crop": 4, "flip": True}, 4, True, {"crop": 4, "flip": True}),
+        ({"crop": 2}, 2, False, "shift"),
+    ],
+)
+def test_augmentation(describe, given, crop, flip, dumped):
+    train = describe().train.model_dump() | {"augment": given}
+    cfg = type(describe().train).model_validate(train)
+    assert cfg.augment == AugmentConfig(crop=crop, flip=flip)
+    assert cfg.model_dump()["augment"] == dumped
+
+
+def test_faults_of_data_augmentation_and_shortcuts(tmp_path):
+    path = tmp_path / "net.toml"
+    head = 'name = "net"\ntime_steps = 1\n'
+    tail = "[sca]\nkeep = 0.5\n"
+
+    def refusal(layers: str, train: str, dataset: str = 'dataset = "digits"', data: str = "") -> str:
+        path.write_text(f"{head}{dataset}\nlayers = [{layers}]\n{data}\n[train]\nepochs = 1\n{train}\n{tail}")
+        with pytest.raises(ValueError) as refused:
+            load_network(path)
+        return str(refused.value)
+
+    layer = "{ channels = 8 }"
+    assert "train.augment: use one of none, shift, shift-flip, or a table" in refusal(layer, 'augment = "crop"')
+    assert "train.augment.crop: " in refusal(layer, "augment = { crop = 99 }")
+    assert "data: the section is missing; give it exactly with" in refusal(layer, "", 'dataset = "folder"')
+    given = '[data]\npath = "x"\nshape = [2, 8, 8]\nclasses = 3'
+    assert "data: the section is for dataset = \"folder\", not 'digits'" in refusal(layer, "", data=given)
+    assert "data.shape: 2 channels; images have 1 (grey) or 3" in refusal(layer, "", 'dataset = "folder"', given)
+    given = '[data]\npath = "x"\nshape = [3, 8]\nclasses = 1'
+    text = refusal(layer, "", 'dataset = "folder"', given)
+    assert "data.shape" in text
+    assert "data.classes: " in text
+
+    text = refusal(
+        "{ channels = 8 }, { channels = 4, shortcut = -2 }, { channels = 8, padding = 0, shortcut = -1 }, "
+        "{ kind = 'linear', channels = 4, shortcut = -1 }",
+        "",
+    )
+    assert "3 problem(s)" in text
+    assert "layers[1]: shortcut=-2 points before the first layer; there are 1 before it" in text
+    assert "layers[2]: shortcut=-1: no stride takes its map [8, 8] to this layer's [6, 6]" in text
+    assert "layers[3]: shortcut=-1 of a linear layer" in text
+    assert "layers.0.shortcut: " in refusal("{ channels = 8, shortcut = 1 }", "")
+
+
+def test_input_and_classes_follow_the_data(describe):
+    cfg = describe(dataset="folder", data={"path": "x", "shape": [3, 20, 30], "classes": 7})
+    assert (cfg.input_shape, cfg.classes) == ((3, 20, 30), 7)
+    assert (describe(dataset="cifar10").input_shape, describe().classes) == ((3, 32, 32), 10)
