@@ -14,16 +14,21 @@ from scaflow.model.config import AugmentConfig, NetworkConfig
 from scaflow.model.data import Dataset, split
 
 
-def augment(images: Tensor, how: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Each image of [N, C, H, W] mirrored or not, then moved by up to `how.crop` pixels each way, over zeros."""
+def augment(
+    images: Tensor, how: AugmentConfig, generator: torch.Generator, batch: int | None = None, part: slice = slice(None)
+) -> Tensor:
+    """Each image of [N, C, H, W] mirrored or not, then moved by up to `how.crop` pixels each way, over zeros.
+
+    The images may be the `part` of a batch of so many: they are changed as they were among all of it.
+    """
     if not how.crop and not how.flip:
         return images
     n, _, height, width = images.shape
     padded = functional.pad(images, (how.crop,) * 4)
-    dy, dx = torch.randint(0, 2 * how.crop + 1, (2, n, 1), generator=generator)
+    dy, dx = torch.randint(0, 2 * how.crop + 1, (2, batch or n, 1), generator=generator)[:, part]
     rows, columns = dy + torch.arange(height), torch.arange(width).expand(n, width)
     if how.flip:
-        mirrored = torch.rand(n, 1, generator=generator) < 0.5
+        mirrored = torch.rand(batch or n, 1, generator=generator)[part] < 0.5
         columns = torch.where(mirrored, width - 1 - columns, columns)
     columns = columns + dx
     picked = padded[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
@@ -52,16 +57,26 @@ class Images:
         )
         return cls(*(torch.from_numpy(array) for array in arrays))
 
-    def batches(self, cfg: NetworkConfig, stage: str, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The epoch's batches (images in 0..1, labels), a function of (seed, stage, epoch) alone."""
+    def batches(
+        self, cfg: NetworkConfig, stage: str, epoch: int, part: slice = slice(None), device: torch.device | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The epoch's batches (images in 0..1, labels), or of each the `part`.
+
+        A function of (seed, stage, epoch) alone: the parts together are the batches that one process has.
+        """
         number = int(np.random.SeedSequence((cfg.train.seed, len(stage), epoch)).generate_state(1)[0])
         generator = torch.Generator().manual_seed(number)
         order = torch.randperm(len(self.train), generator=generator)
+        size = self.batch(cfg)
         for i in range(self.steps(cfg)):
-            chosen = order[i * cfg.train.batch : (i + 1) * cfg.train.batch]
-            images = augment(self.train[chosen], cfg.train.augment, generator)
-            yield images.float() / 255, self.train_labels[chosen]
+            chosen = order[i * size : (i + 1) * size][part]
+            images = augment(self.train[chosen], cfg.train.augment, generator, size, part)
+            yield images.to(device).float() / 255, self.train_labels[chosen].to(device)
+
+    def batch(self, cfg: NetworkConfig) -> int:
+        """Images of a batch; all there are, if a batch wants more."""
+        return min(cfg.train.batch, len(self.train))
 
     def steps(self, cfg: NetworkConfig) -> int:
         """Batches an epoch; an incomplete last one is left out (the order changes each epoch)."""
-        return max(1, len(self.train) // cfg.train.batch)
+        return len(self.train) // self.batch(cfg)

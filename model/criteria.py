@@ -68,19 +68,19 @@ class Probe:
             images: uint8 [N, C, H, W].
         """
         sums = {kind: [0.0] * len(self.net.blocks) for kind in kinds}
-        training = self.net.training
+        training, device = self.net.training, self.net.readout.weight.device
         self.net.eval()
         with ExitStack() as hooks:
             for i, block in enumerate(self.net.blocks):
                 for module, hook in _hooks(block, i, kinds, sums):
                     hooks.callback(module.register_forward_hook(hook).remove)
             for part in images.split(batch):
-                spikes = self.net.spikes(part.float() / 255)
+                spikes = self.net.spikes(part.to(device).float() / 255)
                 if "rate" in kinds:
                     for i, s in enumerate(spikes):
                         sums["rate"][i] += s.double().mean((0, 2, 3)) * len(part)
         self.net.train(training)
-        return {kind: [(s / len(images)).numpy() for s in layers] for kind, layers in sums.items()}
+        return {kind: [(s / len(images)).cpu().numpy() for s in layers] for kind, layers in sums.items()}
 
 
 def _hooks(block: SpikingBlock, i: int, kinds: Sequence[Measure], sums: dict[str, list[Tensor]]):
@@ -136,10 +136,10 @@ def scores(
         rng = np.random.default_rng((seed, 2))
         return [rng.random(block.bn.num_features) for block in net.blocks]
     if criterion.score == "weight":
-        weights = [block.conv.weight.detach().double().flatten(1) for block in net.blocks]
+        weights = [block.conv.weight.detach().cpu().double().flatten(1) for block in net.blocks]
         return [(w.abs().mean(1) / w.square().mean().sqrt()).numpy() for w in weights]
     if criterion.score == "gamma":
-        return [block.bn.weight.detach().double().abs().numpy() for block in net.blocks]
+        return [block.bn.weight.detach().double().abs().cpu().numpy() for block in net.blocks]
     return measured[criterion.score]
 
 
@@ -156,6 +156,6 @@ def forget(net: SpikingNetwork, masks: Sequence[np.ndarray]) -> None:
     ends, because nothing is masked meanwhile.
     """
     for block, mask in zip(net.blocks, masks, strict=True):
-        gone = ~torch.from_numpy(mask)
+        gone = ~torch.from_numpy(mask).to(block.mask.device)
         for parameter in (block.conv.weight, block.bn.weight, block.bn.bias):
             parameter[gone] = 0

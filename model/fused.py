@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from scaflow.model import parallel
 from scaflow.model.config import NeuronConfig
 
 _SOURCE = Path(__file__).with_suffix(".cpp")
@@ -132,9 +133,9 @@ class _Fire(torch.autograd.Function):
             arctan=neuron.surrogate == "arctan", keep=1 - 2.0**-neuron.leak_shift if neuron.leak_shift else 1.0,
             slope=neuron.slope,
         )  # fmt: skip
-        mean, variance = _moments(shape, z)
+        mean, variance = parallel.moments(*_moments(shape, z))
         s = 1.0 if scale is None else scale.double()
-        _track(bn, mean * s, variance * s * s, z.numel() // channels)
+        parallel.track(bn, mean * s, variance * s * s, parallel.ranks() * z.numel() // channels)
         unit = s / (variance * s * s + bn.eps).sqrt()  # xhat = (z - mean) * unit
         gain = gamma.double() * unit
         kept = mask.double()
@@ -165,9 +166,10 @@ class _Fire(torch.autograd.Function):
             "fire_gradient", shape, z, _bf16(z), gain_row, offset_row, mean, unit, upstream, _bf16(upstream),
             grad, sums[0], sums[1],
         )  # fmt: skip
-        count = z.numel() // shape.channels
-        constant = (sums[0] / count).float()
-        linear = (sums[1] / count * unit).float()
+        count = parallel.ranks() * z.numel() // shape.channels
+        whole = parallel.total(sums.clone())  # of all ranks; gradients of parameters are summed after backward
+        constant = (whole[0] / count).float()
+        linear = (whole[1] / count * unit).float()
         _call("input_gradient", shape, z, _bf16(z), gain, mean, constant, linear, grad)
         grad_scale = None
         if scale is not None:
@@ -185,14 +187,6 @@ def _moments(shape: _Shape, z: Tensor) -> tuple[Tensor, Tensor]:
     _call("moments", shape, z, _bf16(z), centre, sums[0], sums[1])
     first, second = sums / (z.numel() // shape.channels)
     return centre + first, (second - first * first).clamp_(min=0)
-
-
-def _track(bn: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
-    """The running statistics, as nn.BatchNorm2d keeps them."""
-    bn.num_batches_tracked.add_(1)
-    share = 1 / float(bn.num_batches_tracked) if bn.momentum is None else bn.momentum
-    bn.running_mean.mul_(1 - share).add_(mean, alpha=share)
-    bn.running_var.mul_(1 - share).add_(variance * (count / (count - 1)), alpha=share)
 
 
 def _bf16(x: Tensor) -> int:

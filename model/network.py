@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scaflow.model import fused
+from scaflow.model import fused, parallel
 from scaflow.model.config import LayerConfig, NetworkConfig, shortcut_stride
 from scaflow.model.neurons import MultiStepNeuron
 
@@ -70,7 +70,7 @@ class SpikingBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = conv
-        self.bn = nn.BatchNorm2d(channels)
+        self.bn = parallel.BatchNorm2d(channels)
         self.neuron = neuron
         self.pool = pool
         self.first = first
@@ -168,7 +168,7 @@ class SpikingNetwork(nn.Module):
                 source = i + layer.shortcut
                 if currents[source] == currents[i]:
                     self._joined[i] = source
-                    shortcuts[str(i)] = nn.Identity() if source else nn.BatchNorm2d(layer.channels)
+                    shortcuts[str(i)] = nn.Identity() if source else parallel.BatchNorm2d(layer.channels)
                 else:
                     before, *map_before = self.shapes[source]
                     step = shortcut_stride(tuple(map_before), tuple(size))

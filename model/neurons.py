@@ -54,10 +54,11 @@ class _MultiStep(torch.autograd.Function):
         layout = torch.channels_last if _is_channels_last(current) else torch.contiguous_format
         rows = current.shape[0] if constant else current.shape[0] // steps
         shape = (steps * rows, *current.shape[1:])
-        membranes = torch.empty(shape, dtype=current.dtype, memory_format=layout)
+        like = {"dtype": current.dtype, "device": current.device, "memory_format": layout}
+        membranes = torch.empty(shape, **like)
         spikes = torch.empty_like(membranes)
-        v = torch.empty((rows, *shape[1:]), dtype=current.dtype, memory_format=layout)
-        activity = torch.zeros(shape[1]) if record else None
+        v = torch.empty((rows, *shape[1:]), **like)
+        activity = torch.zeros(shape[1], device=current.device) if record else None
         currents = [current] * steps if constant else current.split(rows)
         for t, (u, s, i) in enumerate(zip(membranes.split(rows), spikes.split(rows), currents, strict=True)):
             if t == 0:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scaflow.model import parallel
 from scaflow.model.config import NetworkConfig
 from scaflow.model.cost import Budget
 from scaflow.model.criteria import CRITERIA, Probe, needed, penalty, scores
@@ -86,12 +87,21 @@ class Pruner:
         return penalty(net, self.cfg.sca.slimming) if self.criterion.score == "gamma" else 0.0
 
     def decide(self, net: SpikingNetwork, statistics: Statistics, plan: Schedule) -> tuple[KeepMask, tuple[Event, ...]]:
-        """The masks after an epoch. The caller sets them."""
+        """The masks after an epoch, as the first rank finds them. The caller sets them."""
+        activity, gradient = statistics.arrays()
+        mask, events, worth = parallel.from_first(lambda: self._ranked(net, activity, gradient, plan))
+        self.memory.scores = [torch.from_numpy(np.ascontiguousarray(w)) for w in worth]
+        self.memory.masks = [torch.from_numpy(layer) for layer in mask.layers]
+        return mask, events
+
+    def _ranked(
+        self, net: SpikingNetwork, activity: list[np.ndarray], gradient: list[np.ndarray], plan: Schedule
+    ) -> tuple[KeepMask, tuple[Event, ...], list[np.ndarray]]:
+        """(masks, events, scores), by measurements of this process alone."""
         sca, criterion, memory = self.cfg.sca, self.criterion, self.memory
         by_spikes = self.budget.model is not None and sca.scheduler == "event"
         kinds = needed(criterion, by_spikes)
         measured = Probe(net).measure(self.images, kinds) if kinds else {}
-        activity, gradient = statistics.arrays()
         worth = scores(criterion, net, activity, measured, self.cfg.train.seed)
         if memory.scores and not criterion.published:
             m = sca.momentum
@@ -108,6 +118,4 @@ class Pruner:
             per_cost=criterion.per_cost,
             rates=measured["rate"] if by_spikes else None,
         )
-        memory.scores = [torch.from_numpy(np.ascontiguousarray(w)) for w in worth]
-        memory.masks = [torch.from_numpy(layer) for layer in mask.layers]
-        return mask, events
+        return mask, events, worth

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from scaflow.model import parallel
 from scaflow.model.config import ScaConfig
 from scaflow.model.cost import Budget
 from scaflow.model.network import SpikingNetwork
@@ -236,27 +237,28 @@ class Statistics:
     def __init__(self, net: SpikingNetwork) -> None:
         self.net = net
         self.batches = 0
-        self.activity = [torch.zeros(block.bn.num_features) for block in net.blocks]
-        self.gradient = [torch.zeros(block.bn.num_features) for block in net.blocks]
+        self.activity = [torch.zeros_like(block.bn.running_mean) for block in net.blocks]
+        self.gradient = [torch.zeros_like(block.bn.running_mean) for block in net.blocks]
 
     def record(self, on: bool) -> None:
         for block in self.net.blocks:
             block.neuron.record = on
 
     def update(self) -> None:
-        """After backward of one batch."""
+        """After backward of one batch, when the gradients are those of all ranks."""
         self.batches += 1
         for i, block in enumerate(self.net.blocks):
             self.activity[i] += (block.neuron.activity - self.activity[i]) / self.batches
             self.gradient[i] += block.bn.weight.grad.abs()
 
     def arrays(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """(activity, gradient) as numpy arrays."""
-        return [a.double().numpy() for a in self.activity], [g.double().numpy() for g in self.gradient]
+        """(activity, gradient) as numpy arrays, of all ranks."""
+        activity = [parallel.mean(a.to(torch.float64, copy=True)) for a in self.activity]
+        return [a.cpu().numpy() for a in activity], [g.double().cpu().numpy() for g in self.gradient]
 
 
 def get_mask(net: SpikingNetwork) -> KeepMask:
-    return KeepMask(tuple(block.mask.numpy().copy() for block in net.blocks))
+    return KeepMask(tuple(block.mask.cpu().numpy().copy() for block in net.blocks))
 
 
 def set_mask(net: SpikingNetwork, mask: KeepMask) -> None:

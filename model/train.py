@@ -5,12 +5,9 @@ The test set is not read here. A run cut off continues from its last whole epoch
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-import pickle
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.tensorboard import SummaryWriter
 
+from scaflow.model import parallel
 from scaflow.model.batches import Images
+from scaflow.model.checkpoint import CHECKPOINT, MODEL, Trained, beginning, load_trained, write_csv, write_tensors
 from scaflow.model.config import NetworkConfig
 from scaflow.model.cost import Budget
 from scaflow.model.criteria import forget
@@ -35,23 +34,12 @@ from scaflow.model.pruner import Memory, Pruner
 from scaflow.model.pruning import KeepMask, Schedule, Statistics, get_mask, set_mask
 from scaflow.model.rate import spike_cost
 
+__all__ = ("Trained", "evaluate", "load_trained", "train", "use_bfloat16")
+
 LOG_FIELDS = ("stage", "epoch", "loss", "train_accuracy", "validation_accuracy", "lr", "kept", "seconds")
 EVENT_FIELDS = ("epoch", "layer", "kept", "pruned", "regrown")
 
 Fold = Callable[[SpikingNetwork], nn.Module]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What `model.pt` holds. State dicts; `folded` is None where no folding was asked for."""
-
-    cfg: NetworkConfig
-    network: dict[str, Tensor]
-    folded: dict[str, Tensor] | None
-    masks: list[Tensor]
-    pruned: bool
-    validation_accuracy: float
-    folded_accuracy: float | None
 
 
 @dataclass
@@ -78,6 +66,7 @@ def train(
     resume: bool = False,
     start: Path | None = None,
     until: int | None = None,
+    device: str = "auto",
     console: Console | None = None,
 ) -> Path:
     """Train the network, with SCA if `prune`, and write `out/model.pt` (read it by `load_trained`).
@@ -87,122 +76,87 @@ def train(
     `fold` then turns that network into its integer form (a module of the same forward signature, with
     trainable parameters), which is fine-tuned and selected alike, the form before fine-tuning included.
 
+    In a process group (see parallel.py) every rank calls this alike; the first reads and writes the files, and the
+    result is that of one process but for rounding.
+
     Args:
         budget: what pruning counts; None: channels. `sca.cycles` needs one of cycles.
         resume: continue from `out/checkpoint.pt` if there is one; return at once if the run had ended.
         start: continue from this checkpoint of a run of the same network, data and epochs, in which nothing was pruned
             yet; where `resume` finds a run, that goes before.
         until: stop after so many epochs of the float stage, and return the checkpoint.
+        device: cpu, cuda, or auto: cuda where there is one.
 
     Raises:
         ValueError: the checkpoint belongs to another configuration, the loss is no number, pruning has no
-            epoch to learn with its final mask.
+            epoch to learn with its final mask, ranks cannot share a batch, no such device.
+        RankLost: another rank of the process group has ended; what to do.
     """
     if prune and cfg.train.epochs < 2:
-        raise ValueError(
-            "train.epochs=1: pruning needs one epoch to score and one to learn with its mask; use >= 2"
-        )
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    console = console or Console()
+        raise ValueError("train.epochs=1: pruning needs one epoch to score and one to learn with its mask; use >= 2")
+    out, first = Path(out), parallel.rank() == 0
+    console = (console or Console()) if first else Console(quiet=True)
+    where = parallel.device(device)
     identity = {"config": cfg.model_dump(mode="json"), "prune": prune, "fold": fold is not None}
-    saved = _read_checkpoint(out, identity) if resume else None
-    if resume and saved is None and (out / "model.pt").exists():
-        return _same_run(out / "model.pt", identity)
-    if start is not None and saved is None:
-        saved = _branched(start, identity)
+    if parallel.from_first(lambda: identity) != identity:
+        raise ValueError(f"rank {parallel.rank()} was given another network or training than rank 0; start all alike")
+    begin = parallel.from_first(lambda: beginning(out, identity, resume, start))
+    if begin.ended:
+        return out / MODEL
 
     keep_freed()
     torch.manual_seed(cfg.train.seed)
-    net = SpikingNetwork(cfg, conv, linear).accelerate(use_bfloat16(cfg.train.precision))
+    net = SpikingNetwork(cfg, conv, linear).to(where).accelerate(use_bfloat16(cfg.train.precision, where))
     images = Images.of(cfg, dataset)
     pruner = Pruner(cfg, budget or Budget(None), images.validation) if prune else None
-    run = _Run(cfg, pruner, images, out, console, identity, (conv, linear))
+    run = _Run(cfg, pruner, images, out, console, identity, (conv, linear), where)
     run.shapes = net.shapes
     if pruner is not None:
         pruner.check(net)
-    if saved is not None:
-        run.state = _State(**saved["state"])
+    if begin.saved is not None:
+        run.state = _State(**begin.saved["state"])
         if pruner is not None:
-            pruner.memory = Memory(**saved["pruning"])
-    with SummaryWriter(str(out), purge_step=len(run.state.log)) as run.board:
-        if run.state.stage == "float":
-            run.fit(net, cfg.train.epochs, cfg.train.lr, cfg.train.schedule, saved, until)
-            if run.state.epoch < cfg.train.epochs:
-                return out / "checkpoint.pt"
-            run.state.stage, run.state.epoch, saved = "folded", 0, None
-        net.load_state_dict(run.state.best_weights["float"])
-        if fold is not None:
-            folded = fold(net)
-            if saved is None:
-                run.offer(folded, evaluate(folded, run.images.validation, run.images.validation_labels))
-                console.print(f"  folded          validation {run.state.best['folded']:.2%}")
-            run.fit(folded, cfg.train.finetune_epochs, cfg.train.finetune_lr, "cosine", saved)
-
-    state = run.state
-    masks = [value for key, value in state.best_weights["float"].items() if key.endswith(".mask")]
-    path = out / "model.pt"
-    content = {
-        **identity,
-        "network": state.best_weights["float"],
-        "folded": state.best_weights.get("folded"),
-        "masks": masks,
-        "validation_accuracy": state.best["float"],
-        "folded_accuracy": state.best.get("folded"),
-        "seed": cfg.train.seed,
-        "torch": str(torch.__version__),
-    }
-    _write(path, lambda temporary: torch.save(content, temporary))
-    (out / "checkpoint.pt").unlink(missing_ok=True)
-    return path
-
-
-def load_trained(path: Path) -> Trained:
-    """Read what `train` wrote.
-
-    Raises:
-        ValueError: no such file, or no model of this program.
-    """
+            pruner.memory = Memory(**begin.saved["pruning"])
     try:
-        content = torch.load(path, weights_only=True)
-        return Trained(
-            NetworkConfig.model_validate(content["config"]),
-            content["network"],
-            content["folded"],
-            content["masks"],
-            content["prune"],
-            content["validation_accuracy"],
-            content["folded_accuracy"],
-        )
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; make it by `scaflow train`") from None
-    except (KeyError, RuntimeError, TypeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise ValueError(
-            f"{path}: no trained network, or of another version ({error}); train again"
+        with SummaryWriter(str(out), purge_step=len(run.state.log)) if first else nullcontext() as run.board:
+            if not run.stages(net, fold, begin.saved, until):
+                return out / CHECKPOINT
+        parallel.from_first(run.finish)
+    except parallel.RankLost as error:
+        raise parallel.RankLost(
+            f"{error}; rank 0 keeps the last whole epoch in {out / CHECKPOINT}: start all ranks again with --resume"
         ) from None
+    return out / MODEL
 
 
-@torch.no_grad()
 def evaluate(
     module: nn.Module, images: np.ndarray | Tensor, labels: np.ndarray | Tensor, batch: int = 500
 ) -> float:
     """Part of the images uint8 [N, C, H, W] whose arg-max logit (lowest index on a tie) is the label."""
+    return _right(module, torch.as_tensor(images), torch.as_tensor(labels), batch) / len(images)
+
+
+@torch.no_grad()
+def _right(module: nn.Module, images: Tensor, labels: Tensor, batch: int = 500) -> int:
+    """How many."""
     was_training = module.training
     module.eval()
-    images, labels = torch.as_tensor(images), torch.as_tensor(labels)
+    device = next((parameter.device for parameter in module.parameters()), None)
     correct = 0
     for start in range(0, len(images), batch):
-        logits = module(images[start : start + batch].float() / 255)
-        correct += int((logits.argmax(1) == labels[start : start + batch]).sum())
+        logits = module(images[start : start + batch].to(device).float() / 255)
+        correct += int((logits.argmax(1).cpu() == labels[start : start + batch]).sum())
     module.train(was_training)
-    return correct / len(images)
+    return correct
 
 
-def use_bfloat16(precision: str) -> bool:
-    """Does this CPU convolve faster in bfloat16? (`auto` asks; the other two are told.)"""
-    if precision == "auto":
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return precision == "bfloat16"
+def use_bfloat16(precision: str, device: torch.device | None = None) -> bool:
+    """Are convolutions in bfloat16? `auto`: where this CPU does them faster so."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device is not None and device.type != "cpu":
+        return False
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 class _Run:
@@ -217,12 +171,49 @@ class _Run:
         console: Console,
         identity: dict[str, Any],
         factories: tuple[ConvFactory, LinearFactory],
+        device: torch.device,
     ) -> None:
         self.cfg, self.pruner, self.images, self.out = cfg, pruner, images, out
-        self.console, self.identity, self.factories = console, identity, factories
+        self.console, self.identity, self.factories, self.device = console, identity, factories, device
+        self.part = parallel.part(images.batch(cfg))
         self.shapes: list[tuple[int, int, int]] = []  # of the dense network's layers
         self.state = _State()
-        self.board: SummaryWriter | None = None
+        self.board: SummaryWriter | None = None  # the first rank's
+
+    def stages(
+        self, net: SpikingNetwork, fold: Fold | None, saved: dict[str, Any] | None, until: int | None
+    ) -> bool:
+        """All that is left to train; false if `until` came before the end."""
+        train = self.cfg.train
+        if self.state.stage == "float":
+            self.fit(net, train.epochs, train.lr, train.schedule, saved, until)
+            if self.state.epoch < train.epochs:
+                return False
+            self.state.stage, self.state.epoch, saved = "folded", 0, None
+        net.load_state_dict(self.state.best_weights["float"])
+        if fold is not None:
+            folded = fold(net)
+            if saved is None:
+                self.offer(folded, self.validate(folded))
+                self.console.print(f"  folded          validation {self.state.best['folded']:.2%}")
+            self.fit(folded, train.finetune_epochs, train.finetune_lr, "cosine", saved)
+        return True
+
+    def finish(self) -> None:
+        """Write the trained network; the checkpoint goes."""
+        state = self.state
+        content = {
+            **self.identity,
+            "network": state.best_weights["float"],
+            "folded": state.best_weights.get("folded"),
+            "masks": [value for key, value in state.best_weights["float"].items() if key.endswith(".mask")],
+            "validation_accuracy": state.best["float"],
+            "folded_accuracy": state.best.get("folded"),
+            "seed": self.cfg.train.seed,
+            "torch": str(torch.__version__),
+        }
+        write_tensors(self.out / MODEL, content)
+        (self.out / CHECKPOINT).unlink(missing_ok=True)
 
     def fit(
         self,
@@ -248,7 +239,7 @@ class _Run:
             epoch, started = self.state.epoch, time.perf_counter()
             plan = pruner.plan(epoch, epochs) if pruner else None
             if plan and plan.final and pruner.memory.whole is None and whole.is_chain:
-                pruner.memory.whole = {name: value.clone() for name, value in whole.state_dict().items()}
+                pruner.memory.whole = _copied(whole)
                 module, optimizer, scheduler = self._narrow(whole, optimizer, scheduler)
             statistics = Statistics(module) if plan and plan.event else None
             loss, accuracy = self._epoch(module, optimizer, scheduler, statistics, epochs)
@@ -257,7 +248,7 @@ class _Run:
             if published:  # judged as what it will be on the accelerator: forgotten and masked
                 forget(module, masks.layers)
                 set_mask(module, masks)
-            validation = evaluate(module, self.images.validation, self.images.validation_labels)
+            validation = self.validate(module)
             if plan is None or plan.final or published:
                 self.offer(module, validation)
             self._log(loss, accuracy, validation, optimizer.param_groups[0]["lr"], module, started)
@@ -265,6 +256,9 @@ class _Run:
                 set_mask(module, KeepMask(tuple(np.ones_like(layer) for layer in masks.layers)))
             elif masks is not None:
                 set_mask(module, masks)
+            if masks is not None:
+                title = f"the masks after epoch {epoch + 1}"
+                parallel.agree(title, (torch.as_tensor(layer) for layer in (*masks.layers, *get_mask(module).layers)))
             self.state.epoch += 1
             self._save(module, optimizer, scheduler)
 
@@ -278,7 +272,7 @@ class _Run:
         state = self.pruner.memory.whole
         whole.load_state_dict(state)
         masks = get_mask(whole).layers
-        net = SpikingNetwork(narrowed(self.cfg, masks), *self.factories)
+        net = SpikingNetwork(narrowed(self.cfg, masks), *self.factories).to(self.device)
         net.accelerate(whole.blocks[0].bfloat16)
         where = indices(whole, masks)
         net.load_state_dict(picked(state, where))
@@ -290,11 +284,17 @@ class _Run:
         fresh_scheduler.load_state_dict(scheduler.state_dict())
         return net, fresh, fresh_scheduler
 
+    def validate(self, module: nn.Module) -> float:
+        """Part of the validation images that are classified right; each rank looks at some of them."""
+        mine = slice(parallel.rank(), None, parallel.ranks())
+        right = _right(module, self.images.validation[mine], self.images.validation_labels[mine])
+        return int(parallel.total(torch.tensor(right))) / len(self.images.validation)
+
     def offer(self, module: nn.Module, validation: float) -> None:
         """Keep these weights if they are the stage's best so far."""
         if validation > self.state.best.get(self.state.stage, -1.0):
             self.state.best[self.state.stage] = validation
-            weights = {key: value.clone() for key, value in module.state_dict().items()}
+            weights = _copied(module)
             whole = self.pruner.memory.whole if self.pruner and self.state.stage == "float" else None
             if whole is not None:
                 masks = [whole[f"blocks.{i}.mask"].numpy() for i in range(len(module.blocks))]
@@ -310,6 +310,7 @@ class _Run:
         epochs: int,
     ) -> tuple[float, float]:
         """One pass over the training images: (mean loss, accuracy)."""
+        parallel.spread(module)
         module.train()
         if statistics is not None:
             statistics.record(True)
@@ -320,7 +321,9 @@ class _Run:
         quiet = not self.console.is_terminal
         with Progress(*columns, console=self.console, transient=True, disable=quiet) as progress:
             task = progress.add_task(title, total=steps)
-            for images, labels in self.images.batches(self.cfg, self.state.stage, self.state.epoch):
+            for images, labels in self.images.batches(
+                self.cfg, self.state.stage, self.state.epoch, self.part, self.device
+            ):
                 optimizer.zero_grad()
                 spikes = module.spikes(images)
                 logits = module.integrate(spikes[-1])
@@ -329,19 +332,20 @@ class _Run:
                     loss = loss + self.pruner.penalty(module)
                 if self.pruner and self.cfg.sca.rate:
                     loss = loss + self.cfg.sca.rate * spike_cost(spikes, self.cfg, self.shapes, self.cfg.classes)
-                value = loss.item()
+                loss.backward()
+                right = (logits.detach().argmax(1) == labels).sum()
+                value, share = parallel.average_gradients(module.parameters(), (loss, right))
                 if not np.isfinite(value):
                     raise ValueError(
                         f"{title}: the loss is {value} at image {seen}; lower train.lr={self.cfg.train.lr}"
                     )
-                loss.backward()
                 optimizer.step()
                 scheduler.step()
                 if statistics is not None:
                     statistics.update()
-                total += value * len(labels)
-                correct += int((logits.detach().argmax(1) == labels).sum())
-                seen += len(labels)
+                total += value * len(labels) * parallel.ranks()
+                correct += round(share * parallel.ranks())
+                seen += len(labels) * parallel.ranks()
                 progress.update(task, advance=1, description=f"{title}  loss {total / seen:.3f}")
         if statistics is not None:
             statistics.record(False)
@@ -353,7 +357,7 @@ class _Run:
         for event in events:
             row = (self.state.epoch, event.layer, event.kept, event.pruned, event.regrown)
             self.pruner.memory.events.append(dict(zip(EVENT_FIELDS, row, strict=True)))
-            self.board.add_scalar(f"kept/layer{event.layer}", event.kept, self.state.epoch)
+            self._show(f"kept/layer{event.layer}", event.kept, self.state.epoch)
         self.console.print(f"    kept {sum(mask.kept)} of {mask.total}: {list(mask.kept)}")
         return mask
 
@@ -366,11 +370,15 @@ class _Run:
         row = (self.state.stage, self.state.epoch, loss, accuracy, validation, lr, kept, round(seconds, 2))
         self.state.log.append(dict(zip(LOG_FIELDS, row, strict=True)))
         for name, value in zip(LOG_FIELDS[2:6], row[2:6], strict=True):
-            self.board.add_scalar(name, value, len(self.state.log) - 1)
+            self._show(name, value, len(self.state.log) - 1)
         self.console.print(
             f"  {self.state.stage:6} epoch {self.state.epoch + 1:3}  loss {loss:.4f}  train {accuracy:.2%}  "
             f"validation {validation:.2%}  {seconds:.0f} s"
         )
+
+    def _show(self, name: str, value: float, step: int) -> None:
+        if self.board is not None:
+            self.board.add_scalar(name, value, step)
 
     def _save(
         self,
@@ -378,6 +386,12 @@ class _Run:
         optimizer: torch.optim.Optimizer,
         scheduler: torch.optim.lr_scheduler.LRScheduler,
     ) -> None:
+        if parallel.rank():
+            return
+        # the tables first: an epoch of which they know is trained again if its checkpoint is not written
+        write_csv(self.out / "log.csv", LOG_FIELDS, self.state.log)
+        if self.pruner:
+            write_csv(self.out / "events.csv", EVENT_FIELDS, self.pruner.memory.events)
         content = {
             **self.identity,
             "state": vars(self.state),
@@ -387,10 +401,12 @@ class _Run:
             "scheduler": scheduler.state_dict(),
             "rng": torch.get_rng_state(),
         }
-        _write(self.out / "checkpoint.pt", lambda temporary: torch.save(content, temporary))
-        _write_csv(self.out / "log.csv", LOG_FIELDS, self.state.log)
-        if self.pruner:
-            _write_csv(self.out / "events.csv", EVENT_FIELDS, self.pruner.memory.events)
+        write_tensors(self.out / CHECKPOINT, content)
+
+
+def _copied(module: nn.Module) -> dict[str, Tensor]:
+    """Its state as it is now, on the CPU."""
+    return {name: value.to("cpu", copy=True) for name, value in module.state_dict().items()}
 
 
 def _optimizer(
@@ -408,53 +424,3 @@ def _optimizer(
     if kind == "onecycle":
         return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps, cycle_momentum=False)
     return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-
-
-def _read_checkpoint(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    path = out / "checkpoint.pt"
-    if not path.exists():
-        return None
-    _same_run(path, identity)
-    return torch.load(path, weights_only=True)
-
-
-def _branched(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """The checkpoint of a run that differs in [sca] at most, and has not pruned."""
-    content = torch.load(path, weights_only=True)
-    mine, theirs = ({**c["config"], "fold": None, "sca": None} for c in (identity, content))
-    pruned = content["pruning"] and content["pruning"]["events"]
-    if mine != theirs or pruned or content["state"]["stage"] != "float":
-        raise ValueError(f"{path}: no beginning of this run: another network, data or epochs, or pruned already")
-    return {**content, "pruning": vars(Memory())}
-
-
-def _same_run(path: Path, identity: dict[str, Any]) -> Path:
-    content = torch.load(path, weights_only=True)
-    changed = [key for key in identity if _decisive(content, key) != _decisive(identity, key)]
-    if changed:
-        raise ValueError(
-            f"{path}: made with another {', '.join(changed)}; train without --resume, or elsewhere"
-        )
-    return path
-
-
-def _decisive(content: dict[str, Any], key: str) -> Any:
-    """What decides the result: lanes do not, nor does [sca] without pruning."""
-    if key != "config":
-        return content.get(key)
-    ignored = {"fold"} if content["prune"] else {"fold", "sca"}
-    return {section: value for section, value in content["config"].items() if section not in ignored}
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    write(temporary)
-    os.replace(temporary, path)
-
-
-def _write_csv(path: Path, fields: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    _write(path, lambda temporary: temporary.write_text(text.getvalue()))

@@ -95,7 +95,7 @@ class _IntegerNeuron(Function):
         bias, threshold = (p.to(acc.dtype).view(-1, 1, 1) for p in (integers.bias, integers.threshold))
         current = torch.add(bias, acc[0], alpha=grid)
         membranes = [current]
-        spikes = torch.empty((time_steps, *acc.shape[1:]), dtype=torch.float32)
+        spikes = torch.empty((time_steps, *acc.shape[1:]), dtype=torch.float32, device=acc.device)
         if _is_channels_last(acc[0]):
             spikes = spikes.flatten(0, 1).to(memory_format=torch.channels_last).view(spikes.shape)
         for t in range(time_steps):
@@ -270,7 +270,7 @@ def to_graph(folded: FoldedNetwork) -> Graph:
     nodes: list[Node] = []
     for i, block in enumerate(folded.blocks):
         integers = fold_block(block, cfg.quant.fraction_bits)
-        mask = block.mask.numpy()
+        mask = block.mask.cpu().numpy()
         (stride, _), (padding, _) = block.conv.stride, block.conv.padding
         nodes.append(
             Conv(
@@ -304,4 +304,4 @@ def _last_shape(graph: Graph) -> tuple[int, int, int]:
 
 
 def _whole(x: Tensor) -> np.ndarray:
-    return x.detach().double().numpy().astype(np.int64)
+    return x.detach().double().cpu().numpy().astype(np.int64)

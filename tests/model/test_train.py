@@ -126,7 +126,7 @@ def test_learns_prunes_and_selects(describe, digits, tmp_path):
 
 def test_only_epochs_with_the_final_mask_are_candidates(describe, digits, tmp_path, monkeypatch):
     figures = iter([0.9, 0.8, 0.7, 0.6, 0.5, 0.55, 0.54, 0.53])
-    monkeypatch.setattr(training, "evaluate", lambda *_: next(figures))
+    monkeypatch.setattr(training._Run, "validate", lambda *_: next(figures))
     cfg = describe(train={"epochs": 8}, sca={"ramp": 0.5, "freeze": 0.5})
     trained = load_trained(train(cfg, digits, tmp_path, prune=True, console=QUIET))
     assert trained.validation_accuracy == 0.55
