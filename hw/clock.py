@@ -161,7 +161,7 @@ class Timer:
                 spikes = spikes or execute(self._graph, images, trace=True)[1]
                 read = spikes[names[names.index(stage.name) - 1]]
             parts.append(bank_walks(read, node, stage.banks, stage.simd).ravel())
-            record["walks"] = place - 3 * record["banks"] * record["loaded"]  # windows are numbered from reset on
+            record["walks"] = place - 4 * record["banks"] * record["loaded"]  # windows are numbered from reset on
             place += len(parts[-1])
         return np.concatenate(parts)
 

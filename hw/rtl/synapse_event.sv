@@ -4,14 +4,15 @@
 /// Beat        in: CHANNELS activations of IN_BITS, of which the first KEPT count; one a (pixel, t), no windows
 ///             out: SIMD act, SIMD addr (channel i belongs to bank i mod SIMD), last (of a window), act lowest
 /// Law         a window costs FOLDS * max(1, n) cycles, n the most events of a bank: words without events cost nothing
-/// Latency     newest beat a window needs accepted -> out_valid: 9 cycles where FOLDS is 1, else 11
+/// Latency     newest beat a window needs accepted -> out_valid: 10 cycles where FOLDS is 1, else 12
 /// Throughput  the law while out_ready, as long as event_window finds windows: it looks at a column and t a cycle, all
 ///             of which end a window but STRIDE - 1 columns a window and KERNEL_W - 1 - PADDING an image (where 2 *
 ///             PADDING < KERNEL_W - 1, some more a row), and 16 windows are queued to hide these. A row of windows must
-///             take the 16 cycles in which a row of the ring is freed, comes in and is looked at
+///             take the 17 cycles in which a row of the ring is freed, comes in and is looked at
 /// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows registers only
-/// State       a ring of ROWS rows of words, one memory a bank; three stages a bank: flags of the window's words with
-///             an event (`flags`), the word that is read (`read`), the word being walked (`word`)
+/// State       a ring of ROWS rows of words, one memory a bank; four stages a bank: flags of the window's words with
+///             an event (`flags`), the word that is read (`read`), the same in a register (`ahead`), the word being
+///             walked (`word`)
 /// Golden      quant/golden/synapse_event.py
 module synapse_event #(
   parameter int unsigned CHANNELS,
@@ -132,11 +133,12 @@ module synapse_event #(
     logic [K_BITS-1:0] k;
     wire [KERNEL-1:0] rest = flags & (flags - 1'b1);
     wire [KERNEL-1:0] first = flags & ~rest;
-    logic read_enable, read_valid, single;
+    logic read_enable, read_valid, ahead_enable, ahead_valid, single;
     wire issue = waiting && read_enable;
     wire last = !several(64'(flags));
-    assign done_still[b] = !waiting || (last && (!read_valid || !here[b]));
-    assign done_moving[b] = !waiting || (last && (!read_valid || !here[b] || (single && !finished[b])));
+    wire gap = !read_valid || !ahead_valid || !here[b];
+    assign done_still[b] = !waiting || (last && gap);
+    assign done_moving[b] = !waiting || (last && (gap || (single && !finished[b])));
     always_comb begin
       {ky, kx, k} = '0;
       for (int unsigned i = 0; i < KERNEL; i++) begin
@@ -155,12 +157,12 @@ module synapse_event #(
       else if (issue && last) waiting <= 1'b0;
     end
 
-    // the second stage: the word
+    // the second stage: the word from the memory; the third: in a register, for the memory is slow
     (* no_rw_check, ram_style = PLACE_BITS > 5 ? "block" : "auto" *)
     logic [WORD_BITS-1:0] ring [2**PLACE_BITS];
-    logic [WORD_BITS-1:0] read;
-    logic read_last, read_some;
-    logic [K_BITS-1:0] read_k;
+    logic [WORD_BITS-1:0] read, ahead;
+    logic read_last, read_some, ahead_last, ahead_some;
+    logic [K_BITS-1:0] read_k, ahead_k;
     logic [PLACE_BITS-1:0] read_place;
     assign read_place[T_BITS-1:0] = place[T_BITS-1:0];
     assign read_place[T_BITS+:C_BITS] = place[T_BITS+:C_BITS] + C_BITS'(kx);
@@ -169,11 +171,15 @@ module synapse_event #(
       if (in_valid && in_ready) ring[in_place] <= in_word;
       if (issue) read <= ring[read_place];
       if (issue) {read_k, read_last, read_some} <= {k, last, flags != '0};
-      if (!rst_n) read_valid <= 1'b0;
-      else if (read_enable) read_valid <= waiting;
+      if (ahead_enable) {ahead, ahead_k, ahead_last, ahead_some} <= {read, read_k, read_last, read_some};
+      if (!rst_n) {read_valid, ahead_valid} <= '0;
+      else begin
+        if (read_enable) read_valid <= waiting;
+        if (ahead_enable) ahead_valid <= read_valid;
+      end
     end
 
-    // the third stage: the word being walked
+    // the fourth stage: the word being walked
     logic [WORD_BITS-1:0] word;
     logic word_last, word_some;
     logic [K_BITS-1:0] word_k;
@@ -185,13 +191,14 @@ module synapse_event #(
     wire step = fire && !finished[b];
     wire word_enable = !here[b] || (step && single);
     wire some = word_some && !finished[b];
-    assign read_enable = !read_valid || word_enable;
+    assign ahead_enable = !ahead_valid || word_enable;
+    assign read_enable = !read_valid || ahead_enable;
     assign final_event[b] = word_last && single;
     always_ff @(posedge clk) begin
-      if (word_enable) {word_k, word_last, word_some} <= {read_k, read_last, read_some};
-      if (!here[b] || step) word <= single || !here[b] ? read : WORD_BITS'({word >> GROUPS, events_rest});
+      if (word_enable) {word_k, word_last, word_some} <= {ahead_k, ahead_last, ahead_some};
+      if (!here[b] || step) word <= single || !here[b] ? ahead : WORD_BITS'({word >> GROUPS, events_rest});
       if (!rst_n) here[b] <= 1'b0;
-      else if (word_enable) here[b] <= read_valid;
+      else if (word_enable) here[b] <= ahead_valid;
     end
     always_comb begin
       j = '0;

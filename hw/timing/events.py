@@ -1,9 +1,10 @@
 """Times of an event stage's windows, in synapse_event: event_window scans, the banks look ahead, event_replay repeats.
 
-A bank holds a word in each of two registers in front of the combined beat. Once a window's first beat has fired, every
-further one fires in the next cycle, but where the replay has no room; word i+1 of a bank then moves up in the cycle in
-which word i gives its last event, and word i+2 is read in that cycle. So of each bank's walk only the window's first
-word, and when its last three words end, decide when the next window is loaded and fires.
+A bank holds a word in each of three registers in front of the combined beat. Once a window's first beat has fired,
+every further one fires in the next cycle, but where the replay has no room; word i+1 of a bank then moves up in the
+cycle in which word i gives its last event, as does word i+2 behind it, and word i+3 is read in that cycle. So of each
+bank's walk only the window's first word, and when its last four words end, decide when the next window is loaded and
+fires.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from scaflow.quant.graph import Conv
 
 
 def bank_walks(spikes: np.ndarray, node: Conv, bank: tuple[int, ...], banks: int) -> np.ndarray:
-    """What each bank holds of each window: events up to the last word with one, the last but one, the last but two.
+    """What each bank holds of each window: events up to the last word with one, the last but one, two and three.
 
     Args:
         spikes: uint8 [N, T, C, H, W], what the node reads.
         bank: of each channel, -1 for a channel that is not walked.
 
     Returns:
-        int16 [N, OH, OW, T, banks, 3]; a bank without events walks one, and words that are not there hold none.
+        int16 [N, OH, OW, T, banks, 4]; a bank without events walks one, and words that are not there hold none.
     """
     spikes = np.ascontiguousarray(spikes)
     return _walks(spikes, np.asarray(bank, np.int64), banks, *node.kernel, node.stride, node.padding)
@@ -36,7 +37,7 @@ def _walks(spikes, bank, banks, kernel_h, kernel_w, stride, padding):
     images, steps, channels, height, width = spikes.shape
     out_h = (height + 2 * padding - kernel_h) // stride + 1
     out_w = (width + 2 * padding - kernel_w) // stride + 1
-    out = np.empty((images, out_h, out_w, steps, banks, 3), np.int16)
+    out = np.empty((images, out_h, out_w, steps, banks, 4), np.int16)
     events = np.empty((banks, height, width), np.int16)
     for i in range(images):
         for t in range(steps):
@@ -52,13 +53,13 @@ def _walks(spikes, bank, banks, kernel_h, kernel_w, stride, padding):
                 for ox in range(out_w):
                     left = ox * stride - padding
                     for b in range(banks):
-                        last = second = third = 0
+                        last = second = third = fourth = 0
                         for y in range(max(0, top), min(height, top + kernel_h)):
                             for x in range(max(0, left), min(width, left + kernel_w)):
                                 if events[b, y, x]:
-                                    last, second, third = last + events[b, y, x], last, second
+                                    last, second, third, fourth = last + events[b, y, x], last, second, third
                         walk = out[i, oy, ox, t, b]
-                        walk[0], walk[1], walk[2] = max(last, 1), second, third
+                        walk[0], walk[1], walk[2], walk[3] = max(last, 1), second, third, fourth
     return out
 
 
@@ -102,6 +103,11 @@ def scan(stage, mem):
 
 
 @jit
+def _walk(walks, place):
+    return walks[place], walks[place + 1], walks[place + 2], walks[place + 3]
+
+
+@jit
 def _load(stage, mem, walks):
     """The next window is loaded: the cycle from which all banks have its first word, its beats in `positions`; NEVER
     while not known."""
@@ -114,16 +120,17 @@ def _load(stage, mem, walks):
     if window % (stage.out_w * stage.time_in) == 0:  # the first of a row
         mem[stage.rows + (stage.rows_done & stage.rows_mask)] = at
         stage.rows_done += 1
-    walk = stage.walks + 3 * stage.banks * window
+    walk = stage.walks + 4 * stage.banks * window
     ready, beats, stage.issue_at = NEVER, 0, at + 1
     for b in range(stage.banks):
         issued = max(at + 1, mem[stage.moved + b])
-        entered = max(issued + 1, mem[stage.stepped + b])
-        mem[stage.entered + b] = entered
-        last, second, third = walks[walk + 3 * b], walks[walk + 3 * b + 1], walks[walk + 3 * b + 2]
-        if second and not third:  # two words: the second is read as the first moves up
-            issued = max(issued + 1, entered)
-        stage.issue_at = max(stage.issue_at, issued)
+        ahead = max(issued + 1, mem[stage.stepped + b])
+        entered = max(ahead + 1, mem[stage.ended + b])
+        mem[stage.ahead + b], mem[stage.entered + b] = ahead, entered
+        last, second, third, fourth = _walk(walks, walk + 4 * b)
+        # a second word is read as the first moves up, a third as it moves up again
+        if not fourth:
+            stage.issue_at = max(stage.issue_at, entered if third else ahead if second else issued)
         ready = max(ready, entered + 1)
         beats = max(beats, last)
     stage.positions = beats
@@ -133,13 +140,15 @@ def _load(stage, mem, walks):
 @jit
 def _fired(stage, mem, walks, first, rest):
     """The window's beats have fired: where that leaves the banks. Beat 0 fired at `first`, beat i at `rest` + i."""
-    walk = stage.walks + 3 * stage.banks * (stage.loaded - 1)
+    walk = stage.walks + 4 * stage.banks * (stage.loaded - 1)
     for b in range(stage.banks):
-        last, second, third = walks[walk + 3 * b], walks[walk + 3 * b + 1], walks[walk + 3 * b + 2]
-        if third:
-            stage.issue_at = max(stage.issue_at, _fire(stage, mem, first, rest, third - 1))
-        mem[stage.moved + b] = _fire(stage, mem, first, rest, second - 1) if second else mem[stage.entered + b]
-        mem[stage.stepped + b] = _fire(stage, mem, first, rest, last - 1)
+        last, second, third, fourth = _walk(walks, walk + 4 * b)
+        if fourth:
+            stage.issue_at = max(stage.issue_at, _fire(stage, mem, first, rest, fourth - 1))
+        ahead, entered = mem[stage.ahead + b], mem[stage.entered + b]
+        mem[stage.ended + b] = _fire(stage, mem, first, rest, last - 1)
+        mem[stage.stepped + b] = _fire(stage, mem, first, rest, second - 1) if second else entered
+        mem[stage.moved + b] = _fire(stage, mem, first, rest, third - 1) if third else entered if second else ahead
     stage.fire_at = _fire(stage, mem, first, rest, stage.positions - 1)
 
 

@@ -156,7 +156,7 @@ def _event(record: np.void, cfg: SynapseEvent, memory: _Memory, queue: int) -> N
     memory.ring(record, "queue", records.AHEAD)
     memory.ring(record, "loads", records.AHEAD, records.NEVER)
     memory.ring(record, "replayed", 4)
-    for ring in ("entered", "moved", "stepped"):  # one time a bank
+    for ring in ("ahead", "entered", "moved", "stepped", "ended"):  # one time a bank
         memory.ring(record, ring, cfg.simd, records.NEVER)
     memory.ring(record, "fires", cfg.kernel_h * cfg.kernel_w * ceil_div(cfg.kept, cfg.simd))
 

@@ -27,7 +27,7 @@ _STAGE = (
 )  # fmt: skip
 RINGS = (
     "wrote", "rows", "returned", "pushed", "popped", "accepted", "freed", "stall_from", "stall_to",
-    "queue", "loads", "replayed", "entered", "moved", "stepped", "fires",
+    "queue", "loads", "replayed", "ahead", "entered", "moved", "stepped", "ended", "fires",
 )  # fmt: skip
 _STAGE_COUNTS = (
     "written",  # words taken in

@@ -30,7 +30,7 @@ def window_beats(cfg, beats):
 
 def last_beats(cfg, beats, eager):
     """The cycle of each window's last beat. When a window is loaded, which frees its place in the queue and the rows
-    above it, depends on what its banks still hold: as early as the queue allows where `eager`, else 3 cycles before its
+    above it, depends on what its banks still hold: as early as the queue allows where `eager`, else 4 cycles before its
     first beat. It is between the two."""
     windows = EventWindow(
         cfg.simd, cfg.height, cfg.width, cfg.kernel_h, cfg.kernel_w, cfg.stride, cfg.padding, cfg.time_steps
@@ -58,7 +58,7 @@ def last_beats(cfg, beats, eager):
                 continue
             n = int(counts[len(loaded)])
             load = max(looked + 4, loaded[-1] + 1 if loaded else 0)
-            fire = max(load + 3, fired[-1] + 1 if fired else 0)
+            fire = max(load + 4, fired[-1] + 1 if fired else 0)
             if cfg.folds == 1:
                 out.append(fire + n)
             else:
@@ -68,7 +68,7 @@ def last_beats(cfg, beats, eager):
                 replayed.append(first + cfg.folds * n - 1)
                 out.append(replayed[-1] + 2)
             fired.append(fire + n - 1)
-            loaded.append(load if eager else fire - 3)
+            loaded.append(load if eager else fire - 4)
     return out
 
 
@@ -87,7 +87,7 @@ class TestSynapseEvent(RtlSuite):
         ("fire ? &done_moving : &done_still", "&done_still"),  # loads a window too late: a bubble
         ("beat_last ? '0 : finished | final_event", "'0"),  # a bank goes on into the next window
         ("window_valid && done", "window_valid"),  # loads a window over the one before
-        ("!read_valid || word_enable", "1'b1"),  # reads over a word that is still needed
+        ("!ahead_valid || word_enable", "1'b1"),  # reads over a word that is still needed
         ("several |=", "several &="),  # ends each word at its first event
         ("place[T_BITS+:C_BITS] + C_BITS'(kx)", "place[T_BITS+:C_BITS]"),  # all words from the left column
         ("some ? {word_k, j} : '0", "{word_k, j}"),  # an idle bank shows what it holds
