@@ -262,38 +262,14 @@ def synthesize_designs(
 
 
 def _train(project: Project, training: str, resume: bool, console: Console) -> None:
+    from scaflow.flow.training import train_network
     from scaflow.model.data import dataset_of
-    from scaflow.model.train import train
-    from scaflow.quant.folded import fold
-    from scaflow.quant.layers import brevitas_conv, brevitas_linear
 
     console.print(f"train {training}")
-    train(
-        project.network,
-        dataset_of(project.network, project.data),
-        project / training,
-        prune=training == "pruned",
-        conv=brevitas_conv,
-        linear=brevitas_linear,
-        fold=None if project.network.residual else fold,  # a network with shortcuts trains and prunes, no more
-        resume=resume,
-        console=console,
+    data = dataset_of(project.network, project.data)
+    train_network(
+        project.network, data, project / training, prune=training == "pruned", resume=resume, console=console
     )
-
-
-def folded_network(path: Path):
-    """The trained network of a model.pt in its integer form, as a torch module for evaluation."""
-    from scaflow.model.network import SpikingNetwork
-    from scaflow.model.train import load_trained
-    from scaflow.quant.folded import fold
-    from scaflow.quant.layers import brevitas_conv, brevitas_linear
-
-    trained = load_trained(path)
-    folded = fold(SpikingNetwork(trained.cfg, brevitas_conv, brevitas_linear))
-    if trained.folded is None:
-        raise ValueError(f"{path}: holds no folded network; train again with `scaflow train`")
-    folded.load_state_dict(trained.folded)
-    return folded.eval()
 
 
 def _manifest(project: Project, variant: str) -> dict[str, Any]:
@@ -384,6 +360,7 @@ def read_design(project: Project, variant: str) -> Design:
 
 
 def _export(project: Project, training: str) -> None:
+    from scaflow.flow.training import folded_network
     from scaflow.quant.export import export
 
     export(folded_network(project / f"{training}/model.pt"), project / f"{training}/model.onnx")
@@ -394,6 +371,7 @@ def _compile(project: Project, progress: Progress) -> None:
 
     from scaflow.flow import rungs
     from scaflow.flow.events import CALIBRATION_IMAGES, lay_out
+    from scaflow.flow.training import folded_network
     from scaflow.hw.cost import folding_of
     from scaflow.hw.design import design
     from scaflow.hw.emit import emit

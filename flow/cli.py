@@ -75,6 +75,9 @@ def train(
     folder: Data = DATA,
     only: Annotated[Literal["dense", "pruned"] | None, typer.Option("--only", help="One training.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the TOML's.")] = None,
+    cycles: Annotated[
+        float | None, typer.Option("--cycles", min=0, max=1, help="Prune to this part of the dense cycles.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last whole epoch.")] = False,
     force: Force = False,
 ) -> None:
@@ -83,6 +86,8 @@ def train(
         project = _project(net, build, folder)
         if epochs is not None:
             project = stages.with_epochs(project, epochs)
+        if cycles is not None:
+            project = stages.with_cycles(project, cycles)
         _run(project, chain.train_stages(project, [only] if only else TRAININGS, resume, err), force)
 
 
@@ -251,6 +256,37 @@ def fold(
             out.print(section.table())
         out.print(found["toml"], markup=False, highlight=False)
         say(f"written: {project / 'fold.json'}, {project / 'fold.toml'}")
+
+
+@app.command()
+def study(
+    net: Net,
+    build: Build = BUILD,
+    folder: Data = DATA,
+    criteria: Annotated[str, typer.Option("--criteria", help="Names, with commas between; all if not given.")] = "",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs of each criterion.")] = 3,
+    cycles: Annotated[
+        float | None, typer.Option("--cycles", min=0, max=1, help="Budget, of the dense cycles; not the TOML's.")
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, a thread each.")] = os.cpu_count() or 1,
+    force: Force = False,
+) -> None:
+    """Prune NET by each criterion under equal conditions; goes on where an interrupted study stopped.
+
+    Reads DATA. Writes BUILD/<net>/study/ (a folder a run), study.json and study.png.
+    """
+    with messages():
+        from scaflow.flow import study as work
+        from scaflow.flow import study_report
+
+        project = _project(net, build, folder)
+        if cycles is not None:
+            project = stages.with_cycles(project, cycles)
+        chain.fetch_data(project, say)
+        found = work.study(project, work.chosen(criteria), seeds, jobs, force, err)
+        study_report.save_plot(found, project / "study.png")
+        out.print(study_report.section(found).table())
+        say(f"written: {project / 'study.json'}, {project / 'study.png'}")
 
 
 @app.command("import")

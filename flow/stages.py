@@ -113,6 +113,19 @@ def with_epochs(project: Project, epochs: int) -> Project:
     return replace(project, network=network.model_copy(update={"train": train}))
 
 
+def with_cycles(project: Project, cycles: float) -> Project:
+    """The project pruned to a part of the dense cycles, whatever its TOML says.
+
+    Raises:
+        ValueError: no part.
+    """
+    if not 0 < cycles <= 1:
+        raise ValueError(f"--cycles {cycles}: give a part of the dense design's cycles, above 0 and at most 1")
+    network = project.network
+    sca = network.sca.model_copy(update={"cycles": cycles, "keep": None})
+    return replace(project, network=network.model_copy(update={"sca": sca}))
+
+
 def design_files(project: Project, designs: Sequence[str] = DESIGNS) -> tuple[Path, ...]:
     """What compile wrote of some designs, without their memories."""
     names = ("graph.json", "graph.npz", "rtl/top.sv", "rtl/manifest.json")

@@ -47,6 +47,8 @@ def outline(cfg: NetworkConfig) -> Graph:
     Raises:
         ValueError: the network is no chain.
     """
+    if cfg.residual:
+        raise ValueError(f"network {cfg.name!r} has shortcuts: the hardware runs chains, so no cycles are known")
     nodes: list[Node] = []
     shape = cfg.input_shape
     for i, layer in enumerate(cfg.layers):

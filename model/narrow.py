@@ -1,7 +1,7 @@
 """A network without its pruned channels, for the epochs in which the mask stands still, and the way back.
 
 What a pruned channel's weights are does not matter any more, so they are left out of the convolutions, of the optimizer
-and of the quantiser's scales; on the way back they are zero.
+and of the quantiser's scales, and no gradient passes through them any more; on the way back they are zero.
 """
 
 from __future__ import annotations
@@ -73,15 +73,17 @@ def picked_optimizer(
     names = {id(parameter): name for name, parameter in whole.named_parameters()}
     order = [(names[id(parameter)], parameter.shape) for group in groups for parameter in group]
     moments = {
-        number: {
-            key: _pick(value, where.get(order[number][0]))
-            if isinstance(value, Tensor) and value.shape == order[number][1]
-            else value
-            for key, value in entry.items()
-        }
+        number: {key: _moment(value, *order[number], where) for key, value in entry.items()}
         for number, entry in state["state"].items()
     }
     return {**state, "state": moments}
+
+
+def _moment(value: Any, name: str, shape: torch.Size, where: Mapping[str, Index]) -> Any:
+    """What of a parameter's optimizer state stays: of tensors of its shape some entries, of all else a copy."""
+    if not isinstance(value, Tensor):
+        return value
+    return _pick(value, where.get(name) if value.shape == shape else None)
 
 
 def _pick(value: Tensor, index: Index | None) -> Tensor:

@@ -1,0 +1,280 @@
+"""The study: every criterion of pruning on one network under equal conditions, seed by seed, run by run resumable.
+
+All runs of a seed share their warm-up, in which nothing is pruned: it is trained once (once more for slimming, whose
+penalty acts from the start). Then each criterion prunes to the same budget of cycles, and what comes of it is measured
+on the integer network: accuracy on the whole test set, and what the accelerator pays.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from scaflow.flow.stages import Project, read_json, write_json
+from scaflow.model.config import NetworkConfig
+
+DENSE = "dense"
+SPIKE_IMAGES = 1000  # test images whose spikes are counted
+PENALISED = "slimming"  # its loss differs from the first epoch on
+POLL = 1.0  # seconds between looks at the runs
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training and its measurement; without a criterion, a warm-up that others start from."""
+
+    criterion: str | None
+    cfg: NetworkConfig
+    folder: Path
+    start: Path | None  # the checkpoint of the warm-up
+    prune: bool
+    warmup: int  # epochs of the float stage that the warm-up has done, or is to do
+    data: Path
+
+    @property
+    def result(self) -> Path:
+        return self.folder / ("row.json" if self.criterion else "checkpoint.pt")
+
+    @property
+    def epochs(self) -> int:
+        train = self.cfg.train
+        return train.epochs + train.finetune_epochs - self.warmup if self.criterion else self.warmup
+
+    @property
+    def title(self) -> str:
+        return f"{self.criterion or 'warm-up'}, seed {self.cfg.train.seed}"
+
+
+def chosen(names: str) -> tuple[str, ...]:
+    """The criteria of a list with commas; all if it is empty.
+
+    Raises:
+        ValueError: a name is unknown.
+    """
+    from scaflow.model.criteria import CRITERIA
+
+    wanted = tuple(name.strip() for name in names.split(",") if name.strip())
+    if unknown := [name for name in wanted if name not in CRITERIA]:
+        raise ValueError(f"--criteria: {', '.join(unknown)} is unknown; use some of {', '.join(CRITERIA)}")
+    return wanted or tuple(CRITERIA)
+
+
+def plan(project: Project, criteria: Sequence[str], seeds: Sequence[int]) -> list[Run]:
+    """All runs of a study, seed by seed, each behind what it starts from."""
+    base, runs = project.network, []
+    warmup = round(base.sca.warmup * base.train.epochs)
+    for seed in seeds:
+        train = base.train.model_copy(update={"seed": seed})
+        starts: dict[str, Path] = {}
+        for criterion in (DENSE, *criteria):
+            sca = base.sca if criterion == DENSE else base.sca.model_copy(update={"criterion": criterion})
+            cfg = base.model_copy(update={"train": train, "sca": sca})
+            kind = PENALISED if criterion == PENALISED else DENSE
+            if warmup and kind not in starts:
+                folder = project / f"study/warmup-{kind}-{seed}"
+                runs.append(Run(None, cfg, folder, None, kind == PENALISED, warmup, project.data))
+                starts[kind] = runs[-1].result
+            folder = project / f"study/{criterion}-{seed}"
+            prune = criterion != DENSE
+            runs.append(Run(criterion, cfg, folder, starts.get(kind), prune, warmup, project.data))
+    return runs
+
+
+def study(project: Project, criteria: Sequence[str], seeds: int, jobs: int, force: bool, console: Console) -> Any:
+    """Run what is not there yet, `jobs` runs at once on one thread each; returns and writes study.json.
+
+    Raises:
+        ValueError: a run failed; its message says why.
+    """
+    runs = plan(project, criteria, range(seeds))
+    if force:
+        shutil.rmtree(project / "study", ignore_errors=True)
+    started = time.monotonic()
+    _carry_out(project, runs, jobs, console)
+    result = collect(project, runs)
+    console.print(f"study: done in {time.monotonic() - started:.0f} s")
+    return result
+
+
+def collect(project: Project, runs: Sequence[Run]) -> dict[str, Any]:
+    """The rows of the runs that are finished, as study.json."""
+    cfg = project.network
+    rows = [read_json(run.result) for run in runs if run.criterion and run.result.is_file()]
+    result = {
+        "dataset": cfg.data.path if cfg.data else cfg.dataset,
+        "network": cfg.name,
+        "time_steps": cfg.time_steps,
+        "weight_bits": cfg.quant.weight_bits,
+        "epochs": cfg.train.epochs,
+        "budget": {"cycles": cfg.sca.cycles, "keep": cfg.sca.keep, "objective": cfg.sca.objective},
+        "rows": rows,
+    }
+    write_json(project / "study.json", result)
+    return result
+
+
+def _carry_out(project: Project, runs: Sequence[Run], jobs: int, console: Console) -> None:
+    """Keeps `jobs` processes at work on what can start."""
+    context = multiprocessing.get_context("spawn")
+    waiting = [run for run in runs if not run.result.is_file()]
+    # a warm-up whose runs are all there is not needed again
+    waiting = [r for r in waiting if r.criterion or any(other.start == r.result for other in waiting)]
+    active: dict[Run, Any] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, *times, console=console, disable=not console.is_terminal) as progress:
+            task = progress.add_task("study", total=sum(run.epochs for run in runs))
+            while waiting or active:
+                for run in [r for r in waiting if r.start is None or r.start.is_file()]:
+                    if len(active) < jobs:
+                        waiting.remove(run)
+                        active[run] = context.Process(target=_process, args=(run,), daemon=True)
+                        active[run].start()
+                for run in [r for r, process in active.items() if not process.is_alive()]:
+                    process = active.pop(run)
+                    process.join()
+                    if process.exitcode or not run.result.is_file():
+                        raise ValueError(f"study: {run.title} failed; {run.folder}/output.txt ends with\n{_tail(run)}")
+                    console.print(f"[dim]study: {run.title} done[/dim]", highlight=False)
+                    collect(project, runs)
+                progress.update(task, completed=sum(map(_epochs_done, runs)))
+                time.sleep(POLL if active else 0)
+    finally:
+        for process in active.values():  # each has written all that it needs to go on
+            process.terminate()
+
+
+def _epochs_done(run: Run) -> int:
+    if run.result.is_file():
+        return run.epochs
+    try:
+        rows = len((run.folder / "log.csv").read_text().splitlines()) - 1
+    except OSError:
+        return 0
+    return max(0, rows - (run.warmup if run.criterion else 0))
+
+
+def _tail(run: Run) -> str:
+    try:
+        return "\n".join((run.folder / "output.txt").read_text().splitlines()[-3:])
+    except OSError:
+        return "nothing"
+
+
+def _process(run: Run) -> None:
+    """One run, in a process of its own."""
+    import torch
+
+    torch.set_num_threads(1)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with (run.folder / "output.txt").open("a", buffering=1) as file:
+        try:
+            _train_and_measure(run, Console(file=file, width=160))
+        except BaseException as error:
+            file.write(f"{error}\n" if isinstance(error, ValueError) else traceback.format_exc())
+            os._exit(1)
+
+
+def _train_and_measure(run: Run, console: Console) -> None:
+    from scaflow.flow.training import train_network
+    from scaflow.model.data import dataset_of
+
+    started, data = time.monotonic(), dataset_of(run.cfg, run.data)
+    path = train_network(
+        run.cfg,
+        data,
+        run.folder,
+        prune=run.prune,
+        resume=True,
+        start=run.start,
+        until=None if run.criterion else run.warmup,
+        console=console,
+    )
+    if run.criterion:
+        seconds = time.monotonic() - started
+        write_json(run.result, {**measure(run, path, data), "seconds": round(seconds)})
+
+
+def measure(run: Run, path: Path, data: Any) -> dict[str, Any]:
+    """A row of study.json, from the integer network of a model.pt.
+
+    accuracy: on the whole test set. parameters: weights of the compact network, and two numbers a channel (a class:
+    one). synops: spikes times the kept neurons that read them, an image. cycles, interval: the cycle law of the compact
+    network's list design at the lanes of the dense one, all stages and the slowest. cycles_event: of its event design
+    at equal lanes, from the spikes.
+    """
+    from scaflow.flow.events import figures, lay_out
+    from scaflow.flow.rungs import accuracy
+    from scaflow.flow.training import folded_network
+    from scaflow.hw.cost import folding_of, outline
+    from scaflow.model.config import FoldConfig
+    from scaflow.model.train import load_trained
+    from scaflow.quant.compact import compact
+    from scaflow.quant.folded import to_graph
+    from scaflow.quant.graph import Conv, Readout, execute
+
+    trained = load_trained(path)
+    graph = to_graph(folded_network(path))
+    small = compact(graph)[0] if run.prune else graph
+    logits = execute(small, data.test_images)
+    whole = outline(run.cfg)
+    lanes = list(folding_of(run.cfg, whole).values())
+    weighted = [node for node in small.nodes if isinstance(node, Conv | Readout)]
+    folding = {node.name: fold for node, fold in zip(weighted, lanes, strict=True)}
+    laws, dense = list(_laws(small, lanes)), list(_laws(whole, lanes))
+    images = data.test_images[:SPIKE_IMAGES]
+    event = figures(lay_out(small, folding, FoldConfig(), data.train_images[:64]), graph, images)
+    return {
+        "criterion": run.criterion,
+        "seed": run.cfg.train.seed,
+        "accuracy": accuracy(logits, data.test_labels),
+        "validation_accuracy": trained.folded_accuracy,
+        "parameters": sum(n.weight.size + n.bias.size * (2 if isinstance(n, Conv) else 1) for n in weighted),
+        "synops": _synops(small, images),
+        "cycles": sum(laws),
+        "cycles_over_dense": sum(laws) / sum(dense),
+        "interval": max(laws),
+        "cycles_event": sum(row["cycles"] for row in event) + laws[-1],
+        "channels": [len(node.kept) for node in weighted if isinstance(node, Conv)],
+    }
+
+
+def _laws(graph: Any, lanes: Sequence[Any]) -> Iterator[int]:
+    from scaflow.hw.cycles import node_law
+    from scaflow.quant.graph import Conv, Pool
+
+    weighted = [(n, e) for n, e in zip(graph.nodes, graph.edges(), strict=True) if not isinstance(n, Pool)]
+    for (node, edge), fold in zip(weighted, lanes, strict=True):
+        out = len(node.kept) if isinstance(node, Conv) else len(node.weight)
+        yield node_law(graph, node, edge, fold.pe, fold.simd, len(edge.kept), out)
+
+
+def _synops(graph: Any, images: Any) -> float:
+    """Of the spiking layers behind the first and the read-out, an image."""
+    from scaflow.flow.events import BATCH
+    from scaflow.hw.activity import reads, window_events
+    from scaflow.quant.graph import Conv, Pool
+
+    total = 0
+    for start in range(0, len(images), BATCH):
+        edges = reads(graph, images[start : start + BATCH])
+        for node in graph.nodes[1:]:
+            if isinstance(node, Pool):
+                continue
+            seen = edges[node.name]
+            if isinstance(node, Conv):
+                total += int(window_events(seen, node, [0] * seen.shape[2]).sum(dtype="int64")) * len(node.kept)
+            else:
+                total += int(seen.sum(dtype="int64")) * len(node.weight)
+    return total / len(images)
