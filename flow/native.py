@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from scaflow.flow.stages import (
     source_digest,
     write_json,
 )
-from scaflow.hw.clock import predict
+from scaflow.hw.clock import predict_runs
 from scaflow.hw.design import AXI_BYTES, Design
 from scaflow.hw.emit import TOP, emit
 from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
@@ -35,6 +35,7 @@ from scaflow.sim.rtl import SimulationError
 
 ROOMS = ("quant", "hw", "sim", "flow/native.py", "flow/counters.py", "flow/rungs.py")
 COUNTED_IMAGES = 50  # through the design with counters
+TRACED = 1000  # images whose whole trace is in memory at once
 KEPT = "native"  # the folder of what finished designs gave
 NATIVE = tuple(variant for variant in DESIGNS if variant != "skip")  # skip is as fast as compact, to the cycle
 Row = dict[str, Any]
@@ -108,10 +109,11 @@ def _design(project: Project, variant: str, images: np.ndarray, stalls: bool, co
     logits = execute(load(project / f"{source}/graph"), images)
     part = {"key": key, "native": [], "counters": [], "equality": []}
     design = read_design(project, variant)
-    flowing, clock = _run(rtl, variant, design, images, None, logits, console, part)
+    spikes = _events(design, images)
+    flowing, clock = _run(rtl, variant, design, images, spikes, None, logits, console, part)
     if stalls:
         longest = 2 * int(np.diff(clock[:, 3]).max(initial=design.interval or 1))
-        _run(rtl, variant, design, images, longest, logits, console, part)
+        _run(rtl, variant, design, images, spikes, longest, logits, console, part)
     _count(variant, design, images[:COUNTED_IMAGES], flowing, console, part)
     write_json(kept, part)
     return part
@@ -122,6 +124,7 @@ def _run(
     variant: str,
     design: Design,
     images: np.ndarray,
+    spikes: Mapping[str, np.ndarray],
     longest: int | None,
     logits: np.ndarray,
     console: Console,
@@ -130,6 +133,7 @@ def _run(
     """One run of all images, its row and its equalities; returns it and the exact clock's cycles.
 
     Args:
+        spikes: what the exact clock needs of the golden model, from `_events`.
         longest: cycles of the longest standstill at an end; None: flowing.
     """
     how = "flowing" if longest is None else "random stalls"
@@ -138,7 +142,7 @@ def _run(
         return stall_pattern(rungs.STALLS, chunk, longest or 0)
 
     run = simulate(rtl, f"native: {variant}, {how}", images, logits.shape[1], pattern if longest else None, console)
-    told = predicted(design, images, run.chunks, pattern if longest else None)
+    told = predicted(design, images, spikes, run.chunks, pattern if longest else None)
     wrong = rungs.wrong_frames(rungs.Frames(run.words.tolist(), [], [], run.frame_error), logits)
     late = int((run.at != told).any(1).sum())
     inside = np.concatenate([np.diff(run.at[chunk.start : chunk.stop, 3]) for chunk in run.chunks])
@@ -197,17 +201,52 @@ def simulate(
             raise ValueError(f"{rtl}: {error}") from None
 
 
+def _events(design: Design, images: np.ndarray) -> dict[str, np.ndarray]:
+    """The spikes that the event stages read, by the node that fires them, once for all runs of the design."""
+    nodes = [node.name for node in design.graph.nodes]
+    readers = [nodes.index(stage.name) for stage in design.stages if stage.scheduler == "event"]
+    kept: dict[str, np.ndarray] = {}
+    for start in range(0, len(images) if any(readers) else 0, TRACED):
+        part = slice(start, start + TRACED)
+        traces = execute(design.graph, images[part], trace=True)[1]
+        for name in (nodes[reader - 1] for reader in readers if reader):
+            if name not in kept:  # the trace's channels lie innermost, and stay so
+                _, steps, channels, height, width = traces[name].shape
+                whole = np.empty((len(images), steps, height, width, channels), np.uint8)
+                kept[name] = whole.transpose(0, 1, 4, 2, 3)
+            kept[name][part] = traces[name]
+    return kept
+
+
 def predicted(
-    design: Design, images: np.ndarray, chunks: Sequence[range], stalls: Callable[[int], np.ndarray] | None
+    design: Design,
+    images: np.ndarray,
+    spikes: Mapping[str, np.ndarray],
+    chunks: Sequence[range],
+    stalls: Callable[[int], np.ndarray] | None,
 ) -> np.ndarray:
-    """The exact clock's cycles, int64 [N, 4]: first and last beat in, first and last word out."""
-    parts = []
-    for number, chunk in enumerate(chunks):
-        bits = stalls(number) if stalls else None
-        ends = (None, None) if bits is None else (bits & OFFERS != 0, bits & TAKES != 0)
-        clock = predict(design, images[chunk.start : chunk.stop], *ends)
-        parts.append(np.concatenate([clock.in_at[:, [0, -1]], clock.out_at[:, [0, -1]]], 1))
-    return np.concatenate(parts)
+    """The exact clock's cycles, int64 [N, 4]: first and last beat in, first and last word out.
+
+    Args:
+        spikes: the trace of `quant.graph.execute` on the images; only what event stages read is needed.
+        chunks: the runs, of the same number of images each but for the last.
+    """
+    told = np.empty((len(images), 4), np.int64)
+    whole = len(chunks) - (len(chunks[-1]) < len(chunks[0]))
+    for first, last in ((0, whole), (whole, len(chunks))):
+        if first == last:
+            continue
+        part = slice(chunks[first].start, chunks[last - 1].stop)
+        bits = [stalls(number) for number in range(first, last)] if stalls else None
+        ends = None if bits is None else [(b & OFFERS != 0, b & TAKES != 0) for b in bits]
+
+        def runs(array: np.ndarray, part: slice = part, count: int = last - first) -> np.ndarray:
+            return array[part].reshape(count, -1, *array.shape[1:])
+
+        clocks = predict_runs(design, runs(images), ends, spikes={name: runs(trace) for name, trace in spikes.items()})
+        clock_at = [np.concatenate([clock.in_at[:, [0, -1]], clock.out_at[:, [0, -1]]], 1) for clock in clocks]
+        told[part] = np.concatenate(clock_at)
+    return told
 
 
 def _count(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from scaflow.hw.clock import Timer
+from scaflow.hw.clock import predict
 from scaflow.hw.design import Design
 from scaflow.quant.graph import execute
 
@@ -48,7 +48,7 @@ def choose_fifos(design: Design, images: np.ndarray) -> dict[str, int]:
     depths = {stage.name: LARGE for stage in design.stages if stage.out_edge is not None}
 
     def interval(tried: Mapping[str, int]) -> float:
-        return Timer(with_fifos(design, tried)).run(images, spikes=spikes).interval.mean()
+        return predict(with_fifos(design, tried), images, spikes=spikes).interval.mean()
 
     longest = (1 + SLACK) * interval(depths)
     for name in depths:

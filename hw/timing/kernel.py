@@ -31,14 +31,15 @@ def _compiled(sources: str):
     function makes it do so when one of the others does."""
 
     @numba.njit(cache=True, nogil=True, _nrt=False)
-    def advance(stages, pools, mem, ends, walks, source, sink, in_at, out_at):
+    def advance(stages, pools, mem, tables, ends, walks, source, sink, in_at, out_at):
         """Take every token of the chain as far as the `len(in_at)` input beats reach; the records keep the state.
 
         Args:
-            stages, pools, mem, ends: records and rings, see layout.py.
-            walks: int16, what the event stages' banks hold of each window, see `events.bank_walks`.
-            source, sink: for each cycle of a repeating pattern, cycles until it is next open; empty: always open.
-            in_at, out_at: int64, where the times of input and output beats go.
+            stages, pools, mem, tables, ends: records and rings, see layout.py.
+            walks: what the event stages' banks hold of each window, see `walks.bank_walks`.
+            source, sink: int64 [lanes, 2 + period]: the period of a pattern, the cycle of it that is the times' origin,
+                and for each cycle how many until it is next open; or [lanes, 0]: always open.
+            in_at, out_at: where the times of input and output beats go.
         """
         moved = sources != ""
         while moved:
@@ -58,9 +59,9 @@ def _compiled(sources: str):
                     moved |= scan(stage, mem)
                 last = k + 1 == len(stages)
                 taken = ends.drained if last else stages[k + 1].written
-                moved |= schedule(stage, pools, mem, walks, taken)
+                moved |= schedule(stage, pools, mem, tables, walks, taken)
                 if stage.direct:
-                    moved |= repeat(stage, pools, mem, taken)
+                    moved |= repeat(stage, pools, mem, tables, taken)
                 if last:
                     moved |= drain(stage, mem, ends, sink, out_at)
 

@@ -4,13 +4,14 @@ leaves it."""
 from __future__ import annotations
 
 from scaflow.hw.timing import events, windows
-from scaflow.hw.timing.array import enabled, formed
-from scaflow.hw.timing.records import NEVER, count, count_all, jit
+from scaflow.hw.timing.array import enabled, flows, formed
+from scaflow.hw.timing.lanes import get, let, most, now, put, where
+from scaflow.hw.timing.records import count, count_flow, count_fold, count_some, jit
 from scaflow.hw.timing.results import blocked, granted, returned
 
 
 @jit
-def schedule(stage, pools, mem, walks, taken):
+def schedule(stage, pools, mem, tables, walks, taken):
     """Window by window, of pixels as long as the repeater has room, of spikes to the end of their results."""
     before = stage.windows
     while True:
@@ -19,23 +20,23 @@ def schedule(stage, pools, mem, walks, taken):
                 break
         elif blocked(stage, taken):
             break
+        if stage.fold == 0 and not (stage.queued > stage.loaded if stage.event else windows.complete(stage)):
+            break
         if stage.event and stage.folds == 1:
-            if not events.once(stage, mem, walks):
-                break
             if stage.direct:
+                events.once_direct(stage, mem, walks)
                 _form(stage, mem)
             else:
-                at = stage.left_at + stage.array
-                stage.result_at = returned(stage, pools, mem, at, stage.result_at)
+                events.once(stage, mem, walks)
+                at = now(stage.left_at) + stage.array
+                let(stage.result_at, returned(stage, pools, mem, tables, at, now(stage.result_at)))
         else:
-            start = stage.left_at
+            start = now(stage.left_at)
             if stage.fold == 0:
                 start = events.begin(stage, mem, walks) if stage.event else windows.begin(stage, mem)
-                if start == NEVER:
-                    break
             if stage.direct:
                 _pixel(stage, mem, start)
-            elif not _walk(stage, pools, mem, start, taken):
+            elif not _walk(stage, pools, mem, tables, start, taken):
                 break
             if stage.event:
                 events.leave(stage, mem)
@@ -46,30 +47,27 @@ def schedule(stage, pools, mem, walks, taken):
 
 
 @jit
-def _walk(stage, pools, mem, start, taken):
+def _walk(stage, pools, mem, tables, start, taken):
     """The folds of a window of spikes: a step a cycle, but the last waits for its credit. False where they block."""
-    positions, beat = stage.positions, stage.steps
-    steps = positions * beat
+    beats, beat = now(stage.beats), stage.steps
+    steps = beats * beat
     folds = stage.folds if stage.event else stage.folds * stage.time_in
-    x1, x2, x3, left, result = stage.x1, stage.x2, stage.x3, stage.left_at, stage.result_at
+    x1, x2, x3, left, result = now(stage.x1), now(stage.x2), now(stage.x3), now(stage.left_at), now(stage.result_at)
     while stage.fold < folds and not blocked(stage, taken):
         end = start + steps - 1
-        if positions > 2:
-            x3, x2 = end - 2 * beat, end - beat
-        elif positions == 2:
-            x3, x2 = x1, end - beat
-        else:
-            x3, x2 = x2, x1
+        x3 = where(beats > 2, end - 2 * beat, where(beats == 2, x1, x2))
+        x2 = where(beats > 1, end - beat, x1)
         x1 = end
         left = max(end + 1, granted(stage, mem))
-        if not count_all(stage, start, steps, left):
-            for seen in range(start + 1, end + 1):
-                count(stage, seen, seen)
-            count(stage, end + 1, left)
-        result = returned(stage, pools, mem, left + stage.array, result)
+        count_fold(stage, start, steps, left)
+        result = returned(stage, pools, mem, tables, left + stage.array, result)
         start = left
         stage.fold += 1
-    stage.x1, stage.x2, stage.x3, stage.left_at, stage.result_at = x1, x2, x3, left, result
+    let(stage.x1, x1)
+    let(stage.x2, x2)
+    let(stage.x3, x3)
+    let(stage.left_at, left)
+    let(stage.result_at, result)
     if stage.fold < folds:
         return False
     stage.fold = 0
@@ -79,56 +77,62 @@ def _walk(stage, pools, mem, start, taken):
 @jit
 def _pixel(stage, mem, start):
     """The folds of a first layer's window."""
-    steps = stage.positions * stage.steps
     for _ in range(stage.folds):
-        if stage.stalls_done == stage.stalls:
-            _flow(stage, start, steps)
+        if not stage.event and flows(stage, now(stage.queue_at) + 1):
+            _flow(stage, start, stage.positions * stage.steps)
         else:
-            _stumble(stage, mem, start, steps)
-        start = stage.left_at
+            _stumble(stage, mem, start, now(stage.beats) * stage.steps)
+        start = now(stage.left_at)
         _form(stage, mem)
 
 
 @jit
 def _form(stage, mem):
     """A current is formed and enters the repeater, which holds two packets."""
-    packet = stage.windows
-    room = mem[stage.freed + ((packet - 2) & stage.freed_mask)] + 1 if packet > 1 else 0
-    mem[stage.accepted + (stage.sums & stage.accepted_mask)] = formed(stage, mem, stage.queue_at, room)
-    stage.sums += 1
+    packet, current = stage.windows, stage.sums
+    room = now(stage.queue_at)
+    if packet > 1:
+        room = get(mem, stage.freed + ((packet - 2) & stage.freed_mask)) + 1
+    put(mem, stage.accepted + (current & stage.accepted_mask), formed(stage, mem, now(stage.queue_at), room))
 
 
 @jit
 def _flow(stage, start, steps):
-    """A fold's steps through the queue of two, into an array that does not stand still.
+    """A list's fold of steps through the queue of two, into an array that does not stand still.
 
     What `_stumble` comes to then: from the second step on the queue holds one, and X, L and its exit follow each other.
     """
-    left = max(start, stage.queue_before) + 1
-    into = max(left, stage.queue_at) + 1  # the first step leaves the queue, the second one enters it
+    left = max(start, now(stage.queue_before)) + 1
+    into = max(left, now(stage.queue_at)) + 1  # the first step leaves the queue, the second one enters it
     for back in range(min(stage.positions, 3) - 1, -1, -1):
         step = steps - 1 - back * stage.steps
-        stage.x3, stage.x2 = stage.x2, stage.x1
-        stage.x1 = start if step == 0 else left if step == 1 else into + step - 2
-    stage.queue_before = into + steps - 2 if steps > 1 else stage.queue_at
-    stage.queue_at = into + steps - 1
-    stage.left_at = left if steps == 1 else into + steps - 2
-    if not count_all(stage, start, steps, stage.left_at):
-        count(stage, start + 1, left)
-        for step in range(1, steps):
-            count(stage, left + 1 if step == 1 else into + step - 1, into + step - 1)
+        let(stage.x3, now(stage.x2))
+        let(stage.x2, now(stage.x1))
+        let(stage.x1, start if step == 0 else left if step == 1 else into + (step - 2))
+    let(stage.queue_before, into + (steps - 2) if steps > 1 else now(stage.queue_at))
+    let(stage.queue_at, into + (steps - 1))
+    let(stage.left_at, left if steps == 1 else into + (steps - 2))
+    count(stage, start + 1, left)
+    if steps > 1:
+        count(stage, left + 1, into)
+        count_flow(stage, into + 1, steps - 2)
 
 
 @jit
 def _stumble(stage, mem, start, steps):
     """A fold's steps through the queue of two, into an array that stands still now and then."""
-    x = start
-    for step in range(1, steps + 1):
-        left = max(x, stage.queue_before) + 1
-        into = enabled(stage, mem, max(left, stage.queue_at) + 1)
-        stage.queue_before, stage.queue_at = stage.queue_at, into
+    x, before, at = start, now(stage.queue_before), now(stage.queue_at)
+    for step in range(1, most(steps) + 1):
+        taken = steps >= step
+        left = max(x, before) + 1
+        into = enabled(stage, mem, max(left, at) + 1)
+        before, at = where(taken, at, before), where(taken, into, at)
         if step % stage.steps == 0:
-            stage.x3, stage.x2, stage.x1 = stage.x2, stage.x1, x
-        count(stage, x + 1, left)
-        x = left
-    stage.left_at = x
+            let(stage.x3, where(taken, now(stage.x2), now(stage.x3)))
+            let(stage.x2, where(taken, now(stage.x1), now(stage.x2)))
+            let(stage.x1, where(taken, x, now(stage.x1)))
+        count_some(stage, taken, x + 1, left)
+        x = where(taken, left, x)
+    let(stage.queue_before, before)
+    let(stage.queue_at, at)
+    let(stage.left_at, x)

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scaflow.hw.clock import Timer, predict, stage_cycles
+from scaflow.hw.clock import Timer, predict, predict_runs, stage_cycles
 from scaflow.hw.design import AXI_BYTES, design
 from scaflow.hw.emit import emit, emit_stage
 from scaflow.hw.fold import Fold
-from scaflow.hw.stalls import OFFERS, TAKES
+from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
 from scaflow.quant.golden.beats import pack
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute, validate
 from scaflow.sim.native import simulate_native
@@ -200,7 +200,7 @@ def test_times_go_on_from_batch_to_batch(schedulers):
     laid = laid_out("pools", schedulers)
     images = images_of(laid, 7)
     timer = Timer(laid)
-    parts = [timer.run(part) for part in (images[:1], images[1:5], images[5:])]
+    parts = [timer.run(part[None])[0] for part in (images[:1], images[1:5], images[5:])]
     whole = predict(laid, images)
     assert np.array_equal(np.concatenate([part.out_at for part in parts]), whole.out_at)
     assert parts[-1].stages == whole.stages
@@ -211,8 +211,62 @@ def test_batches_are_told(monkeypatch):
     laid, told = laid_out("pools", "event"), []
     images = images_of(laid, 7)
     spikes = execute(laid.graph, images, trace=True)[1]
-    assert np.array_equal(Timer(laid).run(images, told.append, spikes).out_at, predict(laid, images).out_at)
+    clock = predict(laid, images, progress=told.append, spikes=spikes)
+    assert np.array_equal(clock.out_at, predict(laid, images).out_at)
     assert told == [3, 6, 7]
+
+
+@pytest.mark.parametrize("schedulers", SCHEDULERS)
+@pytest.mark.parametrize("stalled", [False, True])
+def test_the_origin_of_times_moves_on(monkeypatch, schedulers, stalled):
+    laid = laid_out("repeats", schedulers)
+    images = images_of(laid, 9)
+    stalls = [np.random.default_rng(end).random(997) < 0.1 for end in (0, 1)] if stalled else []
+    until = int(predict(laid, images, *stalls).out_at[6, 0])
+    whole = predict(laid, images, *stalls, until=until)
+    monkeypatch.setattr("scaflow.hw.clock.FAR", 100)
+    monkeypatch.setattr("scaflow.hw.clock.BATCH", 2)
+    moved = predict(laid, images, *stalls, until=until)
+    assert np.array_equal(moved.in_at, whole.in_at)
+    assert np.array_equal(moved.out_at, whole.out_at)
+    assert moved.stages == whole.stages
+    assert moved.stages != predict(laid, images, *stalls).stages  # they were read before the end
+
+
+@pytest.mark.parametrize("stalled", [False, True])
+@pytest.mark.parametrize("schedulers", SCHEDULERS)
+@pytest.mark.parametrize("runs", [3, 18])
+def test_runs_side_by_side(runs, schedulers, stalled):
+    """Each as it goes alone: also where a vector of lanes is not full, and where its patterns differ in length."""
+    laid, told = laid_out("pools", schedulers, two=2), []
+    images = images_of(laid, runs * 5).reshape(runs, 5, *laid.graph.input_shape)
+    rng = np.random.default_rng(7)
+    stalls = [(rng.random(90 + run) < 0.4, None if run % 3 else rng.random(99 - run) < 0.2) for run in range(runs)]
+    clocks = predict_runs(laid, images, stalls if stalled else None, told.append)
+    assert told[-1] == runs * 5
+    for clock, own, ends in zip(clocks, images, stalls, strict=True):
+        alone = predict(laid, own, *(ends if stalled else ()))
+        assert np.array_equal(clock.in_at, alone.in_at)
+        assert np.array_equal(clock.out_at, alone.out_at)
+        assert clock.stages == alone.stages
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("schedulers", SCHEDULERS)
+def test_runs_side_by_side_as_simulated(schedulers, tmp_path):
+    """Runs of 7 images, each with pauses of its own at both ends."""
+    laid = laid_out("repeats", schedulers, two=2)
+    images = images_of(laid, 17 * 7)
+    patterns = [stall_pattern(0.3, run, 3000) for run in range(17)]
+    emit(laid, tmp_path / "rtl")
+    run = simulate_native(
+        tmp_path / "rtl", "top", images.transpose(0, 2, 3, 1).reshape(len(images), -1), axi_bytes=AXI_BYTES,
+        expect=laid.readout.classes + 1, stalls=patterns.__getitem__, chunk=7, workers=1,
+    )  # fmt: skip
+    stalls = [(pattern & OFFERS != 0, pattern & TAKES != 0) for pattern in patterns]
+    clocks = predict_runs(laid, images.reshape(17, 7, *laid.graph.input_shape), stalls)
+    told = [np.concatenate([clock.in_at[:, [0, -1]], clock.out_at[:, [0, -1]]], 1) for clock in clocks]
+    assert np.array_equal(np.concatenate(told), run.at)
 
 
 def test_a_pattern_that_never_opens():
