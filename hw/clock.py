@@ -6,19 +6,23 @@ hw/timing/kernel.py. Cycles count from reset: cycle 0 is the first whose closing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from scaflow.hw.design import Design
-from scaflow.hw.timing import records
-from scaflow.hw.timing.events import bank_walks
+from scaflow.hw.timing import lanes, records
 from scaflow.hw.timing.kernel import advance
 from scaflow.hw.timing.layout import layout, standstill
+from scaflow.hw.timing.walks import bank_walks
 from scaflow.quant.graph import execute
 
+LANES = 16  # runs side by side: as many as a vector of 512 bits has times
 BATCH = 64  # images timed between two calls of `progress`
+FAR = 1 << 28  # cycles after which the times' origin moves on
+
+Stalls = tuple[np.ndarray | None, np.ndarray | None]  # of source and sink, see `predict`
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ def predict(
     sink_stalls: np.ndarray | None = None,
     progress: Callable[[int], None] = lambda done: None,
     until: int | None = None,
+    spikes: Mapping[str, np.ndarray] | None = None,
 ) -> Clock:
     """Time a whole design, from AXI4-Stream to AXI4-Stream.
 
@@ -71,11 +76,37 @@ def predict(
         progress: called with the number of images timed so far.
         until: the cycle since reset in which the counters are read; None: when all stages have come to rest, which
             can be after the last beat out (a pool drops rows that are computed all the same).
+        spikes: the trace of `quant.graph.execute` on the images, where it is at hand; only event stages need it.
 
     Raises:
         ValueError: a pattern that never opens; or the design stands still for good: says what waits for what.
     """
-    return Timer(design, None, source_stalls, sink_stalls, until).run(images, progress)
+    stalls = _pair(source_stalls, sink_stalls)
+    spikes = None if spikes is None else {name: trace[None] for name, trace in spikes.items()}
+    return Timer(design, None, 1, stalls, until).run(images[None], progress, spikes)[0]
+
+
+def predict_runs(
+    design: Design,
+    images: np.ndarray,
+    stalls: Sequence[Stalls] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+    spikes: Mapping[str, np.ndarray] | None = None,
+) -> list[Clock]:
+    """Time separate runs of a whole design, each from reset: as many calls of `predict`, but LANES at a time.
+
+    Args:
+        images: uint8 [R, N, C, H, W], of each run.
+        stalls: of each run at source and sink; None: no run has any.
+        progress, spikes: as in `predict`; spikes [R, N, T, C, H, W].
+    """
+    told: list[Clock] = []
+    for start in range(0, len(images), LANES):
+        part = slice(start, start + LANES)
+        traces = None if spikes is None else {name: trace[part] for name, trace in spikes.items()}
+        timer = Timer(design, None, len(images[part]), None if stalls is None else stalls[part])
+        told += timer.run(images[part], lambda done, before=start * images.shape[1]: progress(before + done), traces)
+    return told
 
 
 def stage_cycles(
@@ -92,88 +123,144 @@ def stage_cycles(
     """
     if name not in [stage.name for stage in design.stages]:
         raise ValueError(f"stage {name!r}: the design has {', '.join(stage.name for stage in design.stages)}")
-    return Timer(design, name, source_stalls, sink_stalls).run(images)
+    return Timer(design, name, 1, _pair(source_stalls, sink_stalls)).run(images[None])[0]
 
 
 class Timer:
-    """A chain that images are fed to; every call goes on where the last one ended."""
+    """Chains of one design that images are fed to, each its own; every call goes on where the last one ended."""
 
     def __init__(
         self,
         design: Design,
         stage: str | None = None,
-        source_stalls: np.ndarray | None = None,
-        sink_stalls: np.ndarray | None = None,
+        runs: int = 1,
+        stalls: Sequence[Stalls] | None = None,
         until: int | None = None,
     ) -> None:
-        """The whole design, or one stage between plain streams; otherwise as `predict`."""
+        """The whole design, or one stage between plain streams; at most LANES of it; otherwise as `predict`."""
         self._graph = design.graph
         self._chain = [s for s in design.stages if stage in (None, s.name)]
-        self._state = layout(self._chain, None if stage else design.instances()[0].cfg)
-        self._state.stages["until"] = -records.NEVER if until is None else until
-        self._state.ends["refuses"] = source_stalls is not None or sink_stalls is not None
-        self._source, self._sink = _gaps(source_stalls, "source"), _gaps(sink_stalls, "sink")
+        self._runs, self._lanes = runs, 1 if runs == 1 else LANES
+        self._state = layout(self._chain, None if stage else design.instances()[0].cfg, self._lanes)
+        self._state.ends["refuses"] = stalls is not None
+        self._until = until
+        self._origin = np.zeros(self._lanes, np.int64)  # of the times in the state
+        self._counted = np.zeros((2, len(self._chain), self._lanes), np.int64)  # busy, stalled
+        stalls = [(None, None)] * 0 if stalls is None else [stalls[run] for run in self._filled()]
+        self._source = _gaps([source for source, _ in stalls], self._lanes, "source")
+        self._sink = _gaps([sink for _, sink in stalls], self._lanes, "sink")
 
     def run(
         self,
         images: np.ndarray,
         progress: Callable[[int], None] = lambda done: None,
         spikes: Mapping[str, np.ndarray] | None = None,
-    ) -> Clock:
-        """Feed images and return their times.
+    ) -> list[Clock]:
+        """Feed images and return their times, run by run.
 
         Args:
-            images: uint8 [N, C, H, W].
+            images: uint8 [runs, N, C, H, W].
             progress: called with the number of images timed.
-            spikes: the trace of `quant.graph.execute` on the images, where it is at hand; only event stages need it.
+            spikes: [runs, N, T, C, H, W] by node, as in `predict`.
 
         Raises:
             ValueError: as `predict`.
         """
-        state = self._state
-        in_at = np.empty((len(images), state.in_beats), np.int64)
-        out_at = np.empty((len(images), state.out_beats), np.int64)
-        for start in range(0, len(images), BATCH):
-            part = slice(start, min(start + BATCH, len(images)))
-            given = None if spikes is None else {name: trace[part] for name, trace in spikes.items()}
-            walks = self._walks(images[part], given)
+        state, count = self._state, images.shape[1]
+        in_at = np.empty((self._runs, count, state.in_beats), np.int64)
+        out_at = np.empty((self._runs, count, state.out_beats), np.int64)
+        size = BATCH // self._lanes
+        for start in range(0, count, size):
+            part = slice(start, min(start + size, count))
+            given = None if spikes is None else {name: trace[:, part] for name, trace in spikes.items()}
+            walks = self._walks(images[:, part], given)
+            times = [lanes.array(at[0, part].size, self._lanes) for at in (in_at, out_at)]
+            self._move_on()
             ends = state.ends[0]
             ends["beats"] = ends["given"] = 0
-            times = in_at[part].reshape(-1), out_at[part].reshape(-1)
-            advance(state.stages, state.pools, state.memory, ends, walks, self._source, self._sink, *times)
-            if ends["given"] < out_at[part].size:
+            held = state.stages, state.pools, state.memory, state.tables
+            advance(*held, ends, walks, self._source, self._sink, *times)
+            if ends["given"] < len(times[1]):
                 raise ValueError("\n".join(["the design stands still for good:", *standstill(self._chain, state)]))
-            progress(part.stop)
-        counts = zip(self._chain, state.stages, strict=True)
-        return Clock(in_at, out_at, tuple(StageCycles(s.name, int(r["busy"]), int(r["stalled"])) for s, r in counts))
+            for at, found in zip((in_at, out_at), times, strict=True):
+                cycles = found["lanes"][:, : self._runs] + self._origin[: self._runs]
+                at[:, part] = cycles.T.reshape(at[:, part].shape)
+            for counted, field in zip(self._counted, ("busy", "stalled"), strict=True):
+                counted += state.stages[field]
+                state.stages[field] = 0
+            progress(part.stop * self._runs)
+        names = [stage.name for stage in self._chain]
+        counts = self._counted.transpose(2, 1, 0).tolist()
+        return [
+            Clock(i, o, tuple(StageCycles(name, *kinds) for name, kinds in zip(names, found, strict=True)))
+            for i, o, found in zip(in_at, out_at, counts[: self._runs], strict=True)
+        ]
+
+    def _filled(self) -> list[int]:
+        """The run in each lane: the last one also in those left over."""
+        return np.arange(self._lanes).clip(max=self._runs - 1).tolist()
+
+    def _move_on(self) -> None:
+        """The times' origin, where they have come far from it; what they are the distances to."""
+        state = self._state
+        far = state.ends["given_at"][0].clip(0)
+        if far.max() > FAR:
+            state.shift(far)
+            self._origin += far
+        until = np.full(self._lanes, -records.NEVER) if self._until is None else self._until - self._origin
+        state.stages["until"] = until.clip(records.NEVER, -records.NEVER)
+        for stalls in (self._source, self._sink):
+            if stalls.shape[1]:
+                stalls[:, 1] = self._origin % stalls[:, 0]
 
     def _walks(self, images: np.ndarray, spikes: Mapping[str, np.ndarray] | None) -> np.ndarray:
         """The walks of the event stages' banks, one behind the other; the records are told where each has its own."""
-        parts, place = [np.empty(0, np.int16)], 0
+        parts = [lanes.array(0, self._lanes, np.int16)]
+        place = 0
         for stage, record in zip(self._chain, self._state.stages, strict=True):
             if stage.scheduler != "event":
                 continue
             names = [node.name for node in self._graph.nodes]
             node = self._graph.nodes[names.index(stage.name)]
             if node is self._graph.nodes[0]:
-                read = images[:, None]
+                read = images[:, :, None]
             else:
-                spikes = spikes or execute(self._graph, images, trace=True)[1]
+                spikes = spikes or self._execute(images)
                 read = spikes[names[names.index(stage.name) - 1]]
-            parts.append(bank_walks(read, node, stage.banks, stage.simd).ravel())
-            record["walks"] = place - 4 * record["banks"] * record["loaded"]  # windows are numbered from reset on
+            if len(read) < self._lanes:
+                read = read[self._filled()]
+            parts.append(bank_walks(read, node, stage.banks, stage.simd))
+            # windows are numbered from reset on
+            record["walks"] = place - records.WORDS * record["banks"] * record["loaded"]
             place += len(parts[-1])
-        return np.concatenate(parts)
+        if len(parts) == 2:
+            return parts[1]
+        joined = lanes.array(place, self._lanes, np.int16)
+        return np.concatenate(parts, out=joined)
+
+    def _execute(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        spikes = execute(self._graph, images.reshape(-1, *images.shape[2:]), trace=True)[1]
+        return {name: trace.reshape(*images.shape[:2], *trace.shape[1:]) for name, trace in spikes.items()}
 
 
-def _gaps(pattern: np.ndarray | None, end: str) -> np.ndarray:
-    """For each cycle of a pattern, cycles until it is next open."""
-    if pattern is None:
-        return np.empty(0, np.int64)
-    is_open = np.asarray(pattern, bool)
-    if not is_open.any():
-        raise ValueError(f"{end}_stalls: no cycle of {len(is_open)} is open; open one")
-    opened = np.flatnonzero(is_open)
-    cycles = np.arange(len(is_open))
-    following = np.append(opened, opened[0] + len(is_open))[np.searchsorted(opened, cycles)]
-    return (following - cycles).astype(np.int64)
+def _pair(source: np.ndarray | None, sink: np.ndarray | None) -> list[Stalls] | None:
+    return None if source is None and sink is None else [(source, sink)]
+
+
+def _gaps(patterns: Sequence[np.ndarray | None], count: int, end: str) -> np.ndarray:
+    """What `kernel.advance` reads: of each cycle of a pattern, cycles until it is next open."""
+    if all(pattern is None for pattern in patterns):
+        return np.empty((count, 0), np.int64)
+    rows = []
+    for pattern in patterns:
+        is_open = np.ones(1, bool) if pattern is None else np.asarray(pattern, bool)
+        if not is_open.any():
+            raise ValueError(f"{end}_stalls: no cycle of {len(is_open)} is open; open one")
+        opened = np.flatnonzero(is_open)
+        cycles = np.arange(len(is_open))
+        following = np.append(opened, opened[0] + len(is_open))[np.searchsorted(opened, cycles)]
+        rows.append(np.concatenate([[len(is_open), 0], following - cycles]))
+    made = np.zeros((count, max(map(len, rows))), np.int64)
+    for lane, row in zip(made, rows, strict=True):
+        lane[: len(row)] = row
+    return made

@@ -9,58 +9,10 @@ fires.
 
 from __future__ import annotations
 
-import numba
-import numpy as np
-
 from scaflow.hw.timing.array import enabled
-from scaflow.hw.timing.records import AHEAD, NEVER, count, count_all, jit
+from scaflow.hw.timing.lanes import get, let, most, now, put, where
+from scaflow.hw.timing.records import AHEAD, WORDS, count_fold, count_some, jit
 from scaflow.hw.timing.results import granted
-from scaflow.quant.graph import Conv
-
-
-def bank_walks(spikes: np.ndarray, node: Conv, bank: tuple[int, ...], banks: int) -> np.ndarray:
-    """What each bank holds of each window: events up to the last word with one, the last but one, two and three.
-
-    Args:
-        spikes: uint8 [N, T, C, H, W], what the node reads.
-        bank: of each channel, -1 for a channel that is not walked.
-
-    Returns:
-        int16 [N, OH, OW, T, banks, 4]; a bank without events walks one, and words that are not there hold none.
-    """
-    spikes = np.ascontiguousarray(spikes)
-    return _walks(spikes, np.asarray(bank, np.int64), banks, *node.kernel, node.stride, node.padding)
-
-
-@numba.njit(cache=True, nogil=True)
-def _walks(spikes, bank, banks, kernel_h, kernel_w, stride, padding):
-    images, steps, channels, height, width = spikes.shape
-    out_h = (height + 2 * padding - kernel_h) // stride + 1
-    out_w = (width + 2 * padding - kernel_w) // stride + 1
-    out = np.empty((images, out_h, out_w, steps, banks, 4), np.int16)
-    events = np.empty((banks, height, width), np.int16)
-    for i in range(images):
-        for t in range(steps):
-            events[:] = 0
-            for c in range(channels):
-                if bank[c] >= 0:
-                    found = events[bank[c]]
-                    for y in range(height):
-                        for x in range(width):
-                            found[y, x] += spikes[i, t, c, y, x] != 0
-            for oy in range(out_h):
-                top = oy * stride - padding
-                for ox in range(out_w):
-                    left = ox * stride - padding
-                    for b in range(banks):
-                        last = second = third = fourth = 0
-                        for y in range(max(0, top), min(height, top + kernel_h)):
-                            for x in range(max(0, left), min(width, left + kernel_w)):
-                                if events[b, y, x]:
-                                    last, second, third, fourth = last + events[b, y, x], last, second, third
-                        walk = out[i, oy, ox, t, b]
-                        walk[0], walk[1], walk[2], walk[3] = max(last, 1), second, third, fourth
-    return out
 
 
 @jit
@@ -68,7 +20,7 @@ def scan(stage, mem):
     """event_window: a column and t of a row of windows a cycle, while there is a place in the queue for a window; those
     that end one enter it behind three registers."""
     before = stage.queued
-    look_at = stage.look_at
+    look_at = now(stage.look_at)
     row_words = stage.width * stage.time_in
     while True:
         image, y = divmod(stage.scan_row, stage.out_h)
@@ -83,11 +35,11 @@ def scan(stage, mem):
             wait = need >= stage.written or stage.queued == stage.loaded + AHEAD
             if wait:
                 break
-            there = mem[stage.wrote + (need & stage.wrote_mask)]
-            place = mem[stage.loads + (stage.queued & stage.loads_mask)]  # of the window that leaves it
+            there = get(mem, stage.wrote + (need & stage.wrote_mask))
+            place = get(mem, stage.loads + (stage.queued & stage.loads_mask))  # of the window that leaves it
             look_at = max(look_at, there, place) + 1
             if own or late:
-                mem[stage.queue + (stage.queued & stage.queue_mask)] = look_at + 3
+                put(mem, stage.queue + (stage.queued & stage.queue_mask), look_at + 3)
                 stage.queued += 1
             t += 1
             if t == stage.time_in:
@@ -98,123 +50,130 @@ def scan(stage, mem):
             break
         stage.scan_step = 0
         stage.scan_row += 1
-    stage.look_at = look_at
+    let(stage.look_at, look_at)
     return stage.queued > before
 
 
 @jit
-def _walk(walks, place):
-    return walks[place], walks[place + 1], walks[place + 2], walks[place + 3]
+def _walk(stage, walks, b):
+    """Of a bank in the window that was loaded last, see walks.py."""
+    place = stage.walks + WORDS * (stage.banks * (stage.loaded - 1) + b)
+    return get(walks, place), get(walks, place + 1), get(walks, place + 2), get(walks, place + 3)
 
 
 @jit
 def _load(stage, mem, walks):
-    """The next window is loaded: the cycle from which all banks have its first word, its beats in `positions`; NEVER
-    while not known."""
+    """The next window is loaded: returns the cycle from which all banks have its first word; sets its `beats`."""
     window = stage.loaded
-    if window == stage.queued:
-        return NEVER
-    at = max(mem[stage.queue + (window & stage.queue_mask)] + 1, stage.issue_at)
-    mem[stage.loads + (window & stage.loads_mask)] = at
+    at = max(get(mem, stage.queue + (window & stage.queue_mask)) + 1, now(stage.issue_at))
+    put(mem, stage.loads + (window & stage.loads_mask), at)
     stage.loaded += 1
     if window % (stage.out_w * stage.time_in) == 0:  # the first of a row
-        mem[stage.rows + (stage.rows_done & stage.rows_mask)] = at
+        put(mem, stage.rows + (stage.rows_done & stage.rows_mask), at)
         stage.rows_done += 1
-    walk = stage.walks + 4 * stage.banks * window
-    ready, beats, stage.issue_at = NEVER, 0, at + 1
+    ready, beats, issue = at, at - at, at + 1
     for b in range(stage.banks):
-        issued = max(at + 1, mem[stage.moved + b])
-        ahead = max(issued + 1, mem[stage.stepped + b])
-        entered = max(ahead + 1, mem[stage.ended + b])
-        mem[stage.ahead + b], mem[stage.entered + b] = ahead, entered
-        last, second, third, fourth = _walk(walks, walk + 4 * b)
+        issued = max(at + 1, get(mem, stage.moved + b))
+        ahead = max(issued + 1, get(mem, stage.stepped + b))
+        entered = max(ahead + 1, get(mem, stage.ended + b))
+        put(mem, stage.ahead + b, ahead)
+        put(mem, stage.entered + b, entered)
+        last, second, third, fourth = _walk(stage, walks, b)
         # a second word is read as the first moves up, a third as it moves up again
-        if not fourth:
-            stage.issue_at = max(stage.issue_at, entered if third else ahead if second else issued)
+        read = where(third > 0, entered, where(second > 0, ahead, issued))
+        issue = where(fourth > 0, issue, max(issue, read))
         ready = max(ready, entered + 1)
         beats = max(beats, last)
-    stage.positions = beats
+    let(stage.issue_at, issue)
+    let(stage.beats, beats)
     return ready
 
 
 @jit
 def _fired(stage, mem, walks, first, rest):
     """The window's beats have fired: where that leaves the banks. Beat 0 fired at `first`, beat i at `rest` + i."""
-    walk = stage.walks + 4 * stage.banks * (stage.loaded - 1)
+    issue = now(stage.issue_at)
     for b in range(stage.banks):
-        last, second, third, fourth = _walk(walks, walk + 4 * b)
-        if fourth:
-            stage.issue_at = max(stage.issue_at, _fire(stage, mem, first, rest, fourth - 1))
-        ahead, entered = mem[stage.ahead + b], mem[stage.entered + b]
-        mem[stage.ended + b] = _fire(stage, mem, first, rest, last - 1)
-        mem[stage.stepped + b] = _fire(stage, mem, first, rest, second - 1) if second else entered
-        mem[stage.moved + b] = _fire(stage, mem, first, rest, third - 1) if third else entered if second else ahead
-    stage.fire_at = _fire(stage, mem, first, rest, stage.positions - 1)
+        last, second, third, fourth = _walk(stage, walks, b)
+        issue = where(fourth > 0, max(issue, _fire(first, rest, fourth - 1)), issue)
+        entered = get(mem, stage.entered + b)
+        put(mem, stage.ended + b, _fire(first, rest, last - 1))
+        put(mem, stage.stepped + b, where(second > 0, _fire(first, rest, second - 1), entered))
+        before = where(second > 0, entered, get(mem, stage.ahead + b))
+        put(mem, stage.moved + b, where(third > 0, _fire(first, rest, third - 1), before))
+    let(stage.issue_at, issue)
+    let(stage.fire_at, _fire(first, rest, now(stage.beats) - 1))
 
 
 @jit
-def _fire(stage, mem, first, rest, beat):
-    if rest == NEVER:  # they fired as it came
-        return mem[stage.fires + beat]
-    return rest + beat if beat else first
+def _fire(first, rest, beat):
+    return where(beat > 0, rest + beat, first)
 
 
 @jit
 def begin(stage, mem, walks):
-    """Several folds: the window is written into the replay's memory, which holds two. X of its first step, or NEVER."""
+    """Several folds: the window is written into the replay's memory, which holds two. Returns X of its first step."""
     ready = _load(stage, mem, walks)
-    if ready == NEVER:
-        return NEVER
     window = stage.loaded - 1
-    first = max(ready, stage.fire_at + 1)
+    first = max(ready, now(stage.fire_at) + 1)
     if window > 1:
-        first = max(first, mem[stage.replayed + ((window - 2) & stage.replayed_mask)] + 1)
+        first = max(first, get(mem, stage.replayed + ((window - 2) & stage.replayed_mask)) + 1)
     _fired(stage, mem, walks, first, first)
-    return max(max(first + 1, stage.x1) + 1, stage.left_at)
+    return max(max(first + 1, now(stage.x1)) + 1, now(stage.left_at))
 
 
 @jit
 def leave(stage, mem):
     """The window's last step is read out of the memory when the one before enters the output register."""
-    mem[stage.replayed + ((stage.loaded - 1) & stage.replayed_mask)] = stage.x2
+    put(mem, stage.replayed + ((stage.loaded - 1) & stage.replayed_mask), now(stage.x2))
 
 
 @jit
 def once(stage, mem, walks):
-    """One fold: the window passes a queue of two; False while it is not known when."""
+    """One fold: the window passes a queue of two."""
     ready = _load(stage, mem, walks)
-    if ready == NEVER:
-        return False
-    first = max(ready, stage.fire_at + 1, stage.left_before + 1)
-    if stage.direct:
-        _once_direct(stage, mem, first)
-        _fired(stage, mem, walks, first, NEVER)
-        return True
+    before = now(stage.left_at)
+    first = max(ready, now(stage.fire_at) + 1, now(stage.left_before) + 1)
     # from the second step on the queue holds one: a step fires as the one before leaves
-    beats = stage.positions
-    start = max(first, stage.left_at)
+    beats = now(stage.beats)
+    start = max(first, before)
     end = start + beats
     left = max(end, granted(stage, mem))
     _fired(stage, mem, walks, first, start)
-    if not count_all(stage, start, beats, left):
-        for seen in range(start + 1, end):
-            count(stage, seen, seen)
-        count(stage, end, left)
-    stage.left_before = end - 1 if beats > 1 else stage.left_at
-    stage.left_at = left
-    return True
+    count_fold(stage, start, beats, left)
+    let(stage.left_before, where(beats > 1, end - 1, before))
+    let(stage.left_at, left)
 
 
 @jit
-def _once_direct(stage, mem, fired):
+def once_direct(stage, mem, walks):
     """The same for pixels, which pass a second queue of two, into an array that can stand still."""
-    for i in range(stage.positions):
-        fired = max(fired, stage.left_before + 1)
-        mem[stage.fires + i] = fired
-        seen = max(fired, stage.left_at) + 1
-        left = max(seen, stage.queue_before + 1)
-        into = enabled(stage, mem, max(left, stage.queue_at) + 1)
-        stage.queue_before, stage.queue_at = stage.queue_at, into
-        stage.left_before, stage.left_at = stage.left_at, left
-        count(stage, seen, left)
-        fired += 1
+    fired = max(_load(stage, mem, walks), now(stage.fire_at) + 1)
+    for b in range(stage.banks):  # where they stand if the words that move them are not there
+        entered = get(mem, stage.entered + b)
+        put(mem, stage.stepped + b, entered)
+        put(mem, stage.moved + b, where(_walk(stage, walks, b)[1] > 0, entered, get(mem, stage.ahead + b)))
+    before, left_at, issue = now(stage.left_before), now(stage.left_at), now(stage.issue_at)
+    queue_before, queue_at, beats = now(stage.queue_before), now(stage.queue_at), now(stage.beats)
+    for i in range(1, most(beats) + 1):
+        there = beats >= i
+        at = max(fired, before + 1)
+        seen = max(at, left_at) + 1
+        left = max(seen, queue_before + 1)
+        into = enabled(stage, mem, max(left, queue_at) + 1)
+        queue_before, queue_at = where(there, queue_at, queue_before), where(there, into, queue_at)
+        before, left_at = where(there, left_at, before), where(there, left, left_at)
+        count_some(stage, there, seen, left)
+        for b in range(stage.banks):
+            last, second, third, fourth = _walk(stage, walks, b)
+            issue = where(fourth == i, max(issue, at), issue)
+            put(mem, stage.moved + b, where(third == i, at, get(mem, stage.moved + b)))
+            put(mem, stage.stepped + b, where(second == i, at, get(mem, stage.stepped + b)))
+            put(mem, stage.ended + b, where(last == i, at, get(mem, stage.ended + b)))
+        let(stage.fire_at, where(there, at, now(stage.fire_at)))
+        fired = at + 1
+    let(stage.left_before, before)
+    let(stage.left_at, left_at)
+    let(stage.queue_before, queue_before)
+    let(stage.queue_at, queue_at)
+    let(stage.issue_at, issue)

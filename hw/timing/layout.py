@@ -1,4 +1,4 @@
-"""The exact clock's view of a chain of stages: its records and rings, made from its instances."""
+"""The exact clock's view of chains of stages: their records and rings, made from the instances of one design."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from scaflow.hw.design import Stage
-from scaflow.hw.timing import records
+from scaflow.hw.timing import lanes, records
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.golden.event_window import EventWindow
@@ -24,12 +24,20 @@ from scaflow.quant.golden.window_buffer import WindowBuffer
 class State:
     """All that `kernel.advance` reads and writes."""
 
-    stages: np.ndarray  # records.STAGE
-    pools: np.ndarray  # records.POOL
-    ends: np.ndarray  # records.ENDS [1]
-    memory: np.ndarray  # int64: rings and tables, one behind the other
+    stages: np.ndarray  # records.Kinds.stage
+    pools: np.ndarray  # records.Kinds.pool
+    ends: np.ndarray  # records.Kinds.ends [1]
+    memory: np.ndarray  # lanes.array: rings of times, one behind the other
+    tables: np.ndarray  # bool, one behind the other: does a pool's beat end a window?
     in_beats: int  # of an image
     out_beats: int
+
+    def shift(self, cycles: np.ndarray) -> None:
+        """Move the origin of all times on by so many cycles, [lanes]; what lies far back stays before all others."""
+        held = (self.stages, self.pools, self.ends)
+        for times in (*(r[field] for r in held for field in records.TIMES & set(r.dtype.names)), self.memory["lanes"]):
+            np.maximum(times, records.NEVER + cycles, out=times)
+            times -= cycles
 
 
 class _Memory:
@@ -37,32 +45,32 @@ class _Memory:
         self._parts: list[np.ndarray] = []
         self._size = 0
 
-    def table(self, values: np.ndarray) -> int:
-        """Keeps the values; returns their place."""
-        self._parts.append(values.astype(np.int64))
-        self._size += values.size
-        return self._size - values.size
-
     def ring(self, record: np.void, name: str, size: int, value: int = 0) -> None:
         """A ring of at least `size` times."""
         length = 1 << (size - 1).bit_length()
-        record[name], record[f"{name}_mask"] = self.table(np.full(length, value)), length - 1
+        record[name], record[f"{name}_mask"] = self._size, length - 1
+        self._parts.append(np.full(length, value, np.int32))
+        self._size += length
 
-    def joined(self) -> np.ndarray:
-        return np.concatenate(self._parts)
+    def joined(self, count: int) -> np.ndarray:
+        made = lanes.array(self._size, count)
+        made["lanes"] = np.concatenate(self._parts)[:, None]
+        return made
 
 
 def _records(count: int, kind: np.dtype) -> np.ndarray:
-    made = np.zeros(count, kind)
+    made = lanes.aligned(count, kind)
     for field in records.TIMES & set(kind.names):
         made[field] = records.NEVER
     return made
 
 
-def layout(chain: Sequence[Stage], axis: AxisIn | None) -> State:
-    """The state at reset of a chain of stages, behind axis_in (and before axis_out) or between plain streams."""
-    stages, ends, memory = _records(len(chain), records.STAGE), _records(1, records.ENDS), _Memory()
-    pools: list[tuple[int, int]] = []
+def layout(chain: Sequence[Stage], axis: AxisIn | None, count: int) -> State:
+    """The state at reset of `count` chains, behind axis_in (and before axis_out) or between plain streams."""
+    kinds, memory = records.kinds(count), _Memory()
+    stages, ends = _records(len(chain), kinds.stage), _records(1, kinds.ends)
+    ends["reset"], stages["room_at"], stages["until"] = 0, 0, -records.NEVER
+    pools: list[np.ndarray] = []
     queue = 0  # depth of the FIFO a stage reads
     for record, stage in zip(stages, chain, strict=True):
         modules = {instance.module: instance.cfg for instance in stage.instances}
@@ -71,15 +79,15 @@ def layout(chain: Sequence[Stage], axis: AxisIn | None) -> State:
         record["words"] = height * width * stage.in_edge.time_steps
         array = modules["readout" if stage.out_edge is None else "lif_pe"]
         record["array"] = 3 + (array.simd - 1).bit_length() + (stage.in_edge.bits > 1)
-        memory.ring(record, "stall_from", records.STALLS)
-        memory.ring(record, "stall_to", records.STALLS)
+        for ring in ("formed", "taken"):  # of the sums on their way
+            memory.ring(record, ring, int(record["array"]), records.NEVER)
         if stage.out_edge is None:
             record["classes"], record["steps"] = array.classes, modules["synapse_list"].steps
             memory.ring(record, "wrote", queue + 1)
         else:
             found = [i.cfg for i in stage.instances if i.module == "spike_pool"]
             record["pool"], record["pools"] = len(pools), len(found)
-            pools += [(memory.table(_ends_a_window(cfg)), cfg.height * cfg.width * cfg.time_steps) for cfg in found]
+            pools += [_ends_a_window(cfg) for cfg in found]
             _neurons(record, modules, memory)
             if stage.scheduler == "event":
                 _event(record, modules["synapse_event"], memory, queue)
@@ -95,9 +103,11 @@ def layout(chain: Sequence[Stage], axis: AxisIn | None) -> State:
         memory.ring(stages[-1], "popped", queue + 1)
         out_beats = int(np.prod(last.out_edge.shape[1:])) * last.out_edge.time_steps
     in_beats = stages[0]["words"] if axis is None else _axis(ends[0], axis)
-    made = _records(len(pools), records.POOL)
-    made["ends"], made["beats"] = np.array(pools, np.int64).reshape(-1, 2).T
-    return State(stages, made, ends, memory.joined(), int(in_beats), int(out_beats))
+    made = _records(len(pools), kinds.pool)
+    made["beats"] = [len(table) for table in pools]
+    made["ends"] = np.cumsum(made["beats"]) - made["beats"]
+    tables = np.concatenate([np.empty(0, bool), *pools])
+    return State(stages, made, ends, memory.joined(count), tables, int(in_beats), int(out_beats))
 
 
 def _axis(ends: np.void, cfg: AxisIn) -> int:
@@ -158,7 +168,6 @@ def _event(record: np.void, cfg: SynapseEvent, memory: _Memory, queue: int) -> N
     memory.ring(record, "replayed", 4)
     for ring in ("ahead", "entered", "moved", "stepped", "ended"):  # one time a bank
         memory.ring(record, ring, cfg.simd, records.NEVER)
-    memory.ring(record, "fires", cfg.kernel_h * cfg.kernel_w * ceil_div(cfg.kept, cfg.simd))
 
 
 def _ends_a_window(cfg: SpikePool) -> np.ndarray:
