@@ -230,7 +230,7 @@ class _Normalise(torch.autograd.Function):
         normal = (x - _wide(mean_, gamma)) * _wide(unit, gamma)
         sums = torch.stack((upstream.sum((0, 2, 3)), (upstream * normal).sum((0, 2, 3)))).double()
         grad_beta, grad_gamma = sums.to(gamma.dtype)  # of this rank's part: gradients of parameters are summed later
-        constant, linear = total(sums) / (ranks() * x.numel() // x.shape[1])
+        constant, linear = total(sums.clone()) / (ranks() * x.numel() // x.shape[1])
         centred = upstream - _wide(constant, gamma) - normal * _wide(linear, gamma)
         return (centred * _wide(gain, gamma)).to(x.dtype), grad_gamma, grad_beta, None, None
 
