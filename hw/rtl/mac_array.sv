@@ -51,20 +51,6 @@ module mac_array #(
     else if (enable) ends <= valid[STAGES-1] && last[STAGES-1];
   end
 
-  // act * w for a weight's code w, by signed digits of which no two neighbours are set: two sums at most up to 4 bits
-  function automatic logic [TERM_BITS-1:0] times(input logic [IN_BITS-1:0] act, input int w);
-    logic [TERM_BITS-1:0] sum;
-    int rest;
-    sum = '0;
-    rest = w < 2 ** (WEIGHT_BITS - 1) ? w : w - 2 ** WEIGHT_BITS;
-    for (int i = 0; i < WEIGHT_BITS; i++) begin
-      if (rest[0] && !rest[1]) sum = sum + (TERM_BITS'(act) << i);
-      if (rest[0] && rest[1]) sum = sum - (TERM_BITS'(act) << i);
-      rest = (rest + (rest[1:0] == 2'd3 ? 1 : 0)) >>> 1;
-    end
-    return sum;
-  endfunction
-
   // the products, lane by lane: term[lane][pe]
   logic [LEAVES-1:0][PE-1:0][TERM_BITS-1:0] term;
   for (genvar b = 0; b < LEAVES; b++) begin : lane
@@ -92,14 +78,21 @@ module mac_array #(
           if (enable) product <= act_1 ? read : '0;
         end
       end else if (WEIGHT_BITS <= 4) begin : pick
-        // each multiple of the activation is formed once for all neurons: no multiplier
+        // A weight's two highest bits and those below each pick a multiple of the activation. The multiples are formed
+        // once for all neurons: no multiplier.
+        localparam bit [1:0] BELOW = 2'(2 ** (WEIGHT_BITS - 2) - 1);
         logic [PE-1:0][WEIGHT_BITS-1:0] weight;
-        logic [2**WEIGHT_BITS-1:0][TERM_BITS-1:0] multiple;
+        logic [TERM_BITS-1:0] once;
+        logic [3:0][TERM_BITS-1:0] high, low;
+        assign once = TERM_BITS'(act_1);
         always_ff @(posedge clk) begin
           if (enable) begin
             weight <= read;
-            for (int w = 0; w < 2 ** WEIGHT_BITS; w++) multiple[w] <= times(act_1, w);
-            for (int p = 0; p < PE; p++) product[p] <= multiple[weight[p]];
+            high <= {-once, -(once << 1), once, TERM_BITS'(0)};
+            low <= {once + (once << 1), once << 1, once, TERM_BITS'(0)};
+            for (int p = 0; p < PE; p++) begin
+              product[p] <= (high[weight[p][WEIGHT_BITS-1-:2]] << (WEIGHT_BITS - 2)) + low[2'(weight[p]) & BELOW];
+            end
           end
         end
       end else begin : multiply
