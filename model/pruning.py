@@ -110,7 +110,8 @@ def update_masks(
         scores: worth per layer [C].
         gradients: of the channels' return per layer [C], such as accumulated |dLoss/dgamma|.
         limit, regrow: parts of the dense network, as the budget counts.
-        per_cost: rank granules by their score or gradient over what they cost.
+        per_cost: rank granules by their share of the layer's score (or gradient) over what they cost. The share makes
+            layers compare, and grows as a layer shrinks, so that no layer is emptied for being dear.
         rates: see `Budget.part`.
     """
     worth = [_joined(scores, group) for group in groups]
@@ -165,7 +166,7 @@ def _shrink(
             loss = worth[i][channels[-group.granularity :]].mean()
             if per_cost:
                 saved = now - budget.weight(_masks(groups, _with(kept, i, fewer)), rates)
-                loss = loss / saved if saved > 0 else math.inf
+                loss = _share(loss, worth[i][channels]) / saved if saved > 0 else math.inf
             options.append((float(loss), -i, fewer))
         if not options:
             break
@@ -196,12 +197,17 @@ def _grow(
             gain = worth[i][back].mean()
             if per_cost:
                 added = budget.weight(_masks(groups, more), rates) - now
-                gain = gain / added if added > 0 else math.inf
+                gain = _share(gain, worth[i][more[i]]) / added if added > 0 else math.inf
             options.append((float(gain), -i, more[i]))
         if not options:
             return kept
         _, i, more = max(options, key=lambda option: option[:2])
         kept[-i] = more
+
+
+def _share(part: float, whole: np.ndarray) -> float:
+    total = whole.sum()
+    return part / total if total > 0 else 0.0
 
 
 @dataclass(frozen=True)
