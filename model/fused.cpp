@@ -45,11 +45,12 @@ inline void store(Bf16 *to, Floats v, int n) {  // to the nearest, half to even
     put(to, __builtin_convertvector(w >> 16, Halves), n);
 }
 
-// Calls work(c, lanes) for all channels; whole vectors have their width as a constant, which the compiler uses.
+// Calls work(c, lanes) for all channels; whole and half vectors have their width as a constant, which the compiler uses.
 template <class Work> inline void across(int channels, Work work) {
     int c = 0;
     for (; c + LANES <= channels; c += LANES) work(c, std::integral_constant<int, LANES>{});
-    if (c < channels) work(c, channels - c);
+    if (channels - c == LANES / 2) work(c, std::integral_constant<int, LANES / 2>{});
+    else if (c < channels) work(c, channels - c);
 }
 
 // The sums of a task, [C] each, gathered in single precision over a few terms and then kept in double.
