@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from scaflow.model import fused
 from scaflow.model.config import NetworkConfig, load_network
 from scaflow.model.network import SpikingNetwork
 from scaflow.quant.compact import compact
@@ -106,6 +107,21 @@ def test_a_mean_read_out_is_every_pixel_with_the_same_weight():
 @pytest.mark.parametrize(("width", "images"), [(8, 4), (1, 2)])
 def test_vgg16(tmp_path, width, images):
     check_the_chain(vgg16(width), tmp_path / "model.onnx", images)
+
+
+def test_a_quantised_residual_network_trains_alike_by_either_way(monkeypatch):
+    """The fused operation on whole-number weights, and plain Brevitas modules: the same gradients."""
+    layers = [{"channels": 4}, {"channels": 4, "shortcut": -1}, {"channels": 8, "stride": 2, "shortcut": -1}]
+    cfg = describe(**COLOUR, layers=layers, readout="mean")
+    gradients = []
+    for plain in (False, True):
+        net = lively(cfg).train()
+        assert fused.available(torch.zeros(1)), "there is no fused operation here"
+        if plain:
+            monkeypatch.setattr(fused, "available", lambda _: False)
+        net(torch.from_numpy(noise(cfg, 8)) / 255).square().mean().backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in net.parameters()]))
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-5)
 
 
 def test_a_residual_network_has_no_integer_form():
