@@ -5,7 +5,7 @@
 /// Throughput  1 beat/cycle; in_ready and out_valid are functions of registers only
 /// Handshake   valid never waits for ready; payload stable while valid && !ready
 /// State       DEPTH words, two pointers and a count; rst_n empties it. A deep queue keeps its first HEAD beats in front
-///             of the block RAM, whose reading takes two cycles: they pass it while it is empty
+///             of the block RAM, whose reading takes three cycles: they pass it while it is empty
 /// Golden      quant/golden/stream_fifo.py
 module stream_fifo #(
   parameter int unsigned WIDTH,  // bits of a beat
@@ -55,36 +55,39 @@ module stream_fifo #(
       end
     end
   end else begin : deep
-    localparam int unsigned HEAD = 4;
+    localparam int unsigned HEAD = 4;  // at least the cycles from a fetch to its place's next one
     (* ram_style = "block", no_rw_check *)  // a word is read a cycle after it was written, at the earliest
     logic [WIDTH-1:0] memory [DEPTH];
     logic [WIDTH-1:0] head [HEAD];
-    logic [WIDTH-1:0] word;             // read from the memory
+    logic [WIDTH-1:0] read, word;       // from the memory, and the same in a register, for the memory is slow
     logic [COUNT_BITS-1:0] behind;      // words in the memory
     logic [1:0] head_write, head_read;
-    logic [2:0] ahead;                  // words in the head
-    logic coming;                       // `word` goes to the head
-    wire fetch = behind != '0 && (ahead + 3'(coming) < 3'(HEAD));
-    wire direct = push && behind == '0 && !coming && ahead < 3'(HEAD);
+    logic [2:0] ahead, taken;           // words in the head; its places that these and the words on their way take
+    logic fetched, coming;              // `read` goes to `word`; `word` goes to the head
+    wire room = taken < 3'(HEAD);
+    wire fetch = behind != '0 && room;
+    wire direct = push && behind == '0 && !fetched && !coming && room;
     wire store = push && !direct;
 
     assign out_valid = ahead != '0;
     assign out_data  = head[head_read];
     always_ff @(posedge clk) begin
       if (store) memory[write_q] <= in_data;
-      if (fetch) word <= memory[read_q];
+      if (fetch) read <= memory[read_q];
+      word <= read;
       if (direct || coming) head[head_write] <= coming ? word : in_data;
       if (!rst_n) begin
         {write_q, read_q, behind} <= '0;
-        {head_write, head_read, ahead, coming} <= '0;
+        {head_write, head_read, ahead, taken, fetched, coming} <= '0;
       end else begin
         if (store) write_q <= write_q == LAST ? '0 : write_q + 1'b1;
         if (fetch) read_q  <= read_q  == LAST ? '0 : read_q  + 1'b1;
         if (store != fetch) behind <= store ? behind + 1'b1 : behind - 1'b1;
-        coming <= fetch;
+        {fetched, coming} <= {fetch, fetched};
         if (direct || coming) head_write <= head_write + 1'b1;
         if (pop) head_read <= head_read + 1'b1;
         if ((direct || coming) != pop) ahead <= pop ? ahead - 1'b1 : ahead + 1'b1;
+        if ((direct || fetch) != pop) taken <= pop ? taken - 1'b1 : taken + 1'b1;
       end
     end
   end

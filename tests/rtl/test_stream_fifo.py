@@ -21,15 +21,16 @@ class TestStreamFifo(RtlSuite):
         ("if (pop)  read_q  <= read_q  == LAST", "if (pop)  read_q  <= read_q  == LAST - 1'b1"),
         ("pop      = out_valid && out_ready", "pop      = out_valid"),
         ("if (push != pop) count_q", "if (push) count_q"),
-        ("behind == '0 && !coming && ahead", "!coming && ahead"),  # overtakes what is in the memory
-        ("ahead + 3'(coming) < 3'(HEAD)", "ahead < 3'(HEAD)"),  # one word too many in the head
+        ("behind == '0 && !fetched", "!fetched"),  # overtakes what is in the memory
+        ("!fetched && !coming && room", "!coming && room"),  # overtakes what is on its way
+        ("(direct || fetch) != pop", "(direct || coming) != pop"),  # too many words in the head
     )
 
     def draw(self, rng: random.Random) -> StreamFifo:
         return StreamFifo(width=rng.randint(1, 200), depth=rng.choice((rng.randint(2, 40), rng.randint(65, 90))))
 
     def beats(self, cfg: StreamFifo, rng: random.Random) -> list[int]:
-        return [rng.getrandbits(cfg.width) for _ in range(1000)]
+        return [rng.getrandbits(cfg.width) for _ in range(3000)]
 
     def cycles(self, cfg: StreamFifo, beats: list[int]) -> int:
         return len(beats) + 1
