@@ -40,7 +40,9 @@ def fetch_data(project: Project, progress: Progress) -> None:
     provide(project.network, project.data, progress)
 
 
-def train_stages(project: Project, only: Sequence[str], resume: bool, console: Console) -> list[Stage]:
+def train_stages(
+    project: Project, only: Sequence[str], resume: bool, console: Console, device: str = "auto"
+) -> list[Stage]:
     """Reads the data and the network's description. Writes <training>/model.pt, log.csv, events.csv.
 
     The sources of the program are no input of this stage: it is the dear one, and is repeated for another
@@ -56,7 +58,7 @@ def train_stages(project: Project, only: Sequence[str], resume: bool, console: C
             name=f"train-{training}",
             reads=(),
             writes=(project / f"{training}/model.pt", project / f"{training}/log.csv"),
-            run=lambda training=training: _train(project, training, resume, console),
+            run=lambda training=training: _train(project, training, resume, console, device),
             settings={"network": decisive(training)},
         )
         for training in only
@@ -261,15 +263,15 @@ def synthesize_designs(
         return list(pool.map(one, [(target, variant) for target in targets for variant in variants]))
 
 
-def _train(project: Project, training: str, resume: bool, console: Console) -> None:
+def _train(project: Project, training: str, resume: bool, console: Console, device: str) -> None:
     from scaflow.flow.training import train_network
+    from scaflow.model import parallel
     from scaflow.model.data import dataset_of
 
-    console.print(f"train {training}")
-    data = dataset_of(project.network, project.data)
-    train_network(
-        project.network, data, project / training, prune=training == "pruned", resume=resume, console=console
-    )
+    if parallel.rank() == 0:
+        console.print(f"train {training}")
+    options = {"prune": training == "pruned", "resume": resume, "device": device, "console": console}
+    train_network(project.network, dataset_of(project.network, project.data), project / training, **options)
 
 
 def _manifest(project: Project, variant: str) -> dict[str, Any]:

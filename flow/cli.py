@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from scaflow.flow import chain, event_report, report, stages
+from scaflow.flow import chain, event_report, ranks, report, stages
 from scaflow.flow.stages import DESIGNS, TRAININGS, Project, Stage
 from scaflow.hw.synth import Target
 
@@ -79,16 +79,26 @@ def train(
         float | None, typer.Option("--cycles", min=0, max=1, help="Prune to this part of the dense cycles.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last whole epoch.")] = False,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option("--device", help="auto: a GPU where there is one.")
+    ] = "auto",
     force: Force = False,
 ) -> None:
-    """Train NET dense, and with SCA pruning. Reads DATA. Writes BUILD/<net>/*/: model.pt, logs."""
+    """Train NET dense, and with SCA pruning. Reads DATA. Writes BUILD/<net>/*/: model.pt, logs.
+
+    On several processors or machines: torchrun --nproc-per-node N -m scaflow.flow.cli train NET.
+    """
     with messages():
         project = _project(net, build, folder)
         if epochs is not None:
             project = stages.with_epochs(project, epochs)
         if cycles is not None:
             project = stages.with_cycles(project, cycles)
-        _run(project, chain.train_stages(project, [only] if only else TRAININGS, resume, err), force)
+        parts = chain.train_stages(project, [only] if only else TRAININGS, resume, err, device)
+        if ranks.several():
+            ranks.run_together(parts, lambda some: _run(project, some, force))
+        else:
+            _run(project, parts, force)
 
 
 @app.command()
@@ -371,3 +381,7 @@ def _end(rows: list[dict[str, Any]]) -> None:
         err.print(f"[bold red]not equal:[/] {escape(line)}", highlight=False, soft_wrap=True)
     if failed:
         raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import sys
 from collections.abc import Callable
@@ -32,9 +31,12 @@ def describe(**changes) -> NetworkConfig:
         "dataset": "digits",
         "time_steps": 3,
         "layers": [{"channels": 4}, {"channels": 8, "pool": 2}, {"channels": 8}],
-        "train": {"epochs": 6, "batch": 32, "lr": 0.05, "validation": 101, "precision": "float32"},
+        "train": {
+            "epochs": 6, "batch": 32, "lr": 0.05, "validation": 101, "train_images": 640, "precision": "float32",
+            "augment": "shift",
+        },
         "sca": {"keep": 0.6, "granularity": 2, "warmup": 0.2, "ramp": 0.5, "freeze": 0.3, "momentum": 0.5},
-    }
+    }  # fmt: skip
     for key, value in changes.items():
         data[key] = {**data[key], **value} if isinstance(value, dict) else value
     return NetworkConfig.model_validate(data)
@@ -100,7 +102,7 @@ def disagree(out: Path, data: Path) -> None:
     try:
         parallel.agree("the masks", [torch.tensor([True, parallel.rank() == 0])])
     except ValueError as error:
-        _keep(str(error), out)
+        out.with_suffix(f".{parallel.rank()}.txt").write_text(str(error))
     parallel.agree("the masks", [torch.tensor([True, True])])
 
 
@@ -116,7 +118,7 @@ def refuse(out: Path, data: Path) -> None:
         parallel.from_first(lambda: int("x") if parallel.rank() == 0 else 1)
     except ValueError as error:
         found.append(str(error))
-    _keep(found, out)
+    out.with_suffix(f".{parallel.rank()}.txt").write_text("\n".join(found))
 
 
 def _keep(found: object, out: Path) -> None:
@@ -126,13 +128,12 @@ def _keep(found: object, out: Path) -> None:
 SGD = {"optimizer": "sgd", "schedule": "cosine", "finetune_epochs": 2}
 RESIDUAL = {"layers": [{"channels": 4}, {"channels": 4, "shortcut": -1}, {"channels": 4, "shortcut": -1}]}
 SCENARIOS = {
-    "step-double": lambda *a: step(*a, describe(), torch.float64, True, False),
-    "step-residual": lambda *a: step(*a, describe(**RESIDUAL), torch.float64, True, False),
+    "step-double": lambda *a: in_double(lambda: step(*a, describe(), torch.float64, True, False)),
+    "step-residual": lambda *a: in_double(lambda: step(*a, describe(**RESIDUAL), torch.float64, True, False)),
     "step-plain": lambda *a: step(*a, describe(), torch.float32, True, True),
     "step-fused": lambda *a: step(*a, describe(), torch.float32, False, True),
     "run-double": lambda *a: in_double(lambda: run(*a, describe(train=SGD))),
     "run-rank": lambda *a: in_double(lambda: run(*a, describe(train=SGD, sca={"criterion": "rank", "rate": 0.5}))),
-    "run": lambda *a: run(*a, describe(train=SGD)),
     "disagree": disagree,
     "refuse": refuse,
 }
@@ -142,5 +143,4 @@ if __name__ == "__main__":
     scenarios, where, data = sys.argv[1].split(","), Path(sys.argv[2]), Path(sys.argv[3])
     with parallel.group():
         for scenario in scenarios:
-            with contextlib.suppress(StopIteration):
-                SCENARIOS[scenario](where / f"{scenario}.pt", data)
+            SCENARIOS[scenario](where / f"{scenario}.pt", data)

@@ -1,0 +1,128 @@
+"""`scaflow train` killed with SIGKILL: resumed, it ends with the weights of an unbroken run; ranks left behind say so."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import pytest
+import torch
+
+NET = """
+name = "small"
+dataset = "digits"
+time_steps = 3
+layers = [{{ channels = 8 }}, {{ channels = 16, pool = 2 }}]
+train = {{ epochs = {epochs}, finetune_epochs = 1, batch = 32, lr = 0.01, validation = 200, augment = "shift" }}
+sca = {{ keep = 0.5, granularity = 2, warmup = 0.1, ramp = 0.6, freeze = 0.2, momentum = 0.5 }}
+"""
+EPOCHS = 20
+EVENTS = range(2, 16)  # the epochs, from 0, after which the masks change: behind the warm-up, before the freeze
+PATIENCE = 120  # seconds, for what takes a few
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Starts `scaflow train` on a small network, in folders of its own: train(build, *options, rank=...)."""
+    (tmp_path / "net.toml").write_text(NET.format(epochs=EPOCHS))
+    running = []
+
+    def start(build: str, *options: str, **environment: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "scaflow.flow.cli", "train", "net.toml", "--build", build, "--only", "pruned"]
+        running.append(
+            subprocess.Popen(
+                [*command, *options], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            )
+        )  # fmt: skip
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def ended(process: subprocess.Popen) -> str:
+    """What the process says until it ends."""
+    return process.communicate(timeout=PATIENCE)[1]
+
+
+def epochs_in(path: Path) -> list[int]:
+    """The epochs of events.csv; none where there is no such file."""
+    if not path.exists():
+        return []
+    with path.open() as file:
+        return sorted({int(row["epoch"]) for row in csv.DictReader(file)})
+
+
+def wait_for(process: subprocess.Popen, path: Path, epoch: int) -> None:
+    """Until the event after `epoch` is in events.csv."""
+    end = time.monotonic() + PATIENCE
+    while epoch not in epochs_in(path):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def load(path: Path):
+    return torch.load(path, weights_only=True)
+
+
+def flat(value, name: str = "") -> dict[str, object]:
+    """Everything in nested containers, by its place."""
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        return {key: leaf for k, v in pairs for key, leaf in flat(v, f"{name}/{k}").items()}
+    return {name: value}
+
+
+def same(a: object, b: object) -> bool:
+    """Bit for bit; nan is like nan."""
+    if not isinstance(a, torch.Tensor):
+        return a == b
+    return a.dtype == b.dtype and a.shape == b.shape and a.numpy().tobytes() == b.numpy().tobytes()
+
+
+def test_a_run_killed_between_two_events_and_resumed_has_the_weights_of_an_unbroken_one(train, tmp_path):
+    whole = train("whole")
+    ended(whole)
+    assert whole.returncode == 0
+    assert epochs_in(tmp_path / "whole/small/pruned/events.csv") == list(EVENTS)
+    with (tmp_path / "whole/small/pruned/log.csv").open() as file:
+        epoch_seconds = median(float(row["seconds"]) for row in csv.DictReader(file))
+
+    folder = tmp_path / "cut/small/pruned"
+    cut = train("cut")
+    last_seen, pause = random.randrange(EVENTS[0] + 1, EVENTS[-1] - 3), random.uniform(0, epoch_seconds)
+    wait_for(cut, folder / "events.csv", last_seen)
+    time.sleep(pause)
+    cut.send_signal(signal.SIGKILL)
+    cut.wait()
+    assert cut.returncode == -signal.SIGKILL
+    state = load(folder / "checkpoint.pt")
+    before = sorted({row["epoch"] for row in state["pruning"]["events"]})
+    when = f"killed {pause:.3f} s after event {last_seen}"
+    assert before == list(EVENTS[: len(before)]), when
+    assert 0 < len(before) < len(EVENTS), when  # the masks change on both sides of the cut
+    assert state["state"]["stage"] == "float" and state["state"]["epoch"] == before[-1] + 1, when
+    assert not (folder / "model.pt").exists(), when
+    assert not (tmp_path / "cut/small/stamps").exists(), when
+
+    again = train("cut", "--resume")
+    errors = ended(again)
+    assert again.returncode == 0, errors
+    lines = [line for line in errors.splitlines() if line.startswith("  float  epoch")]
+    epochs = [int(line.split()[2]) for line in lines]
+    assert epochs == list(range(before[-1] + 2, EPOCHS + 1)), when  # from the checkpoint on, not from the beginning
+    one, other = flat(load(tmp_path / "whole/small/pruned/model.pt")), flat(load(folder / "model.pt"))
+    assert one.keys() == other.keys() and len(one) > 30
+    assert [key for key in one if not same(one[key], other[key])] == [], when
+    assert (folder / "events.csv").read_text() == (tmp_path / "whole/small/pruned/events.csv").read_text(), when
