@@ -1,4 +1,4 @@
-"""`scaflow train` killed with SIGKILL: resumed, it ends with the weights of an unbroken run; ranks left behind say so."""
+"""`scaflow train` killed: resumed, it ends with the weights of an unbroken run; ranks that are left say why."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import csv
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -32,13 +34,18 @@ PATIENCE = 120  # seconds, for what takes a few
 def train(tmp_path):
     """Starts `scaflow train` on a small network, in folders of its own: train(build, *options, rank=...)."""
     (tmp_path / "net.toml").write_text(NET.format(epochs=EPOCHS))
+    compiled = Path(os.environ.get("SCAFLOW_BUILD", "build")).absolute() / "fused"
+    compiled.mkdir(parents=True, exist_ok=True)
     running = []
 
-    def start(build: str, *options: str, **environment: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", "scaflow.flow.cli", "train", "net.toml", "--build", build, "--only", "pruned"]
+    def start(build: str, *options: str, launcher: Sequence[str] = ("-m",), **environment: str) -> subprocess.Popen:
+        (tmp_path / build).mkdir(exist_ok=True)
+        if not (tmp_path / build / "fused").exists():  # not to be compiled for each
+            (tmp_path / build / "fused").symlink_to(compiled)
+        command = [sys.executable, *launcher, "scaflow.flow.cli", "train", "net.toml", "--only", "pruned", "--build"]
         running.append(
             subprocess.Popen(
-                [*command, *options], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                [*command, build, *options], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                 env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
             )
         )  # fmt: skip
@@ -46,7 +53,8 @@ def train(tmp_path):
 
     yield start
     for process in running:
-        process.kill()
+        if process.poll() is None:
+            process.terminate() if "torch.distributed.run" in process.args else process.kill()
         process.wait()
 
 
@@ -126,3 +134,34 @@ def test_a_run_killed_between_two_events_and_resumed_has_the_weights_of_an_unbro
     assert one.keys() == other.keys() and len(one) > 30
     assert [key for key in one if not same(one[key], other[key])] == [], when
     assert (folder / "events.csv").read_text() == (tmp_path / "whole/small/pruned/events.csv").read_text(), when
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_rank_lost_ends_the_others_with_an_error_and_a_checkpoint(train, tmp_path, how):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    # a rank that hangs is noticed after this time, one that has died at once
+    timeout = "20" if how == signal.SIGSTOP else "600"
+    ranks = [train("net", RANK=str(rank), SCAFLOW_TIMEOUT=timeout, **address) for rank in (0, 1)]
+    folder = tmp_path / "net/small/pruned"
+    wait_for(ranks[0], folder / "events.csv", EVENTS[2])
+    ranks[1].send_signal(how)
+    errors = ended(ranks[0])
+    assert ranks[0].returncode == 2, errors
+    assert "error: rank 0 of 2: another rank has ended, or does not answer" in errors
+    assert "start all ranks again with --resume" in errors and "Traceback" not in errors
+    done = load(folder / "checkpoint.pt")["state"]["epoch"]
+    assert EVENTS[2] <= done < EPOCHS and not (folder / "model.pt").exists()
+    if how == signal.SIGSTOP:
+        return
+
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "-m")
+    again = train("net", "--resume", launcher=launcher)
+    errors = ended(again)
+    assert again.returncode == 0, errors
+    lines = [line for line in errors.splitlines() if line.startswith("  float  epoch")]
+    assert [int(line.split()[2]) for line in lines] == list(range(done + 1, EPOCHS + 1))  # said once
+    assert sum(int(mask.sum()) for mask in load(folder / "model.pt")["masks"]) == 12  # of 24
+    assert epochs_in(folder / "events.csv") == list(EVENTS)
+    assert not (folder / "checkpoint.pt").exists()
