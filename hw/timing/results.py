@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from scaflow.hw.timing.records import CREDITS, HEAD, NEVER, SHALLOW, UPDATE, jit
+from scaflow.hw.timing.lanes import get, let, now, put, where
+from scaflow.hw.timing.records import CREDITS, HEAD, SHALLOW, UPDATE, jit
 
 
 @jit
@@ -15,82 +16,83 @@ def blocked(stage, taken):
 
 
 @jit
-def repeat(stage, pools, mem, taken):
+def repeat(stage, pools, mem, tables, taken):
     """stream_repeat: each packet of currents time_out times; a repetition needs a credit, the first its current too."""
-    at, result = stage.repeat_at, stage.result_at
+    at, result = now(stage.repeat_at), now(stage.result_at)
     before = stage.issued
     while not blocked(stage, taken):
-        at += 1
+        start = max(at + 1, granted(stage, mem))
         if stage.repetition < stage.folds:
             current = stage.packets * stage.folds + stage.repetition
             if current >= stage.sums:
                 break
-            at = max(at, mem[stage.accepted + (current & stage.accepted_mask)] + 1)
-        at = max(at, granted(stage, mem))
-        result = returned(stage, pools, mem, at, result)
-        stage.repeat_at, stage.result_at = at, result
+            start = max(start, get(mem, stage.accepted + (current & stage.accepted_mask)) + 1)
+        at = start
+        result = returned(stage, pools, mem, tables, at, result)
         stage.repetition += 1
         if stage.repetition == stage.folds * stage.time_out:
-            mem[stage.freed + (stage.packets & stage.freed_mask)] = at
+            put(mem, stage.freed + (stage.packets & stage.freed_mask), at)
             stage.packets += 1
             stage.repetition = 0
+    let(stage.repeat_at, at)
+    let(stage.result_at, result)
     return stage.issued > before
 
 
 @jit
 def granted(stage, mem):
     """The cycle from which there is a credit for the next result."""
-    return mem[stage.returned + (stage.issued & (CREDITS - 1))] + 1
+    return get(mem, stage.returned + (stage.issued & (CREDITS - 1))) + 1
 
 
 @jit
-def returned(stage, pools, mem, at, before):
+def returned(stage, pools, mem, tables, at, before):
     """R of the next result, whose current enters the update at `at`; `before`: R of the last one. Its word, if it
     completes one, goes on."""
     result = max(at + UPDATE, before + 1)
     stage.part += 1
     if stage.part == stage.folds:
         stage.part = 0
-        result = max(result, stage.word_at)
-        stage.word_at = _pass_on(stage, pools, mem, result + 1)
-    mem[stage.returned + (stage.issued & (CREDITS - 1))] = result
+        result = max(result, now(stage.word_at))
+        let(stage.word_at, _pass_on(stage, pools, mem, tables, result + 1))
+    put(mem, stage.returned + (stage.issued & (CREDITS - 1)), result)
     stage.issued += 1
     return result
 
 
 @jit
-def _pass_on(stage, pools, mem, seen):
+def _pass_on(stage, pools, mem, tables, seen):
     """A word seen from `seen` on goes through the pools into the FIFO; returns when the first of them takes it.
 
     A pool holds a beat and its output; it takes the next where the output is empty or just leaving. d1, d2: when its
     last output but one and its last were taken, c: when the last moved to the output.
     """
-    first = NEVER
+    first = seen
     for i in range(stage.pool, stage.pool + stage.pools):
         pool = pools[i]
-        at = max(seen, pool.beat_at + 1, pool.d1)
-        if at > pool.c:
-            at = max(at, pool.d2)
-        pool.beat_at = at
+        at = max(seen, now(pool.beat_at) + 1, now(pool.d1))
+        at = where(at > now(pool.c), max(at, now(pool.d2)), at)
+        let(pool.beat_at, at)
         if i == stage.pool:
             first = at
         else:
-            pools[i - 1].d2 = at
-        ends = mem[pool.ends + pool.place]  # the beat completes a window
+            let(pools[i - 1].d2, at)
+        ends = tables[pool.ends + pool.place]
         pool.place = pool.place + 1 if pool.place + 1 < pool.beats else 0
         if not ends:
             return first
-        pool.c = max(at + 1, pool.d2)
-        pool.d1 = pool.d2
-        seen = pool.c + 1
-    at = max(seen, stage.push_at + 1)
+        moved = max(at + 1, now(pool.d2))
+        let(pool.c, moved)
+        let(pool.d1, now(pool.d2))
+        seen = moved + 1
+    at = max(seen, now(stage.push_at) + 1)
     if stage.pushes >= stage.fifo:
-        at = max(at, mem[stage.popped + ((stage.pushes - stage.fifo) & stage.popped_mask)] + 1)
-    mem[stage.pushed + (stage.pushes & stage.pushed_mask)] = at
+        at = max(at, get(mem, stage.popped + ((stage.pushes - stage.fifo) & stage.popped_mask)) + 1)
+    put(mem, stage.pushed + (stage.pushes & stage.pushed_mask), at)
     stage.pushes += 1
-    stage.push_at = at
+    let(stage.push_at, at)
     if stage.pools:
-        pools[stage.pool + stage.pools - 1].d2 = at
+        let(pools[stage.pool + stage.pools - 1].d2, at)
         return first
     return at
 
@@ -102,13 +104,15 @@ def queued(stage, mem, word):
     A deep queue stores a word behind its head unless the head takes it at once; it fetches it as soon as the head has a
     place for it, which takes two cycles more.
     """
-    pushed = mem[stage.pushed + (word & stage.pushed_mask)]
+    pushed = get(mem, stage.pushed + (word & stage.pushed_mask))
     if stage.fifo <= SHALLOW:
         return pushed + 1
-    place = NEVER
+    fetched = now(stage.fetch_at)
+    later = max(pushed + 1, fetched + 1)
+    at_once = fetched <= pushed - 3
     if word >= HEAD:
-        place = mem[stage.popped + ((word - HEAD) & stage.popped_mask)] + 1
-    if stage.fetch_at <= pushed - 3 and place <= pushed:
-        return pushed + 1
-    stage.fetch_at = max(pushed + 1, stage.fetch_at + 1, place)
-    return stage.fetch_at + 3
+        place = get(mem, stage.popped + ((word - HEAD) & stage.popped_mask)) + 1
+        later = max(later, place)
+        at_once = at_once & (place <= pushed)
+    let(stage.fetch_at, where(at_once, fetched, later))
+    return where(at_once, pushed + 1, later + 3)
