@@ -73,6 +73,7 @@ def group() -> Iterator[None]:
     try:
         _reached(lambda: dist.init_process_group(backend, timeout=timedelta(seconds=seconds)))
         yield
+        from_first(bool)  # the first has written its last file
         dist.destroy_process_group()  # after an error the process ends, and waits for nobody
     finally:
         signal.signal(signal.SIGTERM, before)
