@@ -42,6 +42,8 @@ module synapse_event #(
   output logic [SIMD*(IN_BITS+ADDR_BITS):0] out_data
 );
   localparam int unsigned KERNEL = KERNEL_H * KERNEL_W;
+  localparam int unsigned MOST = 256;   // bits that can be searched, a power of four
+  localparam int unsigned NARROW = 12;  // bits whose lowest one is found without a carry chain in fewer cells
   localparam int unsigned OUT_H = (HEIGHT + 2 * PADDING - KERNEL_H) / STRIDE + 1;
   localparam int unsigned NEXT_IMAGE = HEIGHT - (OUT_H - 1) * STRIDE;  // as in event_window
   localparam int unsigned R_BITS = $clog2(KERNEL_H + (NEXT_IMAGE > STRIDE ? NEXT_IMAGE : STRIDE));
@@ -60,20 +62,23 @@ module synapse_event #(
   if (KERNEL > 64) begin : chk_kernel
     $error("synapse_event: a kernel of %0d positions is too large to search in a cycle; at most 64", KERNEL);
   end
+  if (GROUPS > MOST) begin : chk_groups
+    $error("synapse_event: %0d channels of a bank are too many to search in a cycle; at most %0d", GROUPS, MOST);
+  end
   if (KEPT < CHANNELS) begin : pruned
     wire unused = &{1'b0, in_data[CHANNELS*IN_BITS-1:KEPT*IN_BITS]};
   end
 
   // more than one bit set: at some level of a tree, more than one of four branches hold any
-  function automatic logic several(input logic [63:0] set);
+  function automatic logic several(input logic [MOST-1:0] set);
     several = 1'b0;
-    for (int level = 0; level < 3; level++) begin
-      for (int i = 0; i < 16; i++) begin
+    for (int level = 0; level < $clog2(MOST) / 2; level++) begin
+      for (int i = 0; i < MOST / 4; i++) begin
         automatic logic [3:0] part = set[4*i+:4];
         several |= (part[0] && part[1]) || (part[2] && part[3]) || (|part[1:0] && |part[3:2]);
         set[i] = |part;
       end
-      set[63:16] = '0;
+      set[MOST-1:MOST/4] = '0;
     end
   endfunction
 
@@ -131,11 +136,18 @@ module synapse_event #(
     logic [KY_BITS-1:0] ky;
     logic [KX_BITS-1:0] kx;
     logic [K_BITS-1:0] k;
-    wire [KERNEL-1:0] rest = flags & (flags - 1'b1);
+    logic [KERNEL-1:0] rest;  // without the lowest
+    if (KERNEL > NARROW) begin : wide_kernel
+      assign rest = flags & (flags - 1'b1);
+    end else begin : narrow_kernel
+      for (genvar i = 0; i < KERNEL; i++) begin : position
+        assign rest[i] = flags[i] && |(flags & KERNEL'((1 << i) - 1));
+      end
+    end
     wire [KERNEL-1:0] first = flags & ~rest;
     logic read_enable, read_valid, ahead_enable, ahead_valid, single;
     wire issue = waiting && read_enable;
-    wire last = !several(64'(flags));
+    wire last = !several(MOST'(flags));
     wire gap = !read_valid || !ahead_valid || !here[b];
     assign done_still[b] = !waiting || (last && gap);
     assign done_moving[b] = !waiting || (last && (gap || (single && !finished[b])));
@@ -185,9 +197,16 @@ module synapse_event #(
     logic [K_BITS-1:0] word_k;
     logic [J_BITS-1:0] j;
     wire [GROUPS-1:0] events = word[GROUPS-1:0];
-    wire [GROUPS-1:0] events_rest = events & (events - 1'b1);
+    logic [GROUPS-1:0] events_rest;
+    if (GROUPS > NARROW) begin : wide_word
+      assign events_rest = events & (events - 1'b1);
+    end else begin : narrow_word
+      for (genvar i = 0; i < GROUPS; i++) begin : channel
+        assign events_rest[i] = events[i] && |(events & GROUPS'((1 << i) - 1));
+      end
+    end
     wire [GROUPS-1:0] event_first = events & ~events_rest;
-    assign single = !several(64'(events)) || !word_some;
+    assign single = !several(MOST'(events)) || !word_some;
     wire step = fire && !finished[b];
     wire word_enable = !here[b] || (step && single);
     wire some = word_some && !finished[b];
@@ -205,7 +224,7 @@ module synapse_event #(
       for (int unsigned i = 0; i < GROUPS; i++) if (event_first[i]) j |= J_BITS'(i);
     end
     if (GROUPS > 1) begin : indexed
-      assign addr[b] = some ? {word_k, j} : '0;
+      assign addr[b] = some ? FOLD_BITS'({word_k, j}) : '0;
     end else begin : alone
       assign addr[b] = some ? word_k : '0;
     end

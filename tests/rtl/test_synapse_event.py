@@ -82,6 +82,7 @@ class TestSynapseEvent(RtlSuite):
         SynapseEvent(8, 8, 1, 1, 7, 6, 3, 3, 2, 1, 2, 3),  # stride
         SynapseEvent(6, 6, 2, 1, 4, 4, 4, 4, 1, 0, 3, 2),  # the whole map: a linear layer
         SynapseEvent(2, 2, 3, 1, 4, 8, 3, 3, 1, 1, 2, 1),  # a bank without a channel
+        SynapseEvent(70, 70, 1, 1, 3, 8, 1, 1, 1, 0, 3, 1),  # a wide bank
     )
     mutants = (
         ("fire ? &done_moving : &done_still", "&done_still"),  # loads a window too late: a bubble
@@ -90,7 +91,7 @@ class TestSynapseEvent(RtlSuite):
         ("!ahead_valid || word_enable", "1'b1"),  # reads over a word that is still needed
         ("several |=", "several &="),  # ends each word at its first event
         ("place[T_BITS+:C_BITS] + C_BITS'(kx)", "place[T_BITS+:C_BITS]"),  # all words from the left column
-        ("some ? {word_k, j} : '0", "{word_k, j}"),  # an idle bank shows what it holds
+        ("some ? FOLD_BITS'({word_k, j}) : '0", "FOLD_BITS'({word_k, j})"),  # an idle bank shows what it holds
         ("flags != '0}", "1'b1}"),  # a window without events shows one
     )
 
