@@ -50,7 +50,7 @@ module readout #(
   logic [LOGIT_BITS-1:0] best, addend;
   logic [CLASS_BITS-1:0] best_index;
   logic [TURN_BITS-1:0] turn, next_turn;  // 0: no image; else class turn - 1 is in place 0
-  logic searching;
+  logic searching, first;
   wire loads = sum_valid && sum_ready;
   wire last_turn = turn == TURN_BITS'(CLASSES);
   assign next_turn = last_turn ? '0 : turn + TURN_BITS'(loads || searching);
@@ -61,7 +61,9 @@ module readout #(
       for (int c = 1; c < CLASSES; c++) logit[c] <= searching ? logit[(c+1)%CLASSES] : sum_data[c];
       logit[0] <= (searching ? logit[1%CLASSES] : sum_data[0]) + addend;
     end
-    if (searching && (turn == TURN_BITS'(1) || $signed(logit[0]) > $signed(best))) begin
+    first <= next_turn == TURN_BITS'(1);
+    // at rest the first class stands here again, and none is above the best: nothing else gates this path
+    if (first || $signed(logit[0]) > $signed(best)) begin
       best <= logit[0];
       best_index <= CLASS_BITS'(turn - 1'b1);
     end

@@ -29,7 +29,7 @@ class TestReadout(RtlSuite):
         ("> $signed(best)", ">= $signed(best)"),  # the highest index on a tie
         ("sum_data[0]) + addend", "sum_data[0])"),  # no bias
         ("(CLASSES) ? '0 : bias", "(CLASSES) ? bias[0][0] : bias"),  # the first class takes one more
-        ("(turn == TURN_BITS'(1) || ", "("),  # the best of the image before
+        ("(first || ", "("),  # the best of the image before
         ("!searching && !out_valid;", "!searching;"),  # ready dropped
     )
 
