@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -249,7 +250,7 @@ def _reached(collective: Callable[[], T]) -> T:
     try:
         return collective()
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = re.sub(r"^\[\S+:\d+\] ", "", str(error).strip()).splitlines()[0].split(". ")[0]  # not where in gloo
         raise RankLost(
             f"rank {os.environ.get('RANK')} of {os.environ.get('WORLD_SIZE')}: another rank has ended, or does not "
             f"answer ({reason})"

@@ -23,7 +23,7 @@ dataset = "digits"
 time_steps = 3
 layers = [{{ channels = 8 }}, {{ channels = 16, pool = 2 }}]
 train = {{ epochs = {epochs}, finetune_epochs = 1, batch = 32, lr = 0.01, validation = 200, augment = "shift" }}
-sca = {{ keep = 0.5, granularity = 2, warmup = 0.1, ramp = 0.6, freeze = 0.2, momentum = 0.5 }}
+sca = {{ keep = 0.5, warmup = 0.1, ramp = 0.6, freeze = 0.2, regrow = 0.3, momentum = 0.9 }}
 """
 EPOCHS = 20
 EVENTS = range(2, 16)  # the epochs, from 0, after which the masks change: behind the warm-up, before the freeze

@@ -32,7 +32,7 @@ def describe(**changes) -> NetworkConfig:
         "time_steps": 3,
         "layers": [{"channels": 4}, {"channels": 8, "pool": 2}, {"channels": 8}],
         "train": {
-            "epochs": 6, "batch": 32, "lr": 0.05, "validation": 101, "train_images": 640, "precision": "float32",
+            "epochs": 6, "batch": 32, "lr": 0.05, "validation": 101, "train_images": 320, "precision": "float32",
             "augment": "shift",
         },
         "sca": {"keep": 0.6, "granularity": 2, "warmup": 0.2, "ramp": 0.5, "freeze": 0.3, "momentum": 0.5},
