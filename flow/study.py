@@ -36,14 +36,18 @@ class Run:
     criterion: str | None
     cfg: NetworkConfig
     folder: Path
-    start: Path | None  # the checkpoint of the warm-up
+    start: Run | None  # the warm-up
     prune: bool
     warmup: int  # epochs of the float stage that the warm-up has done, or is to do
     data: Path
 
     @property
     def result(self) -> Path:
-        return self.folder / ("row.json" if self.criterion else "checkpoint.pt")
+        return self.folder / ("row.json" if self.criterion else "done.json")
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
 
     @property
     def epochs(self) -> int:
@@ -75,15 +79,15 @@ def plan(project: Project, criteria: Sequence[str], seeds: Sequence[int]) -> lis
     warmup = round(base.sca.warmup * base.train.epochs)
     for seed in seeds:
         train = base.train.model_copy(update={"seed": seed})
-        starts: dict[str, Path] = {}
+        starts: dict[str, Run] = {}
         for criterion in (DENSE, *criteria):
             sca = base.sca if criterion == DENSE else base.sca.model_copy(update={"criterion": criterion})
             cfg = base.model_copy(update={"train": train, "sca": sca})
             kind = PENALISED if criterion == PENALISED else DENSE
             if warmup and kind not in starts:
                 folder = project / f"study/warmup-{kind}-{seed}"
-                runs.append(Run(None, cfg, folder, None, kind == PENALISED, warmup, project.data))
-                starts[kind] = runs[-1].result
+                starts[kind] = Run(None, cfg, folder, None, kind == PENALISED, warmup, project.data)
+                runs.append(starts[kind])
             folder = project / f"study/{criterion}-{seed}"
             prune = criterion != DENSE
             runs.append(Run(criterion, cfg, folder, starts.get(kind), prune, warmup, project.data))
@@ -128,7 +132,7 @@ def _carry_out(project: Project, runs: Sequence[Run], jobs: int, console: Consol
     context = multiprocessing.get_context("spawn")
     waiting = [run for run in runs if not run.result.is_file()]
     # a warm-up whose runs are all there is not needed again
-    waiting = [r for r in waiting if r.criterion or any(other.start == r.result for other in waiting)]
+    waiting = [r for r in waiting if r.criterion or any(other.start == r for other in waiting)]
     active: dict[Run, Any] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
     times = (TimeElapsedColumn(), TimeRemainingColumn())
@@ -136,7 +140,7 @@ def _carry_out(project: Project, runs: Sequence[Run], jobs: int, console: Consol
         with Progress(*columns, *times, console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("study", total=sum(run.epochs for run in runs))
             while waiting or active:
-                for run in [r for r in waiting if r.start is None or r.start.is_file()]:
+                for run in [r for r in waiting if r.start is None or r.start.result.is_file()]:
                     if len(active) < jobs:
                         waiting.remove(run)
                         active[run] = context.Process(target=_process, args=(run,), daemon=True)
@@ -197,13 +201,12 @@ def _train_and_measure(run: Run, console: Console) -> None:
         run.folder,
         prune=run.prune,
         resume=True,
-        start=run.start,
+        start=run.start and run.start.checkpoint,
         until=None if run.criterion else run.warmup,
         console=console,
     )
-    if run.criterion:
-        seconds = time.monotonic() - started
-        write_json(run.result, {**measure(run, path, data), "seconds": round(seconds)})
+    row = measure(run, path, data) if run.criterion else {}
+    write_json(run.result, {**row, "seconds": round(time.monotonic() - started)})
 
 
 def measure(run: Run, path: Path, data: Any) -> dict[str, Any]:

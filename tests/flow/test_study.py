@@ -40,8 +40,8 @@ def test_runs_of_a_seed_start_from_one_warm_up(project):
         (None, 0), ("dense", 0), ("sca", 0), ("weight", 0), (None, 0), ("slimming", 0),
     ]  # fmt: skip
     first, dense, sca, weight, other, slimming = runs[:6]
-    assert dense.start == sca.start == weight.start == first.result
-    assert slimming.start == other.result != first.result  # its loss differs from the first epoch on
+    assert dense.start == sca.start == weight.start == first
+    assert slimming.start == other != first  # its loss differs from the first epoch on
     assert [run.prune for run in runs[:6]] == [False, False, True, True, True, True]
     assert {run.cfg.model_dump_json(exclude={"sca", "train"}) for run in runs} == {
         project.network.model_dump_json(exclude={"sca", "train"})
