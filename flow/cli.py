@@ -88,7 +88,7 @@ def train(
 
     On several processors or machines: torchrun --nproc-per-node N -m scaflow.flow.cli train NET.
     """
-    with messages():
+    with ranks.leaving(), messages():
         project = _project(net, build, folder)
         if epochs is not None:
             project = stages.with_epochs(project, epochs)

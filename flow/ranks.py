@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+
+import typer
 
 from scaflow.flow.stages import Stage
 
@@ -12,6 +17,30 @@ from scaflow.flow.stages import Stage
 def several() -> bool:
     """Was this process started as one of several? (As model/parallel.py asks, but without torch.)"""
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """Ends a rank's process behind what is inside, with its exit code; of a process alone nothing.
+
+    When all is done and written, the destructors of torch's threads abort a rank now and then ("terminate called
+    without an active exception"), and torchrun would report a failure. They are left out.
+    """
+    if not several():
+        yield
+        return
+    code = 1
+    try:
+        yield
+        code = 0
+    except typer.Exit as end:
+        code = end.exit_code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def run_together(parts: Sequence[Stage], run: Callable[[Sequence[Stage]], None]) -> None:

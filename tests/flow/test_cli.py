@@ -11,7 +11,7 @@ from scaflow.flow import chain, cli
 
 VERBS = (
     "data", "train", "export", "compile", "sim", "cycles", "activity", "synth", "compare-finn", "fold", "import",
-    "report", "demo",
+    "report", "demo", "study",
 )  # fmt: skip
 
 
@@ -119,8 +119,8 @@ def test_a_mismatch_exits_with_1_and_names_the_row(run, monkeypatch):
 def test_options_reach_the_stage(run, tmp_path, monkeypatch):
     seen = {}
 
-    def train(project, training, resume, console):
-        seen[training] = (project.network.train.epochs, resume)
+    def train(project, training, resume, console, device):
+        seen[training] = (project.network.train.epochs, resume, device)
         folder = project / training
         folder.mkdir(parents=True)
         for name in ("model.pt", "log.csv"):
@@ -130,7 +130,7 @@ def test_options_reach_the_stage(run, tmp_path, monkeypatch):
     assert (
         run("train", "digits", "--only", "pruned", "--epochs", "3", "--resume", "--build", "b").exit_code == 0
     )
-    assert seen == {"pruned": (3, True)}
+    assert seen == {"pruned": (3, True, "auto")}
     stamp = json.loads((tmp_path / "b/digits/stamps/train-pruned.json").read_text())
     assert stamp["reads"]["settings"]["network"]["train"]["epochs"] == 3
     seen.clear()
