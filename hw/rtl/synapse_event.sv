@@ -145,7 +145,8 @@ module synapse_event #(
       end
     end
     wire [KERNEL-1:0] first = flags & ~rest;
-    logic read_enable, read_valid, ahead_enable, ahead_valid, single;
+    logic read_enable, read_valid, ahead_enable, ahead_valid;
+    logic single;  // the word being walked is at its last event, or has none
     wire issue = waiting && read_enable;
     wire last = !several(MOST'(flags));
     wire gap = !read_valid || !ahead_valid || !here[b];
@@ -206,7 +207,6 @@ module synapse_event #(
       end
     end
     wire [GROUPS-1:0] event_first = events & ~events_rest;
-    assign single = !several(MOST'(events)) || !word_some;
     wire step = fire && !finished[b];
     wire word_enable = !here[b] || (step && single);
     wire some = word_some && !finished[b];
@@ -215,7 +215,12 @@ module synapse_event #(
     assign final_event[b] = word_last && single;
     always_ff @(posedge clk) begin
       if (word_enable) {word_k, word_last, word_some} <= {ahead_k, ahead_last, ahead_some};
-      if (!here[b] || step) word <= single || !here[b] ? ahead : WORD_BITS'({word >> GROUPS, events_rest});
+      if (!here[b] || step) begin
+        // `single` decides on the way to the window queue: too far to be found there
+        word <= single || !here[b] ? ahead : WORD_BITS'({word >> GROUPS, events_rest});
+        single <= !several(MOST'(single || !here[b] ? ahead[GROUPS-1:0] : events_rest)) ||
+                  ((single || !here[b]) && !ahead_some);
+      end
       if (!rst_n) here[b] <= 1'b0;
       else if (word_enable) here[b] <= ahead_valid;
     end
