@@ -52,8 +52,6 @@ module synapse_event #(
   localparam int unsigned PLACE_BITS = R_BITS + C_BITS + T_BITS;
   localparam int unsigned FOLD_BITS = KERNEL * STEPS > 1 ? $clog2(KERNEL * STEPS) : 1;
   localparam int unsigned K_BITS = KERNEL > 1 ? $clog2(KERNEL) : 1;
-  localparam int unsigned KY_BITS = KERNEL_H > 1 ? $clog2(KERNEL_H) : 1;
-  localparam int unsigned KX_BITS = KERNEL_W > 1 ? $clog2(KERNEL_W) : 1;
   localparam int unsigned J_BITS = GROUPS > 1 ? $clog2(GROUPS) : 1;
 
   if (KEPT < 1 || KEPT > CHANNELS || SIMD < 1) begin : chk_channels
@@ -84,7 +82,7 @@ module synapse_event #(
 
   // --- the windows, and which of their words hold events -----------------------------------------------------------
   logic [SIMD-1:0] in_flags;
-  logic [PLACE_BITS-1:0] in_place, place, next_place;
+  logic [PLACE_BITS-1:0] in_place, next_place;
   logic [SIMD-1:0][KERNEL-1:0] next_flags;
   logic window_valid;
   logic fire;
@@ -98,7 +96,17 @@ module synapse_event #(
     .clk(clk), .rst_n(rst_n), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_flags), .in_place(in_place),
     .out_valid(window_valid), .out_ready(done), .out_data({next_place, next_flags})
   );
-  always_ff @(posedge clk) if (load) place <= next_place;
+  // the rows and columns of the window, so that a position is picked and not added
+  logic [KERNEL_H-1:0][R_BITS-1:0] row;
+  logic [KERNEL_W-1:0][C_BITS-1:0] column;
+  logic [T_BITS-1:0] t;
+  always_ff @(posedge clk) begin
+    if (load) begin
+      t <= next_place[T_BITS-1:0];
+      for (int i = 0; i < int'(KERNEL_W); i++) column[i] <= next_place[T_BITS+:C_BITS] + C_BITS'(i);
+      for (int i = 0; i < int'(KERNEL_H); i++) row[i] <= next_place[T_BITS+C_BITS+:R_BITS] + R_BITS'(i);
+    end
+  end
 
   // --- the combined beat: each bank's event until its last -------------------------------------------------------
   logic [SIMD-1:0] here, final_event, finished;  // a word is being walked; at its window's last event; past that
@@ -133,9 +141,11 @@ module synapse_event #(
     // the first stage: the first word with an event, or none
     logic [KERNEL-1:0] flags;
     logic waiting;  // for its last word to be issued
-    logic [KY_BITS-1:0] ky;
-    logic [KX_BITS-1:0] kx;
+    logic last;     // this is it
+    logic [KERNEL_H-1:0] on_row;
+    logic [KERNEL_W-1:0] on_column;
     logic [K_BITS-1:0] k;
+    logic [PLACE_BITS-1:0] read_place;
     logic [KERNEL-1:0] rest;  // without the lowest
     if (KERNEL > NARROW) begin : wide_kernel
       assign rest = flags & (flags - 1'b1);
@@ -148,23 +158,28 @@ module synapse_event #(
     logic read_enable, read_valid, ahead_enable, ahead_valid;
     logic single;  // the word being walked is at its last event, or has none
     wire issue = waiting && read_enable;
-    wire last = !several(MOST'(flags));
     wire gap = !read_valid || !ahead_valid || !here[b];
     assign done_still[b] = !waiting || (last && gap);
     assign done_moving[b] = !waiting || (last && (gap || (single && !finished[b])));
     always_comb begin
-      {ky, kx, k} = '0;
+      {on_row, on_column, k, read_place} = '0;
       for (int unsigned i = 0; i < KERNEL; i++) begin
-        if (first[i]) ky |= KY_BITS'(i / KERNEL_W);
-        if (first[i]) kx |= KX_BITS'(i % KERNEL_W);
+        on_row[i/KERNEL_W] |= first[i];
+        on_column[i%KERNEL_W] |= first[i];
       end
       for (int unsigned i = 0; i < KERNEL; i++) begin
-        if (ky == KY_BITS'(i / KERNEL_W) && kx == KX_BITS'(i % KERNEL_W)) k |= K_BITS'(i);
+        if (on_row[i/KERNEL_W] && on_column[i%KERNEL_W]) k |= K_BITS'(i);
       end
+      read_place[T_BITS-1:0] = t;
+      for (int i = 0; i < int'(KERNEL_W); i++) if (on_column[i]) read_place[T_BITS+:C_BITS] |= column[i];
+      for (int i = 0; i < int'(KERNEL_H); i++) if (on_row[i]) read_place[T_BITS+C_BITS+:R_BITS] |= row[i];
     end
     always_ff @(posedge clk) begin
-      // what comes next is known without the late `load` and `issue`: those only enable the register
-      if (load || issue) flags <= last || !waiting ? next_flags[b] : rest;
+      // what comes next is known without the late `load` and `issue`: those only enable the registers
+      if (load || issue) begin
+        flags <= last || !waiting ? next_flags[b] : rest;
+        last <= !several(MOST'(last || !waiting ? next_flags[b] : rest));
+      end
       if (!rst_n) waiting <= 1'b0;
       else if (load) waiting <= 1'b1;
       else if (issue && last) waiting <= 1'b0;
@@ -176,10 +191,6 @@ module synapse_event #(
     logic [WORD_BITS-1:0] read, ahead;
     logic read_last, read_some, ahead_last, ahead_some;
     logic [K_BITS-1:0] read_k, ahead_k;
-    logic [PLACE_BITS-1:0] read_place;
-    assign read_place[T_BITS-1:0] = place[T_BITS-1:0];
-    assign read_place[T_BITS+:C_BITS] = place[T_BITS+:C_BITS] + C_BITS'(kx);
-    assign read_place[T_BITS+C_BITS+:R_BITS] = place[T_BITS+C_BITS+:R_BITS] + R_BITS'(ky);
     always_ff @(posedge clk) begin
       if (in_valid && in_ready) ring[in_place] <= in_word;
       if (issue) read <= ring[read_place];
