@@ -154,7 +154,6 @@ module synapse_event #(
         assign rest[i] = flags[i] && |(flags & KERNEL'((1 << i) - 1));
       end
     end
-    wire [KERNEL-1:0] first = flags & ~rest;
     logic read_enable, read_valid, ahead_enable, ahead_valid;
     logic single;  // the word being walked is at its last event, or has none
     wire issue = waiting && read_enable;
@@ -163,11 +162,16 @@ module synapse_event #(
     assign done_moving[b] = !waiting || (last && (gap || (single && !finished[b])));
     always_comb begin
       {on_row, on_column, k, read_place} = '0;
-      for (int unsigned i = 0; i < KERNEL; i++) begin
-        on_row[i/KERNEL_W] |= first[i];
-        on_column[i%KERNEL_W] |= first[i];
+      for (int y = int'(KERNEL_H) - 1; y >= 0; y--) begin  // the first row and column, the row in the fewest levels
+        automatic logic [KERNEL_W-1:0] in_row = flags[y*KERNEL_W+:KERNEL_W];
+        if (in_row != '0) on_row = KERNEL_H'(1 << y);
       end
-      for (int unsigned i = 0; i < KERNEL; i++) begin
+      for (int i = 0; i < int'(KERNEL); i++) begin
+        automatic logic [KERNEL_W-1:0] in_row = flags[i/KERNEL_W*KERNEL_W+:KERNEL_W];
+        automatic logic first = in_row[i%KERNEL_W] && (in_row & KERNEL_W'((1 << (i % KERNEL_W)) - 1)) == '0;
+        on_column[i%KERNEL_W] |= on_row[i/KERNEL_W] && first;
+      end
+      for (int i = 0; i < int'(KERNEL); i++) begin
         if (on_row[i/KERNEL_W] && on_column[i%KERNEL_W]) k |= K_BITS'(i);
       end
       read_place[T_BITS-1:0] = t;
