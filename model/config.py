@@ -120,6 +120,11 @@ class TrainConfig(_Section):
     seed: int = 0
 
 
+def _unset(default: Any, **rules: Any) -> Any:
+    """A field that a dump leaves out where it has its default: what was trained without it stays what it is."""
+    return Field(default=default, exclude_if=lambda value: value == default, **rules)
+
+
 Criterion = Literal[
     "sca", "sca-cycles", "sca-published", "random", "weight", "slimming", "rate", "rank", "criticality"
 ]
@@ -129,18 +134,18 @@ class ScaConfig(_Section):
     """Spiking-channel-activity pruning and regrowth (Li et al., ICML 2024), and its rivals."""
 
     keep: float | None = Field(default=None, gt=0, le=1)  # channels left at the end, of all channels of the network
-    cycles: float | None = Field(default=None, gt=0, le=1)  # instead of keep: cycles left, of the dense list design's
-    objective: Literal["sum", "bottleneck"] = "sum"  # cycles of all stages, or of the slowest
-    scheduler: Literal["list", "event"] = "list"  # whose cycles they are; event: by the spikes measured each epoch
-    criterion: Criterion = "sca"  # by what channels are ranked (model/criteria.py)
-    momentum: float = Field(default=0.0, ge=0, lt=1)  # of the scores' moving average over the epochs
+    cycles: float | None = _unset(None, gt=0, le=1)  # instead of keep: cycles left, of the dense list design's
+    objective: Literal["sum", "bottleneck"] = _unset("sum")  # cycles of all stages, or of the slowest
+    scheduler: Literal["list", "event"] = _unset("list")  # whose cycles; event: by the spikes of each epoch
+    criterion: Criterion = _unset("sca")  # by what channels are ranked (model/criteria.py)
+    momentum: float = _unset(0.0, ge=0, lt=1)  # of the scores' moving average over the epochs
     regrow: float = Field(default=0.1, ge=0, lt=1)  # regrown at each event, of the whole, decaying to 0
-    warmup: float = Field(default=0.0, ge=0, lt=1)  # the first part of the epochs, in which nothing is pruned
+    warmup: float = _unset(0.0, ge=0, lt=1)  # the first part of the epochs, in which nothing is pruned
     ramp: float = Field(default=0.6, gt=0, le=1)  # cubic ramp of sparsity over this part of the epochs
     freeze: float = Field(default=0.25, ge=0, lt=1)  # the mask stands still for this last part of the epochs
     floor: float = Field(default=0.2, ge=0, le=1)  # no layer keeps less than this part of its channels
     granularity: int = Field(default=1, ge=1)  # channels kept in a layer are a multiple of this (the lanes)
-    slimming: float = Field(default=1e-4, ge=0)  # criterion "slimming": weight in the loss of the sum of |gamma|
+    slimming: float = _unset(1e-4, ge=0)  # criterion "slimming": weight in the loss of the sum of |gamma|
     rate: float = Field(default=0.0, ge=0)  # weight in the loss of the spikes' cost, 0..1 (see model/rate.py)
 
 
