@@ -1,6 +1,6 @@
 """Fits hw/area.json, the area model, to syntheses of random networks; measures its error on networks it has not seen.
 
-    python bench/area.py [--list 12] [--linear 6] [--event 8] [--held-out 3] [--cache build/cache/area]
+    python bench/area.py [--list 8] [--linear 6] [--event 8] [--held-out 3] [--cache build/cache/area]
 
 Each network is laid out and mapped as `scaflow synth` does, for both families; every instance of a top is one sample.
 Interrupted, it goes on where it stopped: a network that is unchanged is not synthesised again.
@@ -32,6 +32,8 @@ FIRST_HELD_OUT = 1000  # seeds from here on are never fitted
 LINEAR = 250  # networks of linear layers: few words in a weight bank
 EVENT = 500  # designs with event schedulers
 TARGETS = {"ecp5": "ecp5-85", "xc7": "xc7"}
+FIRST_BITS = (2, 3, 4, 4, 6, 8, 8, 8)  # of the weights of pixels: a DSP each, or up to 4 bits a pick
+QUEUES = (2, 16, 16, 16, 16, 16, 64, 512)  # depths
 
 
 def random_design(seed: int) -> Design:
@@ -42,24 +44,26 @@ def random_design(seed: int) -> Design:
     while True:
         try:
             graph = (random_linear if linear else random_graph)(rng, f"area{seed}")
-            return design(graph, random_folding(rng, graph, scheduler, generous=linear))
+            folding = random_folding(rng, graph, scheduler, generous=linear)
+            depths = {name: int(rng.choice(QUEUES)) for name in folding}
+            return design(graph, folding, fifo_depths=depths)
         except ValueError:  # a map that is used up, or a folding that outruns its input: draw again
             continue
 
 
 def random_graph(rng: np.random.Generator, name: str) -> Graph:
-    side, steps = int(rng.choice([8, 12, 16, 20, 28])), int(rng.choice([1, 2, 3, 4, 6, 8]))
+    side, steps = int(rng.choice([8, 12, 16, 20, 28])), int(rng.choice([1, 1, 1, 2, 3, 4, 6, 8]))
     channels = int(rng.choice([1, 1, 3]))
     shape = (channels, side, side)
     fraction, nodes, bits = int(rng.integers(2, 6)), [], int(rng.integers(2, 9))
-    prune = rng.random() < 0.4
+    prune, first_bits = rng.random() < 0.4, int(rng.choice(FIRST_BITS))
     for i in range(int(rng.integers(2, 5))):
         linear = i > 0 and rng.random() < 0.25
         kernel = side if linear else int(rng.choice([1, 3, 3, 3, 5])) if i else int(rng.choice([3, 3, 5]))
         padding = 0 if linear or rng.random() < 0.3 else kernel // 2
         stride = 2 if not linear and rng.random() < 0.15 else 1
         out = int(rng.integers(4, 24 if i == 0 else 65))
-        node = spiking(rng, f"layer{i}", out, channels, kernel, stride, padding, 8 if i == 0 else bits, i == 0,
+        node = spiking(rng, f"layer{i}", out, channels, kernel, stride, padding, bits if i else first_bits, i == 0,
                        fraction, prune)  # fmt: skip
         nodes.append(node)
         channels, side = out, (side + 2 * padding - kernel) // stride + 1
@@ -76,9 +80,9 @@ def random_graph(rng: np.random.Generator, name: str) -> Graph:
 
 def random_linear(rng: np.random.Generator, name: str) -> Graph:
     """A convolution that leaves few pixels, and linear layers behind it."""
-    steps, bits, fraction = int(rng.choice([1, 2, 4])), int(rng.integers(2, 7)), int(rng.integers(2, 6))
-    first = int(rng.integers(6, 13))
-    nodes = [spiking(rng, "layer0", first, 1, 3, 2, 1, 8, True, fraction, False), Pool("pool0", 2)]
+    steps, bits, fraction = int(rng.choice([1, 1, 2, 4])), int(rng.integers(2, 7)), int(rng.integers(2, 6))
+    first, first_bits = int(rng.integers(6, 13)), int(rng.choice(FIRST_BITS))
+    nodes = [spiking(rng, "layer0", first, 1, 3, 2, 1, first_bits, True, fraction, False), Pool("pool0", 2)]
     channels, kernel = first, 2
     for i in range(1, int(rng.integers(3, 5))):
         out = int(rng.integers(6, 25))
@@ -122,6 +126,8 @@ def random_folding(rng: np.random.Generator, graph: Graph, scheduler: str, gener
             folding[node.name] = Fold(len(node.weight), simd)
         elif isinstance(node, Conv):
             pe = upto(min(24, len(node.weight)))
+            if rng.random() < 0.3 and len(node.kept) <= 32:  # all channels at once: no folds
+                pe = len(node.kept)
             simd = upto(max(1, min(node.weight.shape[1], 128 // pe, 24 if generous else 12)))
             searched = node.kernel[0] * node.kernel[1] <= MOST_KERNEL and 2 * node.padding <= node.kernel[0]
             folding[node.name] = Fold(pe, simd, scheduler if searched else "list")
@@ -156,7 +162,7 @@ def measure(laid: Design, family: str, cache: Path) -> list[Sample]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--list", type=int, default=12, help="networks with list schedulers to fit")
+    parser.add_argument("--list", type=int, default=8, help="networks with list schedulers to fit")
     parser.add_argument("--linear", type=int, default=6, help="networks of linear layers to fit")
     parser.add_argument("--event", type=int, default=8, help="networks with event schedulers to fit")
     parser.add_argument("--held-out", type=int, default=3, help="networks of each kind not to fit")

@@ -11,11 +11,13 @@ seen. Block RAMs and DSPs are counted by rule.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
+
+import numpy as np
 
 from scaflow.hw.design import Instance
 from scaflow.hw.ram import Family, Ram, ram, rom
@@ -25,6 +27,8 @@ from scaflow.quant.golden.event_window import EventWindow
 COEFFICIENTS = Path(__file__).with_name("area.json")
 FAMILIES: tuple[Family, ...] = get_args(Family)
 FITTED = ("lut", "ff", "feed")
+NARROW = 12  # bits whose lowest one is found without a carry chain in synapse_event.sv
+SHALLOW = 64  # a queue of more beats is kept in block RAM, as stream_fifo.sv asks
 BANK_IN_BLOCK = 32  # a weight bank of more words is kept in block RAM, as mac_array.sv asks
 
 Features = dict[str, float]
@@ -142,53 +146,91 @@ def _selected(bits: int, ways: int) -> Features:
     return {"selected_bits": bits * (ways - 1) * whole, "oddly_selected_bits": bits * (ways - 1) * (not whole)}
 
 
-def _tree(simd: int, bits: int) -> tuple[int, int, int]:
-    """Of the adder tree of mac_array, for one neuron: bits in adders, bits in its registers, adders."""
+def _tree(bits: np.ndarray, even: np.ndarray, columns: Sequence[int]) -> Features:
+    """The adder trees of mac_array: bits in adders, adders, and how many of these bits and of the sums' are different.
+
+    Neurons share what is equal, and a sum over lanes with few words in their banks is one of few functions.
+
+    Args:
+        bits: of the products of a lane and neuron [simd, pe]; 0: always zero.
+        even: of these, the lowest that are always zero: nothing is added to them.
+        columns: different bits among the products of a lane.
+    """
+    simd = len(bits)
     leaves = 1 << (simd - 1).bit_length() if simd > 1 else 1
-    present = {leaves + lane: bits for lane in range(simd)}
-    added = held = adders = 0
-    for node in range(leaves - 1, 0, -1):
-        children = [present[child] for child in (2 * node, 2 * node + 1) if child in present]
-        if children:
-            present[node] = max(children) + len(children) - 1
-            held += present[node]
-            if len(children) == 2:
-                added += present[node]
-                adders += 1
-    return added, held, adders
+    node = np.zeros((2 * leaves, bits.shape[1]), dtype=np.int64)
+    node[leaves : leaves + simd] = bits
+    zeros = np.zeros_like(node)
+    zeros[leaves : leaves + simd] = even
+    functions = [0] * leaves + list(columns) + [0] * (leaves - simd)
+    found = dict.fromkeys(("adder_bits", "shared_adder_bits", "adders", "added_bits", "sum_bits"), 0.0)
+    for n in range(leaves - 1, 0, -1):
+        both = (node[2 * n] > 0) & (node[2 * n + 1] > 0)
+        node[n] = np.maximum(node[2 * n], node[2 * n + 1]) + both
+        zeros[n] = np.where(both, np.minimum(zeros[2 * n], zeros[2 * n + 1]), zeros[2 * n] + zeros[2 * n + 1])
+        pairs = (functions[2 * n] + 1) * (functions[2 * n + 1] + 1) - 1
+        functions[n] = min(int(node[n].sum()), pairs)
+        added = int((node[n] - np.maximum(zeros[2 * n], zeros[2 * n + 1]))[both].sum())
+        found["shared_adder_bits" if pairs < added else "adder_bits"] += added
+        found["added_bits"] += min(added, pairs)
+        found["adders"] += both.sum()
+        found["sum_bits"] += functions[n]
+    return found
 
 
-def _mac(pe: int, simd: int, in_bits: int, depth: int, weight_bits: int, acc_bits: int, family: Family) -> Features:
-    multiplied = in_bits > 1
-    term = weight_bits + in_bits if multiplied else weight_bits
-    added, held, adders = _tree(simd, term)
-    word = pe * weight_bits
-    small = depth <= BANK_IN_BLOCK
-    # a bank of few words has few different columns, and equal ones are made once
-    columns = min(word, 1 << min(depth, 20)) if depth > 1 else 0
+def _signed_bits(weights: np.ndarray) -> np.ndarray:
+    """Bits that hold every weight of a lane and neuron: [simd, depth, pe] -> [simd, pe]; 0 where all are zero."""
+    most = np.maximum(weights.max(1), ~weights.min(1)).astype(np.int64)
+    return np.where(weights.any(1), np.ceil(np.log2(most + 1)).astype(np.int64) + 1, 0)
+
+
+def _even_bits(weights: np.ndarray) -> np.ndarray:
+    """Lowest bits that are zero in every weight of a lane and neuron; 0 where all are zero."""
+    used = np.bitwise_or.reduce(weights.astype(np.int64), axis=1)
+    return np.where(used, np.log2(np.maximum(used & -used, 1)).astype(np.int64), 0)
+
+
+def _columns(weights: np.ndarray, weight_bits: int) -> list[int]:
+    """Different columns of bits in each bank: equal ones are made and kept once, zeros not at all."""
+    bits = weights.astype(np.int64)[..., None] >> np.arange(weight_bits) & 1
+    lanes = bits.transpose(0, 2, 3, 1).reshape(len(bits), -1, bits.shape[1])  # [simd, columns, depth]
+    return [len(set(map(bytes, lane[lane.any(1)].astype(np.uint8)))) for lane in lanes]
+
+
+def _mac(weights: np.ndarray, in_bits: int, weight_bits: int, acc_bits: int, family: Family) -> Features:
+    """weights: [simd, depth, pe]"""
+    weights = weights[weights.any((1, 2))]  # a lane that stands for no channel is left out
+    simd, depth, pe = weights.shape
+    multiplied, picked = _in_dsp(in_bits, weight_bits), in_bits > 1 and not _in_dsp(in_bits, weight_bits)
+    term = weight_bits + in_bits if in_bits > 1 else weight_bits
+    products = _signed_bits(weights)
+    if in_bits > 1:
+        products += (products > 0) * in_bits
+    columns = _columns(weights, weight_bits) if depth <= BANK_IN_BLOCK else [pe * weight_bits] * simd
     per_lut = 16 if family == "ecp5" else 64
     bank = _bank(pe, depth, weight_bits, family)
     return {
-        "adder_bits": pe * (acc_bits + (added if depth > 4 else 0)),
-        "adders": pe * (1 + (adders if depth > 4 else 0)),
-        # a bank of so few words has constant and equal bits, and its adders shrink
-        "adder_bits_of_1_word": pe * added if depth == 1 else 0,
-        "adder_bits_of_2_words": pe * added if depth == 2 else 0,
-        "adder_bits_of_4_words": pe * added if 2 < depth <= 4 else 0,
-        "sum_bits": pe * (held + acc_bits),
-        "product_bits": simd * word,
-        "bank_logic": simd * columns * ceil_div(depth, per_lut) if small else 0,
-        "bank_read": simd * min(word, 1 << min(depth, 20)) if small else 0,
+        **_tree(products, _even_bits(weights), columns if in_bits == 1 else products.sum(1)),
+        "accumulator_bits": pe * acc_bits,
+        "neurons_summed": pe,
+        "product_bits": sum(columns),
+        "bank_logic": sum(columns) * ceil_div(depth, per_lut) if 1 < depth <= BANK_IN_BLOCK else 0,
+        "bank_read": sum(columns) if 1 < depth <= BANK_IN_BLOCK else 0,
         "bank_mux": simd * bank.muxed,
-        "multiplier_bits": simd * pe * weight_bits * in_bits if multiplied and not _in_dsp(weight_bits, family) else 0,
         "multiplied_bits": simd * pe * term if multiplied else 0,
+        # few-bit weights: multiples of the pixel, once a lane; a pick of one by a weight's highest bits; from 3 bits on
+        # a sum with a second pick, which has a choice of more than one from 4 bits on
+        "multiple_bits": simd * term if picked else 0,
+        "picked_bits": simd * pe * term if picked else 0,
+        "picked_sum_bits": simd * pe * term if picked and weight_bits > 2 else 0,
+        "low_picked_bits": simd * pe * in_bits if picked and weight_bits > 3 else 0,
         "lanes": simd * in_bits,
     }
 
 
-def _in_dsp(weight_bits: int, family: Family) -> bool:
-    """Does Yosys put the product of a weight and a pixel into a DSP?"""
-    return weight_bits > 4  # fewer: mac_array picks one of the multiples
+def _in_dsp(in_bits: int, weight_bits: int) -> bool:
+    """Is there a product, which Yosys puts into a DSP? Weights of fewer bits pick multiples in mac_array.sv."""
+    return in_bits > 1 and weight_bits > 4
 
 
 def _bank(pe: int, depth: int, weight_bits: int, family: Family) -> Ram:
@@ -202,24 +244,33 @@ def _working(cfg: Any) -> int:
     return int(cfg.weights.any((0, 1)).sum())
 
 
+def _lanes(cfg: Any) -> int:
+    """Lanes with weights: one that stands for no channel, as there are more lanes than channels, is left out."""
+    return int(cfg.weights.any((1, 2)).sum())
+
+
 def _lif_pe(cfg: Any, family: Family) -> Features:
     bits = cfg.pe * cfg.v_bits
     per_lut = 16 if family == "ecp5" else 64
     constants = min(2 * bits, 1 << min(cfg.folds, 20)) if cfg.folds > 1 else 0
     memories = ram(family, 16, cfg.pe, "lut")
-    if cfg.folds > 1:
+    membranes = bits if cfg.time_steps > 1 else 0  # a pixel of one step needs none
+    if cfg.folds > 1 and membranes:
         memories += ram(family, cfg.folds, bits, "lut")
     if cfg.direct:
         memories += ram(family, 2 * cfg.folds, cfg.pe * cfg.acc_bits, "lut")
         memories += ram(family, 2, cfg.simd * (cfg.in_bits + address_bits(cfg.depth)) + 1, "lut")
     return {
-        **_mac(cfg.pe, cfg.simd, cfg.in_bits, cfg.depth, cfg.weight_bits, cfg.acc_bits, family),
+        **_mac(cfg.weights, cfg.in_bits, cfg.weight_bits, cfg.acc_bits, family),
         **_memory(memories),
-        "neuron_bits": bits,
+        "neuron_bits": membranes,
         "neurons": cfg.pe,
-        "leaking_bits": bits if cfg.leak_shift else 0,
-        "soft_bits": bits if cfg.soft_reset else 0,
-        "folded_bits": bits if cfg.folds > 1 else 0,
+        "leaking_bits": membranes if cfg.leak_shift else 0,
+        "soft_bits": membranes if cfg.soft_reset else 0,
+        "folded_bits": membranes if cfg.folds > 1 else 0,
+        # one step: a sum and a comparison, or without folds a comparison with a constant, bit by bit
+        "one_step_bits": bits if not membranes and cfg.folds > 1 else 0,
+        "compared_bits": cfg.pe * cfg.acc_bits if not membranes and cfg.folds == 1 else 0,
         "constants": constants * ceil_div(cfg.folds, per_lut),
         "counter_bits": address_bits(cfg.folds) + address_bits(cfg.time_steps),
         "direct": cfg.direct,
@@ -227,20 +278,21 @@ def _lif_pe(cfg: Any, family: Family) -> Features:
 
 
 def _lif_pe_counted(cfg: Any, family: Family) -> tuple[float, int]:
-    dsps = cfg.simd * cfg.pe if cfg.in_bits > 1 and _in_dsp(cfg.weight_bits, family) else 0
-    return cfg.simd * _bank(_working(cfg), cfg.depth, cfg.weight_bits, family).blocks, dsps
+    dsps = _lanes(cfg) * cfg.pe if _in_dsp(cfg.in_bits, cfg.weight_bits) else 0
+    return _lanes(cfg) * _bank(_working(cfg), cfg.depth, cfg.weight_bits, family).blocks, dsps
 
 
 def _readout(cfg: Any, family: Family) -> Features:
     return {
-        **_mac(cfg.classes, cfg.simd, 1, cfg.depth, cfg.weight_bits, cfg.logit_bits, family),
+        **_mac(cfg.weights, 1, cfg.weight_bits, cfg.logit_bits, family),
         "logit_bits": cfg.classes * cfg.logit_bits,
         "arg_max_bits": cfg.logit_bits + address_bits(cfg.classes),
+        "bias_bits": min(cfg.logit_bits, 1 << cfg.classes) * ceil_div(cfg.classes, 16 if family == "ecp5" else 64),
     }
 
 
 def _readout_counted(cfg: Any, family: Family) -> tuple[float, int]:
-    return cfg.simd * _bank(cfg.classes, cfg.depth, cfg.weight_bits, family).blocks, 0
+    return _lanes(cfg) * _bank(cfg.classes, cfg.depth, cfg.weight_bits, family).blocks, 0
 
 
 def _window_buffer(cfg: Any, family: Family) -> Features:
@@ -304,32 +356,39 @@ def _event_place_bits(cfg: Any) -> int:
 
 
 def _synapse_event(cfg: Any, family: Family) -> Features:
+    simd = min(cfg.simd, cfg.kept)  # a bank of no channel is left out
     kernel = cfg.kernel_h * cfg.kernel_w
-    groups = ceil_div(cfg.kept, cfg.simd)
+    groups = ceil_div(cfg.kept, simd)
     rows, place = _event_window(cfg).rows, _event_place_bits(cfg)
-    queue = ram(family, 16, place + 1 + cfg.simd * kernel, "lut")
+    positions = cfg.kernel_h * address_bits(rows) + cfg.kernel_w * address_bits(cfg.width)
+    queue = ram(family, 16, place + 1 + simd * kernel, "lut")
     return {
         **_memory(_event_flags(cfg, family) + queue + _event_words(cfg, family) + _event_packets(cfg, family)),
-        "flag_bits": cfg.simd * kernel if kernel > 1 else 0,
-        "row_bits": cfg.simd * cfg.kernel_h * (rows - 1),
-        "column_bits": cfg.simd * cfg.kernel_h * ((cfg.kernel_w - 1) * cfg.time_steps + 1),
+        "flag_bits": simd * kernel if kernel > 1 else 0,
+        "chained_flag_bits": simd * kernel if kernel > NARROW else 0,
+        "ring_row_bits": simd * rows,
+        "row_bits": simd * cfg.kernel_h * (rows - 1),
+        "column_bits": simd * cfg.kernel_h * ((cfg.kernel_w - 1) * cfg.time_steps + 1),
         "pad_bits": cfg.height + cfg.width if cfg.padding else 0,
         "place_bits": place,
-        "bank_place_bits": cfg.simd * place,
-        "banks": cfg.simd,
-        "event_bits": cfg.simd * groups,
-        "picked_bits": cfg.simd * groups * cfg.in_bits if cfg.in_bits > 1 else 0,
-        "index_bits": cfg.simd * (address_bits(kernel) + address_bits(groups)),
-        "address_bits": cfg.simd * cfg.addr_bits if cfg.folds > 1 else 0,
+        "position_bits": positions,
+        "picked_position_bits": simd * positions if kernel > 1 else 0,
+        "banks": simd,
+        "event_bits": simd * groups,
+        "chained_event_bits": simd * groups if groups > NARROW else 0,
+        "picked_bits": simd * groups * cfg.in_bits if cfg.in_bits > 1 else 0,
+        "index_bits": simd * (address_bits(kernel) + address_bits(groups)),
+        "address_bits": simd * cfg.addr_bits if cfg.folds > 1 else 0,
         "folded": cfg.folds > 1,
-        "packet_bits": cfg.simd * (cfg.in_bits + address_bits(kernel * cfg.steps2)),
+        "packet_bits": simd * (cfg.in_bits + address_bits(kernel * cfg.steps2)),
     }
 
 
 def _event_words(cfg: Any, family: Family) -> Ram:
     """The ring of the words, a memory a bank."""
     groups, place = ceil_div(cfg.kept, cfg.simd), _event_place_bits(cfg)
-    width = groups * (cfg.in_bits + 1) if cfg.in_bits > 1 else groups
+    # which channels hold events need not be told where there is one a bank: a word that is read holds it
+    width = groups * ((cfg.in_bits > 1) * cfg.in_bits + (groups > 1))
     return cfg.simd * ram(family, 1 << place, width, "block" if place > 5 else "auto")
 
 
@@ -371,11 +430,25 @@ def _spike_pool_counted(cfg: Any, family: Family) -> tuple[float, int]:
 
 
 def _stream_fifo(cfg: Any, family: Family) -> Features:
+    store = _queue(cfg, family)
     return {
-        **_memory(ram(family, cfg.depth, cfg.width, "lut")),
+        **_memory(store),
         "width": cfg.width,
         "counter_bits": address_bits(cfg.depth),
+        "deep": cfg.depth > SHALLOW,
+        "block_word_bits": cfg.width if store.blocks else 0,
     }
+
+
+def _queue(cfg: Any, family: Family) -> Ram:
+    """A deep queue has a head of four beats in front of the block RAM."""
+    if cfg.depth <= SHALLOW:
+        return ram(family, cfg.depth, cfg.width)
+    return ram(family, cfg.depth, cfg.width, "block") + ram(family, 4, cfg.width, "lut")
+
+
+def _stream_fifo_counted(cfg: Any, family: Family) -> tuple[float, int]:
+    return _queue(cfg, family).blocks, 0
 
 
 def _pixel_index(cfg: Any, family: Family) -> Features:
@@ -387,7 +460,8 @@ def _axis_in(cfg: Any, family: Family) -> Features:
 
 
 def _axis_out(cfg: Any, family: Family) -> Features:
-    return {"logit_bits": cfg.classes * cfg.logit_bits, **_selected(cfg.logit_bits, cfg.classes + 1)}
+    ways = 1 << address_bits(cfg.classes + 1)
+    return {"logit_bits": cfg.classes * cfg.logit_bits, "selected_bits": cfg.logit_bits * (ways - 1)}
 
 
 _Counts = Callable[[Any, Family], Features]
@@ -399,7 +473,7 @@ _MODULES: dict[str, tuple[_Counts, _Rule | None]] = {
     "lif_pe": (_lif_pe, _lif_pe_counted),
     "spike_pack": (_spike_pack, None),
     "spike_pool": (_spike_pool, _spike_pool_counted),
-    "stream_fifo": (_stream_fifo, None),
+    "stream_fifo": (_stream_fifo, _stream_fifo_counted),
     "pixel_index": (_pixel_index, None),
     "readout": (_readout, _readout_counted),
     "axis_in": (_axis_in, None),

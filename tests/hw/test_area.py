@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from scaflow.hw.area import COEFFICIENTS, DEVICES, FAMILIES, Area, area, coefficients, features
@@ -14,8 +16,15 @@ from scaflow.hw.fold import Fold
 from scaflow.hw.ram import ram, rom
 from scaflow.hw.synth import Resources, synthesize
 from scaflow.quant.golden.stream_fifo import StreamFifo
+from scaflow.quant.graph import Graph, validate
 
 FOLDING = {"first": Fold(2, 1), "middle": Fold(2, 2), "dense": Fold(3, 2), "readout": Fold(3, 2)}
+ONE_STEP_FOLDING = {
+    "first": Fold(4, 1, "event"),
+    "middle": Fold(2, 2, "event"),
+    "dense": Fold(7, 2),
+    "readout": Fold(3, 2),
+}
 TARGETS = {"ecp5": "ecp5-85", "xc7": "xc7"}
 
 
@@ -28,9 +37,17 @@ def test_the_error_on_networks_not_fitted_is_within_what_is_promised(family):
     assert (found["bram_miscounted"], found["dsp_miscounted"]) == (0, 0)
 
 
+def one_step_of_few_bits(graph: Graph) -> Graph:
+    """The same with one time step and pixel weights of three bits: other hardware in mac_array and lif_update."""
+    first, *others = graph.nodes
+    few = replace(first, weight=np.clip(first.weight, -3, 3), weight_bits=3)
+    return validate(replace(graph, time_steps=1, nodes=(few, *others)))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_fresh_synthesis_is_within_the_promise(graph, tmp_path, family):
-    laid = design(graph, FOLDING)
+@pytest.mark.parametrize("steps", [3, 1])
+def test_a_fresh_synthesis_is_within_the_promise(graph, tmp_path, family, steps):
+    laid = design(graph, FOLDING) if steps == 3 else design(one_step_of_few_bits(graph), ONE_STEP_FOLDING)
     emit(laid, tmp_path / "rtl")
     cells = synthesize(
         tmp_path / "rtl", "top", TARGETS[family], lambda _: None, tmp_path / "cache", route=False
