@@ -1,6 +1,6 @@
 """Fits hw/area.json, the area model, to syntheses of random networks; measures its error on networks it has not seen.
 
-    python bench/area.py [--list 8] [--linear 6] [--event 8] [--held-out 3] [--cache build/cache/area]
+    python bench/area.py [--list 8] [--linear 6] [--event 8] [--held-out 4] [--cache build/cache/area]
 
 Each network is laid out and mapped as `scaflow synth` does, for both families; every instance of a top is one sample.
 Interrupted, it goes on where it stopped: a network that is unchanged is not synthesised again.
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--list", type=int, default=8, help="networks with list schedulers to fit")
     parser.add_argument("--linear", type=int, default=6, help="networks of linear layers to fit")
     parser.add_argument("--event", type=int, default=8, help="networks with event schedulers to fit")
-    parser.add_argument("--held-out", type=int, default=3, help="networks of each kind not to fit")
+    parser.add_argument("--held-out", type=int, default=4, help="networks of each kind not to fit")
     parser.add_argument("--cache", type=Path, default=Path("build/cache/area"), help="results that are kept")
     options = parser.parse_args()
     kinds = {0: options.list, LINEAR: options.linear, EVENT: options.event}

@@ -11,16 +11,15 @@ seen. Block RAMs and DSPs are counted by rule.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-
+from scaflow.hw.area_array import array, bank, in_dsp
 from scaflow.hw.design import Instance
-from scaflow.hw.ram import Family, Ram, ram, rom
+from scaflow.hw.ram import Family, Ram, ram
 from scaflow.quant.golden.beats import address_bits, ceil_div
 from scaflow.quant.golden.event_window import EventWindow
 
@@ -29,7 +28,6 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 FITTED = ("lut", "ff", "feed")
 NARROW = 12  # bits whose lowest one is found without a carry chain in synapse_event.sv
 SHALLOW = 64  # a queue of more beats is kept in block RAM, as stream_fifo.sv asks
-BANK_IN_BLOCK = 32  # a weight bank of more words is kept in block RAM, as mac_array.sv asks
 
 Features = dict[str, float]
 Model = dict[str, dict[str, dict[str, Features]]]  # family, module, resource, feature -> coefficient
@@ -146,99 +144,6 @@ def _selected(bits: int, ways: int) -> Features:
     return {"selected_bits": bits * (ways - 1) * whole, "oddly_selected_bits": bits * (ways - 1) * (not whole)}
 
 
-def _tree(bits: np.ndarray, even: np.ndarray, columns: Sequence[int]) -> Features:
-    """The adder trees of mac_array: bits in adders, adders, and how many of these bits and of the sums' are different.
-
-    Neurons share what is equal, and a sum over lanes with few words in their banks is one of few functions.
-
-    Args:
-        bits: of the products of a lane and neuron [simd, pe]; 0: always zero.
-        even: of these, the lowest that are always zero: nothing is added to them.
-        columns: different bits among the products of a lane.
-    """
-    simd = len(bits)
-    leaves = 1 << (simd - 1).bit_length() if simd > 1 else 1
-    node = np.zeros((2 * leaves, bits.shape[1]), dtype=np.int64)
-    node[leaves : leaves + simd] = bits
-    zeros = np.zeros_like(node)
-    zeros[leaves : leaves + simd] = even
-    functions = [0] * leaves + list(columns) + [0] * (leaves - simd)
-    found = dict.fromkeys(("adder_bits", "shared_adder_bits", "adders", "added_bits", "sum_bits"), 0.0)
-    for n in range(leaves - 1, 0, -1):
-        both = (node[2 * n] > 0) & (node[2 * n + 1] > 0)
-        node[n] = np.maximum(node[2 * n], node[2 * n + 1]) + both
-        zeros[n] = np.where(both, np.minimum(zeros[2 * n], zeros[2 * n + 1]), zeros[2 * n] + zeros[2 * n + 1])
-        pairs = (functions[2 * n] + 1) * (functions[2 * n + 1] + 1) - 1
-        functions[n] = min(int(node[n].sum()), pairs)
-        added = int((node[n] - np.maximum(zeros[2 * n], zeros[2 * n + 1]))[both].sum())
-        found["shared_adder_bits" if pairs < added else "adder_bits"] += added
-        found["added_bits"] += min(added, pairs)
-        found["adders"] += both.sum()
-        found["sum_bits"] += functions[n]
-    return found
-
-
-def _signed_bits(weights: np.ndarray) -> np.ndarray:
-    """Bits that hold every weight of a lane and neuron: [simd, depth, pe] -> [simd, pe]; 0 where all are zero."""
-    most = np.maximum(weights.max(1), ~weights.min(1)).astype(np.int64)
-    return np.where(weights.any(1), np.ceil(np.log2(most + 1)).astype(np.int64) + 1, 0)
-
-
-def _even_bits(weights: np.ndarray) -> np.ndarray:
-    """Lowest bits that are zero in every weight of a lane and neuron; 0 where all are zero."""
-    used = np.bitwise_or.reduce(weights.astype(np.int64), axis=1)
-    return np.where(used, np.log2(np.maximum(used & -used, 1)).astype(np.int64), 0)
-
-
-def _columns(weights: np.ndarray, weight_bits: int) -> list[int]:
-    """Different columns of bits in each bank: equal ones are made and kept once, zeros not at all."""
-    bits = weights.astype(np.int64)[..., None] >> np.arange(weight_bits) & 1
-    lanes = bits.transpose(0, 2, 3, 1).reshape(len(bits), -1, bits.shape[1])  # [simd, columns, depth]
-    return [len(set(map(bytes, lane[lane.any(1)].astype(np.uint8)))) for lane in lanes]
-
-
-def _mac(weights: np.ndarray, in_bits: int, weight_bits: int, acc_bits: int, family: Family) -> Features:
-    """weights: [simd, depth, pe]"""
-    weights = weights[weights.any((1, 2))]  # a lane that stands for no channel is left out
-    simd, depth, pe = weights.shape
-    multiplied, picked = _in_dsp(in_bits, weight_bits), in_bits > 1 and not _in_dsp(in_bits, weight_bits)
-    term = weight_bits + in_bits if in_bits > 1 else weight_bits
-    products = _signed_bits(weights)
-    if in_bits > 1:
-        products += (products > 0) * in_bits
-    columns = _columns(weights, weight_bits) if depth <= BANK_IN_BLOCK else [pe * weight_bits] * simd
-    per_lut = 16 if family == "ecp5" else 64
-    bank = _bank(pe, depth, weight_bits, family)
-    return {
-        **_tree(products, _even_bits(weights), columns if in_bits == 1 else products.sum(1)),
-        "accumulator_bits": pe * acc_bits,
-        "neurons_summed": pe,
-        "product_bits": sum(columns),
-        "bank_logic": sum(columns) * ceil_div(depth, per_lut) if 1 < depth <= BANK_IN_BLOCK else 0,
-        "bank_read": sum(columns) if 1 < depth <= BANK_IN_BLOCK else 0,
-        "bank_mux": simd * bank.muxed,
-        "multiplied_bits": simd * pe * term if multiplied else 0,
-        # few-bit weights: multiples of the pixel, once a lane; a pick of one by a weight's highest bits; from 3 bits on
-        # a sum with a second pick, which has a choice of more than one from 4 bits on
-        "multiple_bits": simd * term if picked else 0,
-        "picked_bits": simd * pe * term if picked else 0,
-        "picked_sum_bits": simd * pe * term if picked and weight_bits > 2 else 0,
-        "low_picked_bits": simd * pe * in_bits if picked and weight_bits > 3 else 0,
-        "lanes": simd * in_bits,
-    }
-
-
-def _in_dsp(in_bits: int, weight_bits: int) -> bool:
-    """Is there a product, which Yosys puts into a DSP? Weights of fewer bits pick multiples in mac_array.sv."""
-    return in_bits > 1 and weight_bits > 4
-
-
-def _bank(pe: int, depth: int, weight_bits: int, family: Family) -> Ram:
-    if depth <= BANK_IN_BLOCK:
-        return Ram()
-    return rom(family, depth, pe * weight_bits, block=True)
-
-
 def _working(cfg: Any) -> int:
     """Neurons with weights: the columns of one that stands for no channel in any fold are left out of a block RAM."""
     return int(cfg.weights.any((0, 1)).sum())
@@ -261,7 +166,7 @@ def _lif_pe(cfg: Any, family: Family) -> Features:
         memories += ram(family, 2 * cfg.folds, cfg.pe * cfg.acc_bits, "lut")
         memories += ram(family, 2, cfg.simd * (cfg.in_bits + address_bits(cfg.depth)) + 1, "lut")
     return {
-        **_mac(cfg.weights, cfg.in_bits, cfg.weight_bits, cfg.acc_bits, family),
+        **array(cfg.weights, cfg.in_bits, cfg.weight_bits, cfg.acc_bits, family),
         **_memory(memories),
         "neuron_bits": membranes,
         "neurons": cfg.pe,
@@ -278,13 +183,13 @@ def _lif_pe(cfg: Any, family: Family) -> Features:
 
 
 def _lif_pe_counted(cfg: Any, family: Family) -> tuple[float, int]:
-    dsps = _lanes(cfg) * cfg.pe if _in_dsp(cfg.in_bits, cfg.weight_bits) else 0
-    return _lanes(cfg) * _bank(_working(cfg), cfg.depth, cfg.weight_bits, family).blocks, dsps
+    dsps = _lanes(cfg) * cfg.pe if in_dsp(cfg.in_bits, cfg.weight_bits) else 0
+    return _lanes(cfg) * bank(_working(cfg), cfg.depth, cfg.weight_bits, family).blocks, dsps
 
 
 def _readout(cfg: Any, family: Family) -> Features:
     return {
-        **_mac(cfg.weights, 1, cfg.weight_bits, cfg.logit_bits, family),
+        **array(cfg.weights, 1, cfg.weight_bits, cfg.logit_bits, family),
         "logit_bits": cfg.classes * cfg.logit_bits,
         "arg_max_bits": cfg.logit_bits + address_bits(cfg.classes),
         "bias_bits": min(cfg.logit_bits, 1 << cfg.classes) * ceil_div(cfg.classes, 16 if family == "ecp5" else 64),
@@ -292,7 +197,7 @@ def _readout(cfg: Any, family: Family) -> Features:
 
 
 def _readout_counted(cfg: Any, family: Family) -> tuple[float, int]:
-    return _lanes(cfg) * _bank(cfg.classes, cfg.depth, cfg.weight_bits, family).blocks, 0
+    return _lanes(cfg) * bank(cfg.classes, cfg.depth, cfg.weight_bits, family).blocks, 0
 
 
 def _window_buffer(cfg: Any, family: Family) -> Features:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from scaflow.hw.area import COEFFICIENTS, DEVICES, FAMILIES, Area, area, coefficients, features
+from scaflow.hw.area_array import array
 from scaflow.hw.area_fit import Sample, errors, fit, netlist_feeds
 from scaflow.hw.design import Instance, design
 from scaflow.hw.emit import emit
@@ -107,6 +108,21 @@ def test_an_unknown_module_is_refused():
         area([Instance("crossbar", "x", None, 1, 1)], "xc7")
     with pytest.raises(ValueError, match="module 'crossbar' has no features"):
         features("crossbar", None, "xc7")
+
+
+def test_equal_bits_are_counted_once_and_zero_weights_not_at_all():
+    def counted(weights: list[list[list[int]]]) -> dict[str, float]:
+        return array(np.array(weights), 1, 4, 8, "xc7")  # [simd, depth, pe]
+
+    # a lane, two words, two neurons; bits of the words of a neuron, lowest first: (1, 0), (0, 1), (1, 1), (0, 1)
+    assert counted([[[5, 5], [-2, -2]]])["bank_read"] == 3
+    assert counted([[[5, 0], [-2, 0]]])["bank_read"] == 3
+    # two lanes: 5 and -2 need 4 bits, their sum 5; -2 and -4 add nothing to the lowest bit of the other
+    added = ("adder_bits", "shared_adder_bits")
+    assert sum(counted([[[5], [-2]], [[5], [-2]]])[name] for name in added) == 5
+    assert sum(counted([[[5], [3]], [[-2], [-4]]])[name] for name in added) == 4
+    # a lane without weights is left out
+    assert counted([[[5], [3]], [[0], [0]]]) == counted([[[5], [3]]])
 
 
 def test_every_coefficient_is_of_a_feature_and_none_is_negative():
