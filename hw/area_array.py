@@ -32,7 +32,8 @@ def array(weights: np.ndarray, in_bits: int, weight_bits: int, acc_bits: int, fa
     per_lut = 16 if family == "ecp5" else 64
     return {
         **_tree(products, _even_bits(weights), columns if in_bits == 1 else products.sum(1)),
-        "accumulator_bits": pe * acc_bits,
+        # a DSP of the xc7 also adds, where nothing stands between the product and the accumulator
+        "accumulator_bits": 0 if multiplied and simd == 1 and family == "xc7" else pe * acc_bits,
         "neurons_summed": pe,
         "product_bits": sum(columns),
         "bank_logic": sum(columns) * ceil_div(depth, per_lut) if 1 < depth <= BANK_IN_BLOCK else 0,
