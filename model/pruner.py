@@ -69,12 +69,8 @@ class Pruner:
 
     def groups(self, net: SpikingNetwork) -> tuple[ChannelGroup, ...]:
         """What is pruned as one. The published method has no floor, but steps that lanes can use."""
-        floor = 0.0 if self.criterion.published else self.cfg.sca.floor
-        return channel_groups(net.groups, [block.bn.num_features for block in net.blocks], floor, self.granularity)
-
-    @property
-    def granularity(self) -> int:
-        return self.cfg.sca.granularity
+        sca, channels = self.cfg.sca, [block.bn.num_features for block in net.blocks]
+        return channel_groups(net.groups, channels, 0.0 if self.criterion.published else sca.floor, sca.granularity)
 
     def plan(self, epoch: int, epochs: int) -> Schedule:
         """Published: full sparsity and regrowth from the first event on, to the last epoch."""

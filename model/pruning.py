@@ -117,8 +117,8 @@ def update_masks(
     worth = [_joined(scores, group) for group in groups]
     growth = [_joined(gradients, group) for group in groups] if regrow > 0 else worth
     order = [np.argsort(-w, kind="stable") for w in worth]
-    kept = _shrink(groups, order, worth, budget, max(0.0, limit - regrow), per_cost, rates)
-    kept = _grow(groups, kept, growth, budget, limit, per_cost, rates)
+    prices = _Prices(tuple(groups), budget, per_cost, rates)
+    kept = _grow(prices, _shrink(prices, order, worth, max(0.0, limit - regrow)), growth, limit)
     layers = _masks(groups, kept)
     events = tuple(
         Event(i, int(new.sum()), int((old & ~new).sum()), int((new & ~old).sum()))
@@ -145,68 +145,69 @@ def _with(kept: Sequence[np.ndarray], i: int, channels: np.ndarray) -> list[np.n
     return [*kept[:i], channels, *kept[i + 1 :]]
 
 
+@dataclass(frozen=True)
+class _Prices:
+    """What granules are worth and cost, by the channels kept of each group."""
+
+    groups: tuple[ChannelGroup, ...]
+    budget: Budget
+    per_cost: bool
+    rates: Sequence[np.ndarray] | None
+
+    def part(self, kept: Sequence[np.ndarray]) -> float:
+        return self.budget.part(_masks(self.groups, kept), self.rates)
+
+    def weight(self, kept: Sequence[np.ndarray]) -> float:
+        return self.budget.weight(_masks(self.groups, kept), self.rates)
+
+    def value(
+        self, worth: np.ndarray, i: int, granule: np.ndarray, fewer: list[np.ndarray], more: list[np.ndarray]
+    ) -> float:
+        """Of the granule that `more` has of group i and `fewer` has not; worth: of the group's channels."""
+        mean = float(worth[granule].mean())
+        if not self.per_cost:
+            return mean
+        cost = self.weight(more) - self.weight(fewer)
+        return _share(mean, worth[more[i]]) / cost if cost > 0 else math.inf
+
+
 def _shrink(
-    groups: Sequence[ChannelGroup],
-    order: Sequence[np.ndarray],
-    worth: Sequence[np.ndarray],
-    budget: Budget,
-    limit: float,
-    per_cost: bool,
-    rates: Sequence[np.ndarray] | None,
+    prices: _Prices, order: Sequence[np.ndarray], worth: Sequence[np.ndarray], limit: float
 ) -> list[np.ndarray]:
     """The channels of each group that are left, best first: from all, until the limit or every floor is met."""
     kept = list(order)
-    while budget.part(_masks(groups, kept), rates) > limit + _SLACK:
-        now = budget.weight(_masks(groups, kept), rates)
+    while prices.part(kept) > limit + _SLACK:
         options = []
-        for i, (group, channels) in enumerate(zip(groups, kept, strict=True)):
-            fewer = channels[: -group.granularity]
-            if len(fewer) < group.least:
-                continue
-            loss = worth[i][channels[-group.granularity :]].mean()
-            if per_cost:
-                saved = now - budget.weight(_masks(groups, _with(kept, i, fewer)), rates)
-                loss = _share(loss, worth[i][channels]) / saved if saved > 0 else math.inf
-            options.append((float(loss), -i, fewer))
+        for i, (group, channels) in enumerate(zip(prices.groups, kept, strict=True)):
+            fewer, granule = np.split(channels, [-group.granularity])
+            if len(fewer) >= group.least:
+                less = _with(kept, i, fewer)
+                options.append((prices.value(worth[i], i, granule, less, kept), -i, less))
         if not options:
             break
-        _, i, fewer = min(options, key=lambda option: option[:2])
-        kept[-i] = fewer
+        kept = min(options, key=lambda option: option[:2])[2]
     return kept
 
 
 def _grow(
-    groups: Sequence[ChannelGroup],
-    kept: list[np.ndarray],
-    worth: Sequence[np.ndarray],
-    budget: Budget,
-    limit: float,
-    per_cost: bool,
-    rates: Sequence[np.ndarray] | None,
+    prices: _Prices, kept: list[np.ndarray], worth: Sequence[np.ndarray], limit: float
 ) -> list[np.ndarray]:
     """Gives back the granules of the largest worth, as long as one fits within the limit."""
     while True:
-        now = budget.weight(_masks(groups, kept), rates)
         options = []
-        for i, (group, channels) in enumerate(zip(groups, kept, strict=True)):
+        for i, (group, channels) in enumerate(zip(prices.groups, kept, strict=True)):
             gone = np.setdiff1d(np.arange(group.channels), channels)
-            back = gone[np.argsort(-worth[i][gone], kind="stable")[: group.granularity]]
-            more = _with(kept, i, np.concatenate((channels, back)))
-            if not len(back) or budget.part(_masks(groups, more), rates) > limit + _SLACK:
-                continue
-            gain = worth[i][back].mean()
-            if per_cost:
-                added = budget.weight(_masks(groups, more), rates) - now
-                gain = _share(gain, worth[i][more[i]]) / added if added > 0 else math.inf
-            options.append((float(gain), -i, more[i]))
+            granule = gone[np.argsort(-worth[i][gone], kind="stable")[: group.granularity]]
+            more = _with(kept, i, np.concatenate((channels, granule)))
+            if len(granule) and prices.part(more) <= limit + _SLACK:
+                options.append((prices.value(worth[i], i, granule, kept, more), -i, more))
         if not options:
             return kept
-        _, i, more = max(options, key=lambda option: option[:2])
-        kept[-i] = more
+        kept = max(options, key=lambda option: option[:2])[2]
 
 
 def _share(part: float, whole: np.ndarray) -> float:
-    total = whole.sum()
+    total = float(whole.sum())
     return part / total if total > 0 else 0.0
 
 
