@@ -111,7 +111,8 @@ def update_masks(
         gradients: of the channels' return per layer [C], such as accumulated |dLoss/dgamma|.
         limit, regrow: parts of the dense network, as the budget counts.
         per_cost: rank granules by their share of the layer's score (or gradient) over what they cost. The share makes
-            layers compare, and grows as a layer shrinks, so that no layer is emptied for being dear.
+            layers compare. It counts as many times as the layer has become narrower: a narrow layer makes its
+            neighbours cheap, and without this every other layer would be emptied to keep those between.
         rates: see `Budget.part`.
     """
     worth = [_joined(scores, group) for group in groups]
@@ -168,7 +169,8 @@ class _Prices:
         if not self.per_cost:
             return mean
         cost = self.weight(more) - self.weight(fewer)
-        return _share(mean, worth[more[i]]) / cost if cost > 0 else math.inf
+        narrower = self.groups[i].channels / len(more[i])
+        return narrower * _share(mean, worth[more[i]]) / cost if cost > 0 else math.inf
 
 
 def _shrink(

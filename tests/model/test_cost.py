@@ -47,6 +47,20 @@ def test_a_layer_that_saves_nothing_stays_whole():
     assert mask.kept == (3, 4)
 
 
+def test_no_layer_is_emptied_to_keep_its_neighbours():
+    """A channel costs what its neighbours are wide: a narrow layer makes them cheap, and they must not stay for it."""
+    sizes = (16, 32, 32, 64, 64)
+    stages = lists(*((i, o, 1e6 / (i * o)) for i, o in zip((1, *sizes), (*sizes, 10), strict=True)))
+    stages = (*stages[:-1], *lists((64, 10, 0)))
+    chain = CycleModel(stages, 1, 10, (1e6,) * 5 + (0.0,))
+    scores = [np.random.default_rng(i).uniform(0.9, 1.1, n) for i, n in enumerate(sizes)]
+    full, flat = KeepMask(tuple(np.ones(n, bool) for n in sizes)), [np.zeros(n) for n in sizes]
+    groups = channel_groups([(i,) for i in range(5)], sizes, 0.0, 4)
+    mask, _ = update_masks(full, scores, flat, groups, Budget(chain), 0.2, 0.0, per_cost=True)
+    parts = [kept / n for kept, n in zip(mask.kept, sizes, strict=True)]
+    assert min(parts) >= 0.25 and max(parts) <= 0.75, mask.kept
+
+
 def test_equal_bottlenecks_take_turns():
     even = CycleModel(lists((1, 4, 100), (4, 4, 25), (4, 10, 0)), 1, 10, (400.0, 400.0, 0.0))
     scores = [np.arange(1, 5.0), np.arange(1, 5.0)]
