@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ def study(project: Project, criteria: Sequence[str], seeds: int, jobs: int, forc
     if force:
         shutil.rmtree(project / "study", ignore_errors=True)
     started = time.monotonic()
-    _carry_out(project, runs, jobs, console)
+    carry_out(runs, jobs, console, lambda: collect(project, runs))
     result = collect(project, runs)
     console.print(f"study: done in {time.monotonic() - started:.0f} s")
     return result
@@ -127,8 +127,12 @@ def collect(project: Project, runs: Sequence[Run]) -> dict[str, Any]:
     return result
 
 
-def _carry_out(project: Project, runs: Sequence[Run], jobs: int, console: Console) -> None:
-    """Keeps `jobs` processes at work on what can start."""
+def carry_out(runs: Sequence[Run], jobs: int, console: Console, after_each: Callable[[], Any] = lambda: None) -> None:
+    """Keeps `jobs` processes at work on what can start and has no result yet.
+
+    Raises:
+        ValueError: a run failed; its message says why.
+    """
     context = multiprocessing.get_context("spawn")
     waiting = [run for run in runs if not run.result.is_file()]
     # a warm-up whose runs are all there is not needed again
@@ -151,7 +155,7 @@ def _carry_out(project: Project, runs: Sequence[Run], jobs: int, console: Consol
                     if process.exitcode or not run.result.is_file():
                         raise ValueError(f"study: {run.title} failed; {run.folder}/output.txt ends with\n{_tail(run)}")
                     console.print(f"[dim]study: {run.title} done[/dim]", highlight=False)
-                    collect(project, runs)
+                    after_each()
                 progress.update(task, completed=sum(map(_epochs_done, runs)))
                 time.sleep(POLL if active else 0)
     finally:

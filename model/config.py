@@ -100,6 +100,11 @@ def _augment_name(augment: AugmentConfig) -> str | dict[str, Any]:
     return next((name for name, named in AUGMENTS.items() if named == augment), None) or augment.model_dump()
 
 
+def _unset(default: Any, **rules: Any) -> Any:
+    """A field that a dump leaves out where it has its default: what was trained without it stays what it is."""
+    return Field(default=default, exclude_if=lambda value: value == default, **rules)
+
+
 class TrainConfig(_Section):
     epochs: int = Field(ge=1)
     finetune_epochs: int = Field(default=1, ge=0)  # on the folded, rounded form
@@ -108,7 +113,8 @@ class TrainConfig(_Section):
     lr: float = Field(default=2e-3, gt=0)
     finetune_lr: float = Field(default=2e-4, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
-    schedule: Literal["cosine", "onecycle"] = "onecycle"
+    weight_l1: float = _unset(0.0, ge=0)  # weight in the loss of the sum of |w| over the convolutions
+    schedule: Literal["cosine", "onecycle", "step"] = "onecycle"  # step: x 0.1 after each third of the epochs
     augment: Annotated[AugmentConfig, BeforeValidator(_augment_named), PlainSerializer(_augment_name)] = AUGMENTS[
         "none"
     ]
@@ -118,11 +124,6 @@ class TrainConfig(_Section):
     )
     train_images: int | None = Field(default=None, ge=1)  # a subset of the training split, for quick runs
     seed: int = 0
-
-
-def _unset(default: Any, **rules: Any) -> Any:
-    """A field that a dump leaves out where it has its default: what was trained without it stays what it is."""
-    return Field(default=default, exclude_if=lambda value: value == default, **rules)
 
 
 Criterion = Literal[

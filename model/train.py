@@ -328,6 +328,9 @@ class _Run:
                 spikes = module.spikes(images)
                 logits = module.integrate(spikes[-1])
                 loss = functional.cross_entropy(logits, labels)
+                if self.state.stage == "float" and self.cfg.train.weight_l1:
+                    norms = (block.conv.weight.abs().sum() for block in module.blocks)
+                    loss = loss + self.cfg.train.weight_l1 * sum(norms)
                 if self.pruner and self.state.stage == "float":
                     loss = loss + self.pruner.penalty(module)
                 if self.pruner and self.cfg.sca.rate:
@@ -423,4 +426,7 @@ def _optimizer(
         optimizer = torch.optim.SGD(groups, lr, momentum=0.9)
     if kind == "onecycle":
         return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps, cycle_momentum=False)
+    if kind == "step":
+        thirds = [round(steps / 3), round(2 * steps / 3)]
+        return optimizer, torch.optim.lr_scheduler.MultiStepLR(optimizer, thirds)
     return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

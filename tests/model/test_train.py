@@ -76,6 +76,23 @@ def test_resuming_equals_an_unbroken_run(describe, digits, tmp_path, monkeypatch
     assert len(rows(whole.parent / "log.csv")) == 6
 
 
+def test_the_step_schedule_falls_tenfold_after_each_third(describe, digits, tmp_path):
+    cfg = describe(train={"epochs": 6, "lr": 0.01, "schedule": "step", "optimizer": "sgd", "train_images": 256})
+    train(cfg, digits, tmp_path, prune=False, console=QUIET)
+    rates = [float(row["lr"]) for row in rows(tmp_path / "log.csv")]  # behind the last step of each epoch
+    assert rates == pytest.approx([1e-2, 1e-3, 1e-3, 1e-4, 1e-4, 1e-4])
+
+
+def test_l1_makes_convolutions_small_and_leaves_the_rest(describe, digits, tmp_path):
+    sums = []
+    for weight in (0.0, 0.01):
+        cfg = describe(train={"epochs": 6, "weight_l1": weight, "lr": 0.02})
+        state = torch.load(train(cfg, digits, tmp_path / str(weight), prune=False, console=QUIET))["network"]
+        sums.append([state[name].abs().sum().item() for name in ("blocks.1.conv.weight", "readout.weight")])
+    (conv, readout), (small, other) = sums
+    assert small < 0.5 * conv and other > 0.5 * readout, sums
+
+
 def test_resume_after_the_end_trains_nothing(describe, digits, tmp_path, monkeypatch):
     cfg = describe(train={"epochs": 1})
     first = train(cfg, digits, tmp_path, prune=False, console=QUIET)
