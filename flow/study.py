@@ -7,6 +7,8 @@ on the integer network: accuracy on the whole test set, and what the accelerator
 
 from __future__ import annotations
 
+import hashlib
+import json
 import multiprocessing
 import os
 import shutil
@@ -48,6 +50,12 @@ class Run:
     @property
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.pt"
+
+    @property
+    def settings(self) -> str:
+        """A digest of all that decides the result: where nothing is pruned, [sca] does not."""
+        decisive = {**self.cfg.model_dump(mode="json"), **({} if self.prune else {"sca": None}), "warmup": self.warmup}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def epochs(self) -> int:
@@ -98,7 +106,7 @@ def study(project: Project, criteria: Sequence[str], seeds: int, jobs: int, forc
     """Run what is not there yet, `jobs` runs at once on one thread each; returns and writes study.json.
 
     Raises:
-        ValueError: a run failed; its message says why.
+        ValueError: as `carry_out`.
     """
     runs = plan(project, criteria, range(seeds))
     if force:
@@ -131,8 +139,13 @@ def carry_out(runs: Sequence[Run], jobs: int, console: Console, after_each: Call
     """Keeps `jobs` processes at work on what can start and has no result yet.
 
     Raises:
-        ValueError: a run failed; its message says why.
+        ValueError: a run failed, or its result is of other settings; the message says why and what to do.
     """
+    if stale := [run for run in runs if run.result.is_file() and read_json(run.result).get("settings") != run.settings]:
+        raise ValueError(
+            f"{stale[0].folder.parent}: made with other settings: {', '.join(run.folder.name for run in stale)}; "
+            f"remove the folder (--force does), or choose another for what is generated"
+        )
     context = multiprocessing.get_context("spawn")
     waiting = [run for run in runs if not run.result.is_file()]
     # a warm-up whose runs are all there is not needed again
@@ -210,7 +223,7 @@ def _train_and_measure(run: Run, console: Console) -> None:
         console=console,
     )
     row = measure(run, path, data) if run.criterion else {}
-    write_json(run.result, {**row, "seconds": round(time.monotonic() - started)})
+    write_json(run.result, {**row, "seconds": round(time.monotonic() - started), "settings": run.settings})
 
 
 def measure(run: Run, path: Path, data: Any) -> dict[str, Any]:

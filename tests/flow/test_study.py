@@ -72,6 +72,19 @@ def test_a_study_goes_on_where_it_stopped(project, monkeypatch):
         study.study(project, ("weight",), 1, 1, False, QUIET)
 
 
+def test_results_of_other_settings_are_refused(project):
+    """Dense runs do not depend on the budget; pruned ones must not pass for those of another."""
+    runs = study.plan(project, ("weight",), [0])
+    cheaper = project.network.model_copy(update={"sca": project.network.sca.model_copy(update={"cycles": 0.5})})
+    others = study.plan(replace(project, network=cheaper), ("weight",), [0])
+    assert [a.settings == b.settings for a, b in zip(runs, others, strict=True)] == [True, True, False]
+    for run in others:
+        run.folder.mkdir(parents=True)
+        run.result.write_text(f'{{"settings": "{run.settings}"}}')
+    with pytest.raises(ValueError, match=r"study: made with other settings: weight-0; remove the folder \(--force"):
+        study.study(project, ("weight",), 1, 1, False, QUIET)
+
+
 def test_unknown_criteria_are_named():
     with pytest.raises(ValueError, match="--criteria: size is unknown; use some of sca, "):
         study.chosen("sca, size")
