@@ -17,12 +17,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from scaflow.flow.stages import read_json, write_json
+from scaflow.flow.stages import open_project, read_json, write_json
 from scaflow.flow.study import Run, carry_out
 from scaflow.flow.study_report import spread
-from scaflow.model.config import NetworkConfig, load_network
-
-CONFIGS = Path(__file__).resolve().parent.parent / "model" / "configs"
+from scaflow.model.config import NetworkConfig
 
 Changes = dict[str, dict[str, Any]]  # by section of the description
 SETTINGS: dict[str, Changes] = {
@@ -38,24 +36,24 @@ SETTINGS: dict[str, Changes] = {
 def runs_of(base: NetworkConfig, seeds: int, out: Path, data: Path) -> dict[str, list[Run]]:
     """By setting, a run a seed."""
     runs: dict[str, list[Run]] = {}
-    for seed in range(seeds):
-        for number, (title, changes) in enumerate(SETTINGS.items()):
-            changes = {**changes, "train": {**changes.get("train", {}), "seed": seed}}
-            sections = {key: getattr(base, key).model_copy(update=values) for key, values in changes.items()}
-            cfg, folder = base.model_copy(update=sections), out / f"{number}-{seed}"
+    for number, (title, changes) in enumerate(SETTINGS.items()):
+        sections = {key: getattr(base, key).model_copy(update=values) for key, values in changes.items()}
+        for seed in range(seeds):
+            train = sections["train"].model_copy(update={"seed": seed})
+            cfg, folder = base.model_copy(update={**sections, "train": train}), out / f"{number}-{seed}"
             runs.setdefault(title, []).append(Run(cfg.sca.criterion, cfg, folder, None, True, 0, data))
     return runs
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", default="demo", help="name in model/configs")
+    parser.add_argument("--network", default="demo", help="a network TOML, or the name of a shipped network")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at once, a thread each")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--out", type=Path, default=Path("build/bench"))
     options = parser.parse_args()
-    base, console = load_network(CONFIGS / f"{options.network}.toml"), Console()
+    base, console = open_project(options.network, options.out, options.data).network, Console()
     runs = runs_of(base, options.seeds, options.out / f"effects-{base.name}", options.data)
     carry_out([run for group in runs.values() for run in group], options.jobs, console)
 

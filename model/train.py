@@ -329,7 +329,7 @@ class _Run:
                 logits = module.integrate(spikes[-1])
                 loss = functional.cross_entropy(logits, labels)
                 if self.state.stage == "float" and self.cfg.train.weight_l1:
-                    norms = (block.conv.weight.abs().sum() for block in module.blocks)
+                    norms = (layer.weight.abs().sum() for layer in module.modules() if isinstance(layer, nn.Conv2d))
                     loss = loss + self.cfg.train.weight_l1 * sum(norms)
                 if self.pruner and self.state.stage == "float":
                     loss = loss + self.pruner.penalty(module)
