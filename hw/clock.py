@@ -229,9 +229,9 @@ class Timer:
                 read = spikes[names[names.index(stage.name) - 1]]
             if len(read) < self._lanes:
                 read = read[self._filled()]
-            parts.append(bank_walks(read, node, stage.banks, stage.simd))
+            parts.append(bank_walks(read, node, stage.banks, stage.simd, stage.instances[0].cfg.shared_by))
             # windows are numbered from reset on
-            record["walks"] = place - records.WORDS * record["banks"] * record["loaded"]
+            record["walks"] = place - record["walk"] * record["loaded"]
             place += len(parts[-1])
         if len(parts) == 2:
             return parts[1]

@@ -246,9 +246,10 @@ def _neurons(
 
     banks = _banks(node.weight.reshape(len(node.weight), -1, kernel)[rows], in_order, kept_in, steps, simd)
     banks = np.pad(banks, ((0, 0), (0, 0), (0, 0), (0, spare))).reshape(simd, steps, kernel, folds, pe)
-    if fold.scheduler == "event":  # address (fold, k, j), with room for 2^n channels j
-        banks = np.pad(banks, ((0, 0), (0, (1 << (steps - 1).bit_length()) - steps), *((0, 0),) * 3))
-        weights = banks.transpose(0, 3, 2, 1, 4).reshape(simd, -1, pe)
+    if fold.scheduler == "event":  # address (k, fold, j), with room for 2^n folds and channels j
+        spare_steps, spare_folds = ((1 << (count - 1).bit_length()) - count for count in (steps, folds))
+        banks = np.pad(banks, ((0, 0), (0, spare_steps), (0, 0), (0, spare_folds), (0, 0)))
+        weights = banks.transpose(0, 2, 3, 1, 4).reshape(simd, -1, pe)
     else:  # address (fold, j, k)
         weights = banks.transpose(0, 3, 1, 2, 4).reshape(simd, -1, pe)
 

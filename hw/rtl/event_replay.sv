@@ -1,5 +1,5 @@
-/// event_replay - repeats each packet of synapse beats FOLDS times, moving on by the addresses of a fold.
-///   for each packet, for f in 0..FOLDS-1, for each beat:  addr = f*KERNEL*STEPS + addr
+/// event_replay - repeats each packet of synapse beats FOLDS times, with the fold as a field of the address.
+///   for each packet, for f in 0..FOLDS-1, for each beat:  addr {k, j} becomes {k, f, j}, f of clog2(FOLDS) bits
 /// Beat        in: SIMD act, SIMD addr below KERNEL*STEPS, last; out: SIMD act, SIMD addr, last; act lowest
 /// Latency     FOLDS 1: 1 cycle, beat accepted -> out_valid; more: 3 cycles
 /// Throughput  1 beat/cycle out while out_ready: FOLDS * n cycles a packet of n beats; the next one comes in meanwhile
@@ -14,7 +14,9 @@ module event_replay #(
   parameter int unsigned FOLDS,
   parameter int unsigned LENGTH,  // most beats of a packet
   localparam int unsigned FOLD_BITS = KERNEL * STEPS > 1 ? $clog2(KERNEL * STEPS) : 1,
-  localparam int unsigned ADDR_BITS = FOLDS * KERNEL * STEPS > 1 ? $clog2(FOLDS * KERNEL * STEPS) : 1
+  localparam int unsigned F_BITS = $clog2(FOLDS),
+  localparam int unsigned DEPTH = KERNEL * 2 ** F_BITS * STEPS,
+  localparam int unsigned ADDR_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1
 ) (
   input  logic clk,
   input  logic rst_n,
@@ -39,8 +41,8 @@ module event_replay #(
     );
   end else begin : repeated
     localparam int unsigned L_BITS = LENGTH > 1 ? $clog2(LENGTH) : 1;
-    localparam int unsigned F_BITS = $clog2(FOLDS);
     typedef logic [L_BITS-1:0] index_t;
+    typedef logic [F_BITS-1:0] fold_t;
     typedef logic [ADDR_BITS-1:0] addr_t;
 
     // --- the packets: the halves of the memory in turn ----------------------------------------------------------
@@ -54,19 +56,18 @@ module event_replay #(
     wire in_last = in_data[SIMD*(IN_BITS+FOLD_BITS)];
     assign in_ready = !whole[wr_half];
 
-    logic [F_BITS-1:0] fold;
-    addr_t base;
+    fold_t fold;
     logic valid, last, enable;
     wire stop = rd == (whole[rd_half] ? finish[rd_half] : wr);  // the last beat, or the one being written
     wire there = whole[rd_half] || !stop;
     wire read_last = whole[rd_half] && stop;
-    wire fold_last = fold == F_BITS'(FOLDS - 1);
+    wire fold_last = fold == fold_t'(FOLDS - 1);
     wire read = there && enable;
     always_ff @(posedge clk) begin
       if (push) memory[{wr_half, wr}] <= in_data[SIMD*(IN_BITS+FOLD_BITS)-1:0];
       if (push && in_last) finish[wr_half] <= wr;
       if (!rst_n) begin
-        {wr, rd, whole, wr_half, rd_half, fold, base} <= '0;
+        {wr, rd, whole, wr_half, rd_half, fold} <= '0;
       end else begin
         if (push) wr <= in_last ? '0 : wr + 1'b1;
         if (push && in_last) begin
@@ -76,7 +77,6 @@ module event_replay #(
         if (read) rd <= read_last ? '0 : rd + 1'b1;
         if (read && read_last) begin
           fold <= fold_last ? '0 : fold + 1'b1;
-          base <= fold_last ? '0 : base + addr_t'(KERNEL);
           if (fold_last) begin
             rd_half <= !rd_half;
             whole[rd_half] <= 1'b0;
@@ -85,9 +85,9 @@ module event_replay #(
       end
     end
 
-    // --- the read; the sum behind the register, not behind the memory ----------------------------------------------
+    // --- the read, and the same in a register, for the memory is slow ------------------------------------------------
     logic [SIMD*(IN_BITS+FOLD_BITS)-1:0] beat, out_beat;
-    addr_t base_q, out_base;
+    fold_t fold_q, out_fold;
     logic out_last;
     logic [SIMD-1:0][ADDR_BITS-1:0] addr;
     wire enable_out = !out_valid || out_ready;
@@ -95,14 +95,15 @@ module event_replay #(
     always_comb begin
       for (int b = 0; b < SIMD; b++) begin
         automatic addr_t in_fold = addr_t'(out_beat[SIMD*IN_BITS+b*FOLD_BITS+:FOLD_BITS]);
-        addr[b] = ((out_base + (in_fold >> J_BITS)) << J_BITS) | (in_fold & addr_t'(STEPS - 1));
+        addr[b] = ((in_fold >> J_BITS) << (F_BITS + J_BITS)) | (addr_t'(out_fold) << J_BITS) |
+                  (in_fold & addr_t'(STEPS - 1));
       end
     end
     assign out_data = {out_last, addr, out_beat[SIMD*IN_BITS-1:0]};
     always_ff @(posedge clk) begin
       if (read) beat <= memory[{rd_half, rd}];
-      if (enable) {base_q, last} <= {base, read_last};
-      if (enable_out) {out_beat, out_base, out_last} <= {beat, base_q, last};
+      if (enable) {fold_q, last} <= {fold, read_last};
+      if (enable_out) {out_beat, out_fold, out_last} <= {beat, fold_q, last};
       if (!rst_n) {valid, out_valid} <= '0;
       else begin
         if (enable) valid <= there;

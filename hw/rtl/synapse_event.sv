@@ -1,18 +1,21 @@
 /// synapse_event - the event scheduler: walks only the synapses whose activation is not zero, one a bank and cycle.
 ///   for each output pixel p, t, fold: the events act = in[pixel(p, k), t][j*SIMD + b] of bank b, k raster, then j, at
-///   addr = {fold*KERNEL + k, j}; beat i of a window holds the i-th event of each bank, or act 0 and k = j = 0
+///   addr = {k, fold, j}; beat i of a window holds the i-th event of each bank, or act 0 and k = j = 0
 /// Beat        in: CHANNELS activations of IN_BITS, of which the first KEPT count; one a (pixel, t), no windows
 ///             out: SIMD act, SIMD addr (channel i belongs to bank i mod SIMD), last (of a window), act lowest
 /// Law         a window costs FOLDS * max(1, n) cycles, n the most events of a bank: words without events cost nothing
-/// Latency     newest beat a window needs accepted -> out_valid: 10 cycles where FOLDS is 1, else 12
+/// Latency     newest beat a window needs accepted -> out_valid: 10 cycles where FOLDS is 1, else 12; where readers are
+///             shared, 13 and one more for each further word that a reader reads
 /// Throughput  the law while out_ready, as long as event_window finds windows: it looks at a column and t a cycle, all
 ///             of which end a window but STRIDE - 1 columns a window and KERNEL_W - 1 - PADDING an image (where 2 *
 ///             PADDING < KERNEL_W - 1, some more a row), and 16 windows are queued to hide these. A row of windows must
 ///             take the 17 cycles in which a row of the ring is freed, comes in and is looked at
 /// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows registers only
-/// State       a ring of ROWS rows of words, one memory a bank; four stages a bank: flags of the window's words with
-///             an event (`flags`), the word that is read (`read`), the same in a register (`ahead`), the word being
-///             walked (`word`)
+/// State       a ring of ROWS rows of words, a memory a reader; in a reader the flags of the window's words that hold an
+///             event (`flags`) and the word that is read (`read`), behind it the same in a register (`ahead`), for the
+///             memory is slow; in a bank the word being walked. A reader serves one bank and waits for it. With FOLDS of
+///             3 and more a bank is idle for so long that a reader has time for up to FOLDS banks: it reads what any of
+///             them needs, and each bank has a queue of its own words. 16 words and 8 windows may be on that way
 /// Golden      quant/golden/synapse_event.py
 module synapse_event #(
   parameter int unsigned CHANNELS,
@@ -29,7 +32,7 @@ module synapse_event #(
   parameter int unsigned FOLDS,
   localparam int unsigned GROUPS = (KEPT + SIMD - 1) / SIMD,
   localparam int unsigned STEPS = 2 ** $clog2(GROUPS),
-  localparam int unsigned DEPTH = FOLDS * KERNEL_H * KERNEL_W * STEPS,
+  localparam int unsigned DEPTH = KERNEL_H * KERNEL_W * 2 ** $clog2(FOLDS) * STEPS,
   localparam int unsigned ADDR_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1
 ) (
   input  logic clk,
@@ -42,7 +45,6 @@ module synapse_event #(
   output logic [SIMD*(IN_BITS+ADDR_BITS):0] out_data
 );
   localparam int unsigned KERNEL = KERNEL_H * KERNEL_W;
-  localparam int unsigned MOST = 256;   // bits that can be searched, a power of four
   localparam int unsigned NARROW = 12;  // bits whose lowest one is found without a carry chain in fewer cells
   localparam int unsigned OUT_H = (HEIGHT + 2 * PADDING - KERNEL_H) / STRIDE + 1;
   localparam int unsigned NEXT_IMAGE = HEIGHT - (OUT_H - 1) * STRIDE;  // as in event_window
@@ -53,6 +55,16 @@ module synapse_event #(
   localparam int unsigned FOLD_BITS = KERNEL * STEPS > 1 ? $clog2(KERNEL * STEPS) : 1;
   localparam int unsigned K_BITS = KERNEL > 1 ? $clog2(KERNEL) : 1;
   localparam int unsigned J_BITS = GROUPS > 1 ? $clog2(GROUPS) : 1;
+  localparam int unsigned WORD_BITS = IN_BITS > 1 ? GROUPS * (IN_BITS + 1) : GROUPS;  // events, activations of a bank
+  // A window takes a shared reader min(KERNEL, BANKS * n) cycles or less, and FOLDS * n behind it. Two windows of a
+  // kernel of up to 9 find places on the way; one that is longer would be waited for.
+  localparam bit SHARED = SIMD > 1 && FOLDS > 2 && KERNEL <= 9;
+  localparam int unsigned BANKS = !SHARED ? 1 : FOLDS < SIMD ? FOLDS : SIMD;  // of a reader
+  localparam int unsigned READERS = (SIMD + BANKS - 1) / BANKS;
+  localparam int unsigned PLACES = 16;   // words on the way from shared readers through the banks
+  localparam int unsigned WINDOWS = 8;   // windows on that way
+  localparam int unsigned W_BITS = $clog2(WINDOWS);
+  localparam int unsigned P_BITS = $clog2(PLACES);
 
   if (KEPT < 1 || KEPT > CHANNELS || SIMD < 1) begin : chk_channels
     $error("synapse_event: KEPT=%0d must be 1 to CHANNELS=%0d, SIMD=%0d at least 1", KEPT, CHANNELS, SIMD);
@@ -60,37 +72,52 @@ module synapse_event #(
   if (KERNEL > 64) begin : chk_kernel
     $error("synapse_event: a kernel of %0d positions is too large to search in a cycle; at most 64", KERNEL);
   end
-  if (GROUPS > MOST) begin : chk_groups
-    $error("synapse_event: %0d channels of a bank are too many to search in a cycle; at most %0d", GROUPS, MOST);
-  end
   if (KEPT < CHANNELS) begin : pruned
     wire unused = &{1'b0, in_data[CHANNELS*IN_BITS-1:KEPT*IN_BITS]};
   end
 
   // more than one bit set: at some level of a tree, more than one of four branches hold any
-  function automatic logic several(input logic [MOST-1:0] set);
+  function automatic logic several(input logic [63:0] set);
     several = 1'b0;
-    for (int level = 0; level < $clog2(MOST) / 2; level++) begin
-      for (int i = 0; i < MOST / 4; i++) begin
+    for (int level = 0; level < 3; level++) begin
+      for (int i = 0; i < 16; i++) begin
         automatic logic [3:0] part = set[4*i+:4];
         several |= (part[0] && part[1]) || (part[2] && part[3]) || (|part[1:0] && |part[3:2]);
         set[i] = |part;
       end
-      set[MOST-1:MOST/4] = '0;
+      set[63:16] = '0;
     end
   endfunction
 
+  // --- the words in: of each bank, the activations and which of them are events ------------------------------------
+  logic [READERS*BANKS-1:0][WORD_BITS-1:0] in_word;
+  logic [READERS*BANKS-1:0] in_some;
+  for (genvar b = 0; b < READERS * BANKS; b++) begin : deal
+    logic [GROUPS-1:0] events;
+    logic [GROUPS-1:0][IN_BITS-1:0] acts;
+    for (genvar j = 0; j < GROUPS; j++) begin : channel
+      if (b < SIMD && j * SIMD + b < KEPT) begin : present
+        assign acts[j] = in_data[(j*SIMD+b)*IN_BITS+:IN_BITS];
+      end else begin : absent
+        assign acts[j] = '0;
+      end
+      assign events[j] = |acts[j];
+    end
+    assign in_word[b] = WORD_BITS'({acts, events});
+    assign in_some[b] = |events;
+  end
+
   // --- the windows, and which of their words hold events -----------------------------------------------------------
-  logic [SIMD-1:0] in_flags;
+  logic [READERS-1:0] in_flags;
+  for (genvar r = 0; r < READERS; r++) begin : flag
+    assign in_flags[r] = |in_some[r*BANKS+:BANKS];
+  end
   logic [PLACE_BITS-1:0] in_place, next_place;
-  logic [SIMD-1:0][KERNEL-1:0] next_flags;
-  logic window_valid;
-  logic fire;
-  logic [SIMD-1:0] done_still, done_moving;  // the bank has issued its last word of the window: without `fire`, with it
-  wire done = fire ? &done_moving : &done_still;
+  logic [READERS-1:0][KERNEL-1:0] next_flags;
+  logic window_valid, done;
   wire load = window_valid && done;
   event_window #(
-    .SIMD(SIMD), .HEIGHT(HEIGHT), .WIDTH(WIDTH), .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE(STRIDE),
+    .SIMD(READERS), .HEIGHT(HEIGHT), .WIDTH(WIDTH), .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE(STRIDE),
     .PADDING(PADDING), .TIME_STEPS(TIME_STEPS)
   ) windows (
     .clk(clk), .rst_n(rst_n), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_flags), .in_place(in_place),
@@ -108,44 +135,18 @@ module synapse_event #(
     end
   end
 
-  // --- the combined beat: each bank's event until its last -------------------------------------------------------
-  logic [SIMD-1:0] here, final_event, finished;  // a word is being walked; at its window's last event; past that
-  logic [SIMD-1:0][IN_BITS-1:0] act;
-  logic [SIMD-1:0][FOLD_BITS-1:0] addr;
-  logic replay_ready;
-  wire beat_valid = &(here | finished);
-  wire beat_last = &(final_event | finished);
-  assign fire = beat_valid && replay_ready;
-  always_ff @(posedge clk) begin
-    if (!rst_n) finished <= '0;
-    else if (fire) finished <= beat_last ? '0 : finished | final_event;
-  end
-
-  for (genvar b = 0; b < SIMD; b++) begin : bank
-    // the words in: their activations, and which of them are events where that is not the same
-    localparam int unsigned WORD_BITS = IN_BITS > 1 ? GROUPS * (IN_BITS + 1) : GROUPS;
-    logic [GROUPS-1:0] in_events;
-    logic [GROUPS-1:0][IN_BITS-1:0] in_acts;
-    logic [WORD_BITS-1:0] in_word;
-    for (genvar j = 0; j < GROUPS; j++) begin : channel
-      if (j * SIMD + b < KEPT) begin : present
-        assign in_acts[j] = in_data[(j*SIMD+b)*IN_BITS+:IN_BITS];
-      end else begin : absent
-        assign in_acts[j] = '0;
-      end
-      assign in_events[j] = |in_acts[j];
-    end
-    assign in_word = WORD_BITS'({in_acts, in_events});
-    assign in_flags[b] = |in_events;
-
-    // the first stage: the first word with an event, or none
+  // --- the readers: the words of the window with an event, one after the other, or none ----------------------------
+  logic [READERS-1:0] waiting, last;  // for its last word to be issued; this is it
+  logic [READERS-1:0] enable;         // a word can be issued
+  logic [READERS-1:0] read_valid, read_last, read_some;
+  logic [READERS-1:0][K_BITS-1:0] read_k;
+  logic [READERS-1:0][BANKS-1:0][WORD_BITS-1:0] read;
+  for (genvar r = 0; r < READERS; r++) begin : reader
     logic [KERNEL-1:0] flags;
-    logic waiting;  // for its last word to be issued
-    logic last;     // this is it
     logic [KERNEL_H-1:0] on_row;
     logic [KERNEL_W-1:0] on_column;
     logic [K_BITS-1:0] k;
-    logic [PLACE_BITS-1:0] read_place;
+    logic [PLACE_BITS-1:0] place;
     logic [KERNEL-1:0] rest;  // without the lowest
     if (KERNEL > NARROW) begin : wide_kernel
       assign rest = flags & (flags - 1'b1);
@@ -154,14 +155,8 @@ module synapse_event #(
         assign rest[i] = flags[i] && |(flags & KERNEL'((1 << i) - 1));
       end
     end
-    logic read_enable, read_valid, ahead_enable, ahead_valid;
-    logic single;  // the word being walked is at its last event, or has none
-    wire issue = waiting && read_enable;
-    wire gap = !read_valid || !ahead_valid || !here[b];
-    assign done_still[b] = !waiting || (last && gap);
-    assign done_moving[b] = !waiting || (last && (gap || (single && !finished[b])));
     always_comb begin
-      {on_row, on_column, k, read_place} = '0;
+      {on_row, on_column, k, place} = '0;
       for (int y = int'(KERNEL_H) - 1; y >= 0; y--) begin  // the first row and column, the row in the fewest levels
         automatic logic [KERNEL_W-1:0] in_row = flags[y*KERNEL_W+:KERNEL_W];
         if (in_row != '0) on_row = KERNEL_H'(1 << y);
@@ -174,93 +169,150 @@ module synapse_event #(
       for (int i = 0; i < int'(KERNEL); i++) begin
         if (on_row[i/KERNEL_W] && on_column[i%KERNEL_W]) k |= K_BITS'(i);
       end
-      read_place[T_BITS-1:0] = t;
-      for (int i = 0; i < int'(KERNEL_W); i++) if (on_column[i]) read_place[T_BITS+:C_BITS] |= column[i];
-      for (int i = 0; i < int'(KERNEL_H); i++) if (on_row[i]) read_place[T_BITS+C_BITS+:R_BITS] |= row[i];
+      place[T_BITS-1:0] = t;
+      for (int i = 0; i < int'(KERNEL_W); i++) if (on_column[i]) place[T_BITS+:C_BITS] |= column[i];
+      for (int i = 0; i < int'(KERNEL_H); i++) if (on_row[i]) place[T_BITS+C_BITS+:R_BITS] |= row[i];
     end
+    (* no_rw_check, ram_style = PLACE_BITS > 5 ? "block" : "auto" *)
+    logic [BANKS-1:0][WORD_BITS-1:0] ring [2**PLACE_BITS];
+    wire issue = waiting[r] && enable[r];
     always_ff @(posedge clk) begin
       // what comes next is known without the late `load` and `issue`: those only enable the registers
       if (load || issue) begin
-        flags <= last || !waiting ? next_flags[b] : rest;
-        last <= !several(MOST'(last || !waiting ? next_flags[b] : rest));
+        flags <= last[r] || !waiting[r] ? next_flags[r] : rest;
+        last[r] <= !several(64'(last[r] || !waiting[r] ? next_flags[r] : rest));
       end
-      if (!rst_n) waiting <= 1'b0;
-      else if (load) waiting <= 1'b1;
-      else if (issue && last) waiting <= 1'b0;
-    end
+      if (!rst_n) waiting[r] <= 1'b0;
+      else if (load) waiting[r] <= 1'b1;
+      else if (issue && last[r]) waiting[r] <= 1'b0;
 
-    // the second stage: the word from the memory; the third: in a register, for the memory is slow
-    (* no_rw_check, ram_style = PLACE_BITS > 5 ? "block" : "auto" *)
-    logic [WORD_BITS-1:0] ring [2**PLACE_BITS];
-    logic [WORD_BITS-1:0] read, ahead;
-    logic read_last, read_some, ahead_last, ahead_some;
-    logic [K_BITS-1:0] read_k, ahead_k;
-    always_ff @(posedge clk) begin
-      if (in_valid && in_ready) ring[in_place] <= in_word;
-      if (issue) read <= ring[read_place];
-      if (issue) {read_k, read_last, read_some} <= {k, last, flags != '0};
-      if (ahead_enable) {ahead, ahead_k, ahead_last, ahead_some} <= {read, read_k, read_last, read_some};
-      if (!rst_n) {read_valid, ahead_valid} <= '0;
-      else begin
-        if (read_enable) read_valid <= waiting;
-        if (ahead_enable) ahead_valid <= read_valid;
-      end
-    end
-
-    // the fourth stage: the word being walked
-    logic [WORD_BITS-1:0] word;
-    logic word_last, word_some;
-    logic [K_BITS-1:0] word_k;
-    logic [J_BITS-1:0] j;
-    wire [GROUPS-1:0] events = word[GROUPS-1:0];
-    logic [GROUPS-1:0] events_rest;
-    if (GROUPS > NARROW) begin : wide_word
-      assign events_rest = events & (events - 1'b1);
-    end else begin : narrow_word
-      for (genvar i = 0; i < GROUPS; i++) begin : channel
-        assign events_rest[i] = events[i] && |(events & GROUPS'((1 << i) - 1));
-      end
-    end
-    wire [GROUPS-1:0] event_first = events & ~events_rest;
-    wire step = fire && !finished[b];
-    wire word_enable = !here[b] || (step && single);
-    wire some = word_some && !finished[b];
-    assign ahead_enable = !ahead_valid || word_enable;
-    assign read_enable = !read_valid || ahead_enable;
-    assign final_event[b] = word_last && single;
-    always_ff @(posedge clk) begin
-      if (word_enable) {word_k, word_last, word_some} <= {ahead_k, ahead_last, ahead_some};
-      if (!here[b] || step) begin
-        // `single` decides on the way to the window queue: too far to be found there
-        word <= single || !here[b] ? ahead : WORD_BITS'({word >> GROUPS, events_rest});
-        single <= !several(MOST'(single || !here[b] ? ahead[GROUPS-1:0] : events_rest)) ||
-                  ((single || !here[b]) && !ahead_some);
-      end
-      if (!rst_n) here[b] <= 1'b0;
-      else if (word_enable) here[b] <= ahead_valid;
-    end
-    always_comb begin
-      j = '0;
-      for (int unsigned i = 0; i < GROUPS; i++) if (event_first[i]) j |= J_BITS'(i);
-    end
-    if (GROUPS > 1) begin : indexed
-      assign addr[b] = some ? FOLD_BITS'({word_k, j}) : '0;
-    end else begin : alone
-      assign addr[b] = some ? word_k : '0;
-    end
-    if (IN_BITS > 1) begin : graded
-      logic [IN_BITS-1:0] picked;
-      always_comb begin
-        picked = '0;
-        for (int i = 0; i < GROUPS; i++) if (event_first[i]) picked |= word[GROUPS+i*IN_BITS+:IN_BITS];
-      end
-      assign act[b] = some ? picked : '0;
-    end else begin : binary
-      assign act[b] = some;
+      if (in_valid && in_ready) ring[in_place] <= in_word[r*BANKS+:BANKS];
+      if (issue) read[r] <= ring[place];
+      if (issue) {read_k[r], read_last[r], read_some[r]} <= {k, last[r], flags != '0};
+      if (!rst_n) read_valid[r] <= 1'b0;
+      else if (SHARED || enable[r]) read_valid[r] <= issue;
     end
   end
 
-  // --- out ---------------------------------------------------------------------------------------------------------
+  // --- the banks, and the beat that they make together -------------------------------------------------------------
+  logic beat_valid, beat_last, replay_ready;
+  logic [SIMD-1:0][IN_BITS-1:0] act;
+  logic [SIMD-1:0][FOLD_BITS-1:0] addr;
+  wire fire = beat_valid && replay_ready;
+
+  if (SHARED) begin : shared
+    typedef logic [W_BITS:0] window_t;  // a number of a window, modulo twice as many as there can be
+    typedef logic [P_BITS:0] word_t;
+    window_t entered, arrived, walked;  // windows read, come to the banks, walked
+    word_t spent, freed;                // places
+    word_t ends [WINDOWS];              // `spent` behind each window
+    wire room = spent != (freed ^ word_t'(PLACES)) && entered != (walked ^ window_t'(WINDOWS));
+    wire reading = |waiting && room;
+    wire read_out = |waiting && done;
+    assign enable = {READERS{room}};
+    assign done = &(~waiting | last & enable);
+    logic [4:1] end_of_window;  // on its way
+    window_t tag, ahead_tag;
+    always_ff @(posedge clk) begin
+      if (read_out) ends[entered[W_BITS-1:0]] <= spent + 1'b1;
+      {ahead_tag, tag} <= {tag, entered};
+      if (!rst_n) {entered, arrived, walked, spent, freed, end_of_window} <= '0;
+      else begin
+        end_of_window <= {end_of_window[3:1], read_out};
+        if (reading) spent <= spent + 1'b1;
+        if (read_out) entered <= entered + 1'b1;
+        if (end_of_window[4]) arrived <= arrived + 1'b1;
+        if (fire && beat_last) walked <= walked + 1'b1;
+        if (fire && beat_last) freed <= ends[walked[W_BITS-1:0]];
+      end
+    end
+    assign beat_valid = arrived != walked;
+
+    logic [READERS-1:0] ahead_valid;
+    logic [READERS-1:0][K_BITS-1:0] ahead_k;
+    logic [READERS-1:0][BANKS-1:0][WORD_BITS-1:0] ahead;
+    always_ff @(posedge clk) begin
+      {ahead, ahead_k} <= {read, read_k};
+      if (!rst_n) ahead_valid <= '0;
+      else ahead_valid <= read_valid & read_some;
+    end
+
+    logic [SIMD-1:0] final_event;
+    assign beat_last = &final_event;
+    for (genvar b = 0; b < SIMD; b++) begin : bank
+      localparam int unsigned TAG_BITS = W_BITS + K_BITS;
+      wire [WORD_BITS-1:0] word = ahead[b/BANKS][b%BANKS];
+      logic next_valid, next_ready, there, single, unused_there;
+      logic [TAG_BITS+WORD_BITS-1:0] queue [PLACES];  // never holds all of them: two are further on
+      logic [TAG_BITS+WORD_BITS-1:0] next;
+      logic [P_BITS-1:0] in_at, out_at;
+      logic [W_BITS-1:0] window;
+      logic [K_BITS-1:0] k;
+      logic [J_BITS-1:0] j;
+      logic [IN_BITS-1:0] held;
+      wire push = ahead_valid[b/BANKS] && |word[GROUPS-1:0];
+      wire next_enable = !next_valid || next_ready;
+      always_ff @(posedge clk) begin
+        if (push) queue[in_at] <= {ahead_tag[W_BITS-1:0], ahead_k[b/BANKS], word};
+        if (next_enable) next <= queue[out_at];
+        if (!rst_n) {in_at, out_at, next_valid} <= '0;
+        else begin
+          if (push) in_at <= in_at + 1'b1;
+          if (next_enable) next_valid <= in_at != out_at;
+          if (next_enable && in_at != out_at) out_at <= out_at + 1'b1;
+        end
+      end
+      wire mine = there && window == walked[W_BITS-1:0];
+      wire more = next_valid && next[WORD_BITS+K_BITS+:W_BITS] == walked[W_BITS-1:0];
+      event_bank #(.GROUPS(GROUPS), .IN_BITS(IN_BITS), .TAG_BITS(TAG_BITS)) walk (
+        .clk(clk), .rst_n(rst_n), .in_valid(next_valid), .in_ready(next_ready),
+        .in_data({next[WORD_BITS+:TAG_BITS], 1'b1, next[WORD_BITS-1:0]}),
+        .out_valid(there), .out_ready(fire && mine), .out_data({single, window, k, unused_there, j, held})
+      );
+      assign final_event[b] = !mine || (single && !more);
+      assign act[b] = mine ? held : '0;
+      assign addr[b] = !mine ? '0 : GROUPS > 1 ? FOLD_BITS'({k, j}) : FOLD_BITS'(k);
+    end
+    wire unused = &{1'b0, read_last, tag[W_BITS], ahead_tag[W_BITS]};
+  end else begin : own
+    logic [SIMD-1:0] here, final_event, finished;  // a word is being walked; at its window's last event; past that
+    // the bank has issued its last word of the window: without `fire`, with it
+    logic [SIMD-1:0] done_still, done_moving;
+    assign done = fire ? &done_moving : &done_still;
+    assign beat_valid = &(here | finished);
+    assign beat_last = &(final_event | finished);
+    always_ff @(posedge clk) begin
+      if (!rst_n) finished <= '0;
+      else if (fire) finished <= beat_last ? '0 : finished | final_event;
+    end
+    for (genvar b = 0; b < SIMD; b++) begin : bank
+      logic [WORD_BITS-1:0] ahead;
+      logic ahead_valid, ahead_enable, word_enable, ahead_last, ahead_some, single, word_last, some;
+      logic [K_BITS-1:0] ahead_k, k;
+      logic [J_BITS-1:0] j;
+      logic [IN_BITS-1:0] held;
+      wire gap = !read_valid[b] || !ahead_valid || !here[b];
+      assign done_still[b] = !waiting[b] || (last[b] && gap);
+      assign done_moving[b] = !waiting[b] || (last[b] && (gap || (single && !finished[b])));
+      assign ahead_enable = !ahead_valid || word_enable;
+      assign enable[b] = !read_valid[b] || ahead_enable;
+      always_ff @(posedge clk) begin
+        if (ahead_enable) {ahead, ahead_k, ahead_last, ahead_some} <= {read[b], read_k[b], read_last[b], read_some[b]};
+        if (!rst_n) ahead_valid <= 1'b0;
+        else if (ahead_enable) ahead_valid <= read_valid[b];
+      end
+      event_bank #(.GROUPS(GROUPS), .IN_BITS(IN_BITS), .TAG_BITS(K_BITS + 1)) walk (
+        .clk(clk), .rst_n(rst_n), .in_valid(ahead_valid), .in_ready(word_enable),
+        .in_data({ahead_k, ahead_last, ahead_some, ahead}),
+        .out_valid(here[b]), .out_ready(fire && !finished[b]), .out_data({single, k, word_last, some, j, held})
+      );
+      wire mine = some && !finished[b];
+      assign final_event[b] = word_last && single;
+      assign act[b] = mine ? held : '0;
+      assign addr[b] = !mine ? '0 : GROUPS > 1 ? FOLD_BITS'({k, j}) : FOLD_BITS'(k);
+    end
+  end
+
   event_replay #(
     .SIMD(SIMD), .IN_BITS(IN_BITS), .KERNEL(KERNEL), .STEPS(STEPS), .FOLDS(FOLDS), .LENGTH(KERNEL * GROUPS)
   ) replay (

@@ -4,14 +4,14 @@ A bank holds a word in each of three registers in front of the combined beat. On
 every further one fires in the next cycle, but where the replay has no room; word i+1 of a bank then moves up in the
 cycle in which word i gives its last event, as does word i+2 behind it, and word i+3 is read in that cycle. So of each
 bank's walk only the window's first word, and when its last four words end, decide when the next window is loaded and
-fires.
+fires. Where banks share readers, only how long these read a window and how long the fullest bank walks it.
 """
 
 from __future__ import annotations
 
 from scaflow.hw.timing.array import enabled
 from scaflow.hw.timing.lanes import get, let, most, now, put, where
-from scaflow.hw.timing.records import AHEAD, WORDS, count_fold, count_some, jit
+from scaflow.hw.timing.records import AHEAD, PLACES, WINDOWS, WORDS, count_fold, count_some, jit
 from scaflow.hw.timing.results import granted
 
 
@@ -57,13 +57,13 @@ def scan(stage, mem):
 @jit
 def _walk(stage, walks, b):
     """Of a bank in the window that was loaded last, see walks.py."""
-    place = stage.walks + WORDS * (stage.banks * (stage.loaded - 1) + b)
+    place = stage.walks + stage.walk * (stage.loaded - 1) + WORDS * b
     return get(walks, place), get(walks, place + 1), get(walks, place + 2), get(walks, place + 3)
 
 
 @jit
-def _load(stage, mem, walks):
-    """The next window is loaded: returns the cycle from which all banks have its first word; sets its `beats`."""
+def _loaded(stage, mem):
+    """The next window leaves the queue, in the cycle that is returned."""
     window = stage.loaded
     at = max(get(mem, stage.queue + (window & stage.queue_mask)) + 1, now(stage.issue_at))
     put(mem, stage.loads + (window & stage.loads_mask), at)
@@ -71,6 +71,13 @@ def _load(stage, mem, walks):
     if window % (stage.out_w * stage.time_in) == 0:  # the first of a row
         put(mem, stage.rows + (stage.rows_done & stage.rows_mask), at)
         stage.rows_done += 1
+    return at
+
+
+@jit
+def _load(stage, mem, walks):
+    """The next window is loaded: returns the cycle from which all banks have its first word; sets its `beats`."""
+    at = _loaded(stage, mem)
     ready, beats, issue = at, at - at, at + 1
     for b in range(stage.banks):
         issued = max(at + 1, get(mem, stage.moved + b))
@@ -111,14 +118,46 @@ def _fire(first, rest, beat):
 
 
 @jit
+def _load_shared(stage, mem, walks):
+    """The same where readers are shared: they wait for places of words and windows, which a window that has been walked
+    gives back. The banks begin when the readers are done."""
+    at = _loaded(stage, mem)
+    window = stage.loaded - 1
+    words = get(walks, stage.walks + stage.walk * window + 1)
+    read, held = at + words, at - at  # the last word is read; places taken by the windows before
+    for before in range(window - 1, max(window - WINDOWS, 0) - 1, -1):
+        walked = get(mem, stage.walked + (before & stage.walked_mask))
+        held += walked - get(mem, stage.walked_less + (before & stage.walked_less_mask))
+        free = PLACES - held if before > window - WINDOWS else at - at  # words with a place while `before` has its own
+        read = max(read, where(free < words, walked + words - max(free, 0), read))
+    let(stage.issue_at, read)
+    let(stage.beats, get(walks, stage.walks + stage.walk * window))
+    return read + 5
+
+
+@jit
+def _fired_shared(stage, mem, walks, first):
+    """The window's beats have fired from `first` on. Its words are kept as the distance of two times."""
+    window = stage.loaded - 1
+    walked = first + now(stage.beats) - 1
+    put(mem, stage.walked + (window & stage.walked_mask), walked)
+    words = get(walks, stage.walks + stage.walk * window + 1)
+    put(mem, stage.walked_less + (window & stage.walked_less_mask), walked - words)
+    let(stage.fire_at, walked)
+
+
+@jit
 def begin(stage, mem, walks):
     """Several folds: the window is written into the replay's memory, which holds two. Returns X of its first step."""
-    ready = _load(stage, mem, walks)
+    ready = _load_shared(stage, mem, walks) if stage.shared else _load(stage, mem, walks)
     window = stage.loaded - 1
     first = max(ready, now(stage.fire_at) + 1)
     if window > 1:
         first = max(first, get(mem, stage.replayed + ((window - 2) & stage.replayed_mask)) + 1)
-    _fired(stage, mem, walks, first, first)
+    if stage.shared:
+        _fired_shared(stage, mem, walks, first)
+    else:
+        _fired(stage, mem, walks, first, first)
     return max(max(first + 1, now(stage.x1)) + 1, now(stage.left_at))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from scaflow.hw.design import Stage
 from scaflow.hw.timing import lanes, records
+from scaflow.hw.timing.walks import walk_size
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.golden.event_window import EventWindow
@@ -152,6 +153,7 @@ def _list(record: np.void, modules: dict[str, Any], memory: _Memory, queue: int)
 def _event(record: np.void, cfg: SynapseEvent, memory: _Memory, queue: int) -> None:
     _windows(record, cfg)
     record["event"], record["steps"], record["banks"] = 1, 1, cfg.simd
+    record["shared"], record["walk"] = cfg.shared_by > 1, walk_size(cfg.simd, cfg.shared_by)
     rows = EventWindow(
         cfg.simd, cfg.height, cfg.width, cfg.kernel_h, cfg.kernel_w, cfg.stride, cfg.padding, cfg.time_steps
     ).rows
@@ -166,6 +168,8 @@ def _event(record: np.void, cfg: SynapseEvent, memory: _Memory, queue: int) -> N
     memory.ring(record, "queue", records.AHEAD)
     memory.ring(record, "loads", records.AHEAD, records.NEVER)
     memory.ring(record, "replayed", 4)
+    for ring in ("walked", "walked_less") if record["shared"] else ():
+        memory.ring(record, ring, records.WINDOWS, records.NEVER)
     for ring in ("ahead", "entered", "moved", "stepped", "ended"):  # one time a bank
         memory.ring(record, ring, cfg.simd, records.NEVER)
 

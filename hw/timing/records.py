@@ -20,6 +20,7 @@ CREDITS = 16  # of lif_pe
 SHALLOW, HEAD = 64, 4  # of stream_fifo: beats of the deepest queue without a head, and the head of a deeper one
 AHEAD = 16  # windows queued in event_window
 WORDS = 4  # of a bank's walk that matter, see walks.py
+PLACES, WINDOWS = 16, 8  # words and windows on the way from shared readers through the banks, in synapse_event
 WINDOW_VALID = 3  # cycles after reset until window_buffer's geometry stands
 UPDATE = 5  # cycles from a current to its result at the end of its queue: lif_update and stream_fifo
 
@@ -29,11 +30,11 @@ _STAGE = (
     "folds", "steps",  # steps of a beat of window_buffer; an event scheduler's beats are steps
     "depth",  # of the ring: words, or rows where events are scheduled
     "array", "classes", "fifo", "pool", "pools",  # cycles from a step to its sum; pools: the first, and how many
-    "banks", "lead", "last", "merge", "walks",  # see events.py
+    "shared", "banks", "lead", "last", "merge", "walks", "walk",  # see events.py; numbers a window in its walks
 )  # fmt: skip
 RINGS = (
     "wrote", "rows", "returned", "pushed", "popped", "accepted", "freed", "formed", "taken",
-    "queue", "loads", "replayed", "ahead", "entered", "moved", "stepped", "ended",
+    "queue", "loads", "replayed", "ahead", "entered", "moved", "stepped", "ended", "walked", "walked_less",
 )  # fmt: skip
 _STAGE_COUNTS = (
     "written",  # words taken in

@@ -7,23 +7,29 @@ import numpy as np
 
 from scaflow.hw.timing import lanes
 from scaflow.hw.timing.lanes import get, put, where
-from scaflow.hw.timing.records import WORDS
+from scaflow.hw.timing.records import WORDS, jit
 from scaflow.quant.graph import Conv
 
 _LANE = 8  # channels counted at once: a byte each of a 64-bit word
 _ONES = np.uint64(0x0101010101010101)
 
 
-def bank_walks(spikes: np.ndarray, node: Conv, bank: tuple[int, ...], banks: int) -> np.ndarray:
-    """Events up to a window's last word with one, and up to the last but one, two and three, of each bank.
+def walk_size(banks: int, shared_by: int) -> int:
+    """Numbers a window."""
+    return WORDS * banks if shared_by == 1 else 2
+
+
+def bank_walks(spikes: np.ndarray, node: Conv, bank: tuple[int, ...], banks: int, shared_by: int) -> np.ndarray:
+    """Where each bank has a reader: its events up to a window's last word with one, and up to the last but one, two and
+    three. Where a reader is `shared_by` several: the most events of a bank, and the most words of a reader.
 
     Args:
         spikes: uint8 [L, N, T, C, H, W], what the node reads in each of L runs: 0 or 1, or pixels.
         bank: of each channel, -1 for a channel that is not walked.
 
     Returns:
-        `lanes.array` of int16, [N * OH * OW * T * banks * WORDS] x L: a bank without events walks one, and words that
-        are not there hold none.
+        `lanes.array` of int16, [N * OH * OW * T * walk_size] x L: a bank without events walks one, words that are not
+        there hold none, and a reader without words takes the time of one.
     """
     words = spikes.transpose(0, 1, 2, 4, 5, 3)  # channels innermost, as the golden model has them
     short = -words.shape[-1] % _LANE
@@ -37,13 +43,14 @@ def bank_walks(spikes: np.ndarray, node: Conv, bank: tuple[int, ...], banks: int
     out_w = (words.shape[4] + 2 * node.padding - node.kernel[1]) // node.stride + 1
     runs, images, steps = words.shape[:3]
     events = lanes.array(banks * words.shape[3] * words.shape[4], runs, np.int16)
-    out = lanes.array(images * out_h * out_w * steps * banks * WORDS, runs, np.int16)
-    _walks(words, chosen.view(np.uint64), events, events["lanes"], out, *node.kernel, node.stride, node.padding)
+    out = lanes.array(images * out_h * out_w * steps * walk_size(banks, shared_by), runs, np.int16)
+    held = words, chosen.view(np.uint64), events, events["lanes"], out
+    _walks(*held, *node.kernel, node.stride, node.padding, shared_by)
     return out
 
 
 @numba.njit(cache=True, nogil=True, _nrt=False)
-def _walks(words, chosen, events, counted, out, kernel_h, kernel_w, stride, padding):
+def _walks(words, chosen, events, counted, out, kernel_h, kernel_w, stride, padding, shared_by):
     runs, images, steps, height, width, parts = words.shape
     banks = len(chosen)
     out_h = (height + 2 * padding - kernel_h) // stride + 1
@@ -60,19 +67,52 @@ def _walks(words, chosen, events, counted, out, kernel_h, kernel_w, stride, padd
                             counted[(b * height + y) * width + x, lane] = found
             for oy in range(out_h):
                 top = oy * stride - padding
+                rows = max(0, top), min(height, top + kernel_h)
                 for ox in range(out_w):
                     left = ox * stride - padding
-                    place = (((i * out_h + oy) * out_w + ox) * steps + t) * banks * WORDS
-                    for b in range(banks):
-                        last = second = third = fourth = get(events, 0) - get(events, 0)
-                        for y in range(max(0, top), min(height, top + kernel_h)):
-                            for x in range(max(0, left), min(width, left + kernel_w)):
-                                found = get(events, (b * height + y) * width + x)
-                                fourth = where(found > 0, third, fourth)
-                                third = where(found > 0, second, third)
-                                second = where(found > 0, last, second)
-                                last += found
-                        put(out, place + WORDS * b, max(last, 1))
-                        put(out, place + WORDS * b + 1, second)
-                        put(out, place + WORDS * b + 2, third)
-                        put(out, place + WORDS * b + 3, fourth)
+                    columns = max(0, left), min(width, left + kernel_w)
+                    window = ((i * out_h + oy) * out_w + ox) * steps + t
+                    if shared_by == 1:
+                        _own(events, height, width, rows, columns, banks, out, WORDS * banks * window)
+                    else:
+                        _shared(events, height, width, rows, columns, banks, shared_by, out, 2 * window)
+
+
+@jit
+def _own(events, height, width, rows, columns, banks, out, place):
+    for b in range(banks):
+        last = second = third = fourth = get(events, 0) - get(events, 0)
+        for y in range(*rows):
+            for x in range(*columns):
+                found = get(events, (b * height + y) * width + x)
+                fourth = where(found > 0, third, fourth)
+                third = where(found > 0, second, third)
+                second = where(found > 0, last, second)
+                last += found
+        put(out, place + WORDS * b, max(last, 1))
+        put(out, place + WORDS * b + 1, second)
+        put(out, place + WORDS * b + 2, third)
+        put(out, place + WORDS * b + 3, fourth)
+
+
+@jit
+def _shared(events, height, width, rows, columns, banks, shared_by, out, place):
+    nothing = get(events, 0) - get(events, 0)
+    fullest = longest = nothing + 1
+    for b in range(banks):
+        inside = nothing
+        for y in range(*rows):
+            for x in range(*columns):
+                inside += get(events, (b * height + y) * width + x)
+        fullest = max(fullest, inside)
+    for first in range(0, banks, shared_by):
+        read = nothing
+        for y in range(*rows):
+            for x in range(*columns):
+                some = nothing
+                for b in range(first, min(first + shared_by, banks)):
+                    some += get(events, (b * height + y) * width + x)
+                read += where(some > 0, 1, 0)
+        longest = max(longest, read)
+    put(out, place, fullest)
+    put(out, place + 1, longest)

@@ -18,16 +18,17 @@ class EventReplay:
 
 
 def event_replay(cfg: EventReplay, beats: list[int]) -> list[int]:
-    """beats: (SIMD act, SIMD addr within a fold, last). Returns the same with addr counted over all folds."""
-    block = cfg.kernel * cfg.steps
-    act_bits, in_bits, out_bits = cfg.simd * cfg.in_bits, address_bits(block), address_bits(cfg.folds * block)
+    """beats: (SIMD act, SIMD addr {k, j}, last). Returns the same with addr {k, fold, j}, the fold in whole bits."""
+    places = 1 << (cfg.folds - 1).bit_length()  # of the fold
+    act_bits, in_bits = cfg.simd * cfg.in_bits, address_bits(cfg.kernel * cfg.steps)
+    out_bits = address_bits(cfg.kernel * places * cfg.steps)
     out, packet = [], []
     for beat in beats:
         packet.append((unpack(beat, cfg.in_bits, cfg.simd), unpack(beat >> act_bits, in_bits, cfg.simd)))
         if beat >> (act_bits + cfg.simd * in_bits):
             for fold in range(cfg.folds):
                 for i, (acts, addrs) in enumerate(packet):
-                    moved = [fold * block + addr for addr in addrs]
+                    moved = [(addr // cfg.steps * places + fold) * cfg.steps + addr % cfg.steps for addr in addrs]
                     last = int(i == len(packet) - 1)
                     fields = pack(acts, cfg.in_bits) | pack(moved, out_bits) << act_bits
                     out.append(fields | last << (act_bits + cfg.simd * out_bits))

@@ -28,14 +28,25 @@ class SynapseEvent:
         return 1 << (ceil_div(self.kept, self.simd) - 1).bit_length()
 
     @property
+    def folds2(self) -> int:
+        """The same of the folds."""
+        return 1 << (self.folds - 1).bit_length()
+
+    @property
     def addr_bits(self) -> int:
-        return address_bits(self.folds * self.kernel_h * self.kernel_w * self.steps2)
+        return address_bits(self.kernel_h * self.kernel_w * self.folds2 * self.steps2)
+
+    @property
+    def shared_by(self) -> int:
+        """Banks of a reader, which serves several where they have the time; 1: it waits for its one bank."""
+        has_time = self.folds > 2 and self.kernel_h * self.kernel_w <= 9
+        return min(self.folds, self.simd) if has_time else 1
 
 
 def synapse_event(cfg: SynapseEvent, beats: list[int]) -> list[int]:
     """beats: words in order pixel, t. Returns (SIMD act, SIMD addr, last) in order output pixel, t, fold.
 
-    A bank without a further event gives act 0 and the fold's first address.
+    The address has the fields (k, fold, j). A bank without a further event gives act 0, k 0 and j 0.
     """
     act_bits = cfg.simd * cfg.in_bits
     out = []
@@ -44,22 +55,21 @@ def synapse_event(cfg: SynapseEvent, beats: list[int]) -> list[int]:
         for y0 in range(-cfg.padding, cfg.height + cfg.padding - cfg.kernel_h + 1, cfg.stride):
             for x0 in range(-cfg.padding, cfg.width + cfg.padding - cfg.kernel_w + 1, cfg.stride):
                 for t in range(cfg.time_steps):
-                    banks: list[list[tuple[int, int]]] = [[] for _ in range(cfg.simd)]  # (act, k*steps2 + j)
+                    banks: list[list[tuple[int, int]]] = [[] for _ in range(cfg.simd)]  # (act, (k, 0, j))
                     for ky in range(max(0, -y0), min(cfg.kernel_h, cfg.height - y0)):
                         for kx in range(max(0, -x0), min(cfg.kernel_w, cfg.width - x0)):
                             word = words[((y0 + ky) * cfg.width + x0 + kx) * cfg.time_steps + t]
                             for c, act in enumerate(word):
                                 if act:
                                     k = ky * cfg.kernel_w + kx
-                                    banks[c % cfg.simd].append((act, k * cfg.steps2 + c // cfg.simd))
+                                    banks[c % cfg.simd].append((act, k * cfg.folds2 * cfg.steps2 + c // cfg.simd))
                     steps = max(1, max(map(len, banks)))
                     for fold in range(cfg.folds):
-                        base = fold * cfg.kernel_h * cfg.kernel_w * cfg.steps2
                         for i in range(steps):
                             beat = int(i == steps - 1) << (act_bits + cfg.simd * cfg.addr_bits)
                             for b, bank in enumerate(banks):
                                 act, addr = bank[i] if i < len(bank) else (0, 0)
                                 beat |= act << (b * cfg.in_bits)
-                                beat |= (base + addr) << (act_bits + b * cfg.addr_bits)
+                                beat |= (fold * cfg.steps2 + addr) << (act_bits + b * cfg.addr_bits)
                             out.append(beat)
     return out

@@ -14,7 +14,7 @@ class TestEventReplay(RtlSuite):
         EventReplay(2, 1, 1, 1, 2, 1),  # packets of one beat only
     )
     mutants = (
-        ("addr_t'(KERNEL);", "'0;"),  # folds share weights
+        ("(addr_t'(out_fold) << J_BITS)", "'0"),  # folds share weights
         ("!whole[wr_half]", "1'b1"),  # writes over a packet still needed
         ("whole[rd_half] || !stop", "1'b1"),  # reads ahead of the writer
         ("whole[rd_half] && stop", "whole[rd_half]"),  # ends a packet at its first beat

@@ -1,6 +1,7 @@
 """synapse_event: exactly the synapses whose input is not zero, in exactly the cycles of the law."""
 
 import random
+from bisect import bisect_right
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scaflow.sim.suite import RtlSuite, compare
 
 IMAGES = 4
 AHEAD = 16  # windows in event_window's queue
+PLACES, WINDOWS = 16, 8  # words and windows on the way from shared readers through the banks
 
 
 def window_beats(cfg, beats):
@@ -28,14 +30,29 @@ def window_beats(cfg, beats):
     return np.maximum(1, counts.max(-1)).reshape(len(words), -1)
 
 
+def reader_words(cfg, beats):
+    """Cycles that the readers take for each window's words: max(1, the most of a reader), as `window_beats`."""
+    words = np.array([unpack(beat, cfg.in_bits, cfg.channels) for beat in beats]).reshape(
+        -1, cfg.height, cfg.width, cfg.time_steps, cfg.channels
+    )
+    events = words[..., : cfg.kept] > 0
+    reader = np.arange(cfg.kept) % cfg.simd // cfg.shared_by
+    some = np.stack([events[..., reader == r].any(-1) for r in range(reader.max() + 1)], -1).astype(int)
+    edge = (cfg.padding, cfg.padding)
+    padded = np.pad(some, ((0, 0), edge, edge, (0, 0), (0, 0)))
+    views = np.lib.stride_tricks.sliding_window_view(padded, (cfg.kernel_h, cfg.kernel_w), axis=(1, 2))
+    return np.maximum(1, views[:, :: cfg.stride, :: cfg.stride].sum((-1, -2)).max(-1)).reshape(-1)
+
+
 def last_beats(cfg, beats, eager):
     """The cycle of each window's last beat. When a window is loaded, which frees its place in the queue and the rows
-    above it, depends on what its banks still hold: as early as the queue allows where `eager`, else 4 cycles before its
-    first beat. It is between the two."""
+    above it, depends on what its banks still hold where each has a reader: as early as the queue allows where `eager`,
+    else 4 cycles before its first beat. It is between the two. Shared readers only wait for places."""
     windows = EventWindow(
         cfg.simd, cfg.height, cfg.width, cfg.kernel_h, cfg.kernel_w, cfg.stride, cfg.padding, cfg.time_steps
     )
-    counts = window_beats(cfg, beats)
+    shared = cfg.shared_by > 1
+    counts, reads = window_beats(cfg, beats), reader_words(cfg, beats)
     images, per_image = counts.shape
     counts = counts.ravel()
     per_row = cfg.width * cfg.time_steps
@@ -44,6 +61,7 @@ def last_beats(cfg, beats, eager):
     tops = [n * cfg.height - cfg.padding + oy * cfg.stride for n in range(images) for oy in range(out_h)]
     accepted, looked = [], 0  # beats; the last step of event_window
     loaded, fired, replayed, out = [], [], [], []
+    spent, read = [0], 0  # words read before each window; the last of them
     for image in range(images):
         for need, emits in scan(windows):
             need += image * cfg.height * per_row
@@ -56,9 +74,21 @@ def last_beats(cfg, beats, eager):
             looked = max(accepted[need], looked, place) + 1
             if not emits:
                 continue
-            n = int(counts[len(loaded)])
-            load = max(looked + 4, loaded[-1] + 1 if loaded else 0)
-            fire = max(load + 4, fired[-1] + 1 if fired else 0)
+            window = len(loaded)
+            n = int(counts[window])
+            if shared:
+                load = max(looked + 4, read)
+                read = load
+                for word in range(spent[-1], spent[-1] + int(reads[window])):
+                    # the windows before it that must have been walked before this word has a place
+                    gone = max(window - WINDOWS + 1, bisect_right(spent, word - PLACES), 0)
+                    read = max(read + 1, fired[gone - 1] + 1 if gone else 0)
+                spent.append(spent[-1] + int(reads[window]))
+                fire = read + 5
+            else:
+                load = max(looked + 4, loaded[-1] + 1 if loaded else 0)
+                fire = load + 4
+            fire = max(fire, fired[-1] + 1 if fired else 0)
             if cfg.folds == 1:
                 out.append(fire + n)
             else:
@@ -68,7 +98,7 @@ def last_beats(cfg, beats, eager):
                 replayed.append(first + cfg.folds * n - 1)
                 out.append(replayed[-1] + 2)
             fired.append(fire + n - 1)
-            loaded.append(load if eager else fire - 4)
+            loaded.append(load if eager or shared else fire - 4)
     return out
 
 
@@ -83,16 +113,25 @@ class TestSynapseEvent(RtlSuite):
         SynapseEvent(6, 6, 2, 1, 4, 4, 4, 4, 1, 0, 3, 2),  # the whole map: a linear layer
         SynapseEvent(2, 2, 3, 1, 4, 8, 3, 3, 1, 1, 2, 1),  # a bank without a channel
         SynapseEvent(70, 70, 1, 1, 3, 8, 1, 1, 1, 0, 3, 1),  # a wide bank
+        SynapseEvent(16, 15, 4, 1, 5, 6, 3, 3, 1, 1, 3, 5),  # a reader of all banks
+        SynapseEvent(8, 8, 8, 1, 6, 5, 3, 3, 1, 1, 2, 3),  # readers of three banks, the last of two
+        SynapseEvent(3, 3, 3, 8, 5, 5, 3, 3, 2, 1, 1, 4),  # pixels, a reader of all
     )
     mutants = (
         ("fire ? &done_moving : &done_still", "&done_still"),  # loads a window too late: a bubble
         ("beat_last ? '0 : finished | final_event", "'0"),  # a bank goes on into the next window
         ("window_valid && done", "window_valid"),  # loads a window over the one before
         ("!ahead_valid || word_enable", "1'b1"),  # reads over a word that is still needed
-        ("several |=", "several &="),  # ends each word at its first event
         ("C_BITS'(i);", "C_BITS'(0);"),  # all words from the left column
-        ("some ? FOLD_BITS'({word_k, j}) : '0", "FOLD_BITS'({word_k, j})"),  # an idle bank shows what it holds
+        ("wire mine = some && !finished[b]", "wire mine = some"),  # an idle bank shows what it holds
         ("flags != '0}", "1'b1}"),  # a window without events shows one
+        ("spent != (freed ^ word_t'(PLACES))", "1'b1"),  # a shared reader reads over queued words
+        ("entered != (walked ^ window_t'(WINDOWS))", "1'b1"),  # two windows on the way have one number
+        ("wire mine = there && window ==", "wire mine = there || window =="),  # a bank begins the next window early
+        ("single && !more", "single"),  # a bank ends at its first word
+        ("{end_of_window[3:1], read_out}", "{3'b0, read_out} << 3"),  # a window is walked before its words are there
+        ("freed <= ends[walked[W_BITS-1:0]]", "freed <= spent"),  # frees what is still on the way
+        ("&& |word[GROUPS-1:0]", ""),  # a bank walks the words of its neighbours
     )
 
     def draw(self, rng):
