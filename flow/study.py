@@ -111,11 +111,24 @@ def study(project: Project, criteria: Sequence[str], seeds: int, jobs: int, forc
     runs = plan(project, criteria, range(seeds))
     if force:
         shutil.rmtree(project / "study", ignore_errors=True)
+        (project / "study.json").unlink(missing_ok=True)
+    bring_back(project, runs)
     started = time.monotonic()
     carry_out(runs, jobs, console, lambda: collect(project, runs))
     result = collect(project, runs)
     console.print(f"study: done in {time.monotonic() - started:.0f} s")
     return result
+
+
+def bring_back(project: Project, runs: Sequence[Run]) -> None:
+    """Results that study.json holds and the runs' folders do not: it may come from another machine."""
+    path = project / "study.json"
+    held = {(row["criterion"], row["seed"]): row for row in (read_json(path)["rows"] if path.is_file() else ())}
+    for run in runs:
+        row = held.get((run.criterion, run.cfg.train.seed))
+        if row and row["settings"] == run.settings and not run.result.is_file():
+            run.folder.mkdir(parents=True, exist_ok=True)
+            write_json(run.result, row)
 
 
 def collect(project: Project, runs: Sequence[Run]) -> dict[str, Any]:

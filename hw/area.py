@@ -19,7 +19,7 @@ from typing import Any, get_args
 
 from scaflow.hw.area_array import array, bank, in_dsp
 from scaflow.hw.design import Instance
-from scaflow.hw.ram import Family, Ram, ram
+from scaflow.hw.ram import Family, Ram, Style, ram
 from scaflow.quant.golden.beats import address_bits, ceil_div
 from scaflow.quant.golden.event_window import EventWindow
 
@@ -253,7 +253,8 @@ def _event_window(cfg: Any) -> EventWindow:
 def _event_flags(cfg: Any, family: Family) -> Ram:
     """The ring of the flags, a row a lane; synapse_event.sv and event_window.sv say which rings are in block RAM."""
     bits = address_bits(cfg.width) + address_bits(cfg.time_steps)
-    return ram(family, 1 << bits, cfg.simd, "block" if bits > 4 else "auto", lanes=_event_window(cfg).rows)
+    flags = ceil_div(cfg.simd, cfg.shared_by)
+    return ram(family, 1 << bits, flags, "block" if bits > 4 else "auto", lanes=_event_window(cfg).rows)
 
 
 def _event_place_bits(cfg: Any) -> int:
@@ -266,35 +267,47 @@ def _synapse_event(cfg: Any, family: Family) -> Features:
     groups = ceil_div(cfg.kept, simd)
     rows, place = _event_window(cfg).rows, _event_place_bits(cfg)
     positions = cfg.kernel_h * address_bits(rows) + cfg.kernel_w * address_bits(cfg.width)
-    queue = ram(family, 16, place + 1 + simd * kernel, "lut")
+    readers, shared = ceil_div(simd, cfg.shared_by), cfg.shared_by > 1
+    queues = ram(family, 16, place + 1 + readers * kernel, "lut")
+    if shared:  # 16 words of each bank, with kernel position and window
+        queues += simd * ram(family, 16, _event_word_bits(cfg) + address_bits(kernel) + 2, "lut")
     return {
-        **_memory(_event_flags(cfg, family) + queue + _event_words(cfg, family) + _event_packets(cfg, family)),
-        "flag_bits": simd * kernel if kernel > 1 else 0,
-        "chained_flag_bits": simd * kernel if kernel > NARROW else 0,
-        "ring_row_bits": simd * rows,
-        "row_bits": simd * cfg.kernel_h * (rows - 1),
-        "column_bits": simd * cfg.kernel_h * ((cfg.kernel_w - 1) * cfg.time_steps + 1),
+        **_memory(_event_flags(cfg, family) + queues + _event_words(cfg, family) + _event_packets(cfg, family)),
+        "flag_bits": readers * kernel if kernel > 1 else 0,
+        "chained_flag_bits": readers * kernel if kernel > NARROW else 0,
+        "ring_row_bits": readers * rows,
+        "row_bits": readers * cfg.kernel_h * (rows - 1),
+        "column_bits": readers * cfg.kernel_h * ((cfg.kernel_w - 1) * cfg.time_steps + 1),
         "pad_bits": cfg.height + cfg.width if cfg.padding else 0,
         "place_bits": place,
         "position_bits": positions,
-        "picked_position_bits": simd * positions if kernel > 1 else 0,
+        "picked_position_bits": readers * positions if kernel > 1 else 0,
         "banks": simd,
+        "shared": shared,
+        "shared_banks": simd if shared else 0,
         "event_bits": simd * groups,
         "chained_event_bits": simd * groups if groups > NARROW else 0,
         "picked_bits": simd * groups * cfg.in_bits if cfg.in_bits > 1 else 0,
-        "index_bits": simd * (address_bits(kernel) + address_bits(groups)),
-        "address_bits": simd * cfg.addr_bits if cfg.folds > 1 else 0,
+        "index_bits": readers * address_bits(kernel) + simd * address_bits(groups),
         "folded": cfg.folds > 1,
         "packet_bits": simd * (cfg.in_bits + address_bits(kernel * cfg.steps2)),
     }
 
 
 def _event_words(cfg: Any, family: Family) -> Ram:
-    """The ring of the words, a memory a bank."""
-    groups, place = ceil_div(cfg.kept, cfg.simd), _event_place_bits(cfg)
-    # which channels hold events need not be told where there is one a bank: a word that is read holds it
-    width = groups * ((cfg.in_bits > 1) * cfg.in_bits + (groups > 1))
-    return cfg.simd * ram(family, 1 << place, width, "block" if place > 5 else "auto")
+    """The ring of the words, a memory a reader."""
+    place, width = _event_place_bits(cfg), _event_word_bits(cfg)
+    if cfg.shared_by == 1 and cfg.kept <= cfg.simd:
+        width -= 1  # which channel holds the event need not be told where there is one: a word that is read holds it
+    style: Style = "block" if place > 5 else "auto"
+    whole, rest = divmod(cfg.simd, cfg.shared_by)
+    rings = whole * ram(family, 1 << place, cfg.shared_by * width, style)
+    return rings + ram(family, 1 << place, rest * width, style) if rest else rings
+
+
+def _event_word_bits(cfg: Any) -> int:
+    """Of a bank: its activations, and which of them are events where that is not the same."""
+    return ceil_div(cfg.kept, cfg.simd) * (1 + (cfg.in_bits > 1) * cfg.in_bits)
 
 
 def _event_packets(cfg: Any, family: Family) -> Ram:

@@ -1,7 +1,7 @@
 /// event_replay - repeats each packet of synapse beats FOLDS times, with the fold as a field of the address.
 ///   for each packet, for f in 0..FOLDS-1, for each beat:  addr {k, j} becomes {k, f, j}, f of clog2(FOLDS) bits
 /// Beat        in: SIMD act, SIMD addr below KERNEL*STEPS, last; out: SIMD act, SIMD addr, last; act lowest
-/// Latency     FOLDS 1: 1 cycle, beat accepted -> out_valid; more: 3 cycles
+/// Latency     FOLDS 1: 1 cycle, beat accepted -> out_valid; more: 4 cycles
 /// Throughput  1 beat/cycle out while out_ready: FOLDS * n cycles a packet of n beats; the next one comes in meanwhile
 /// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows registers only
 /// State       FOLDS 1: 2 beats; more: 2 packets of at most LENGTH beats. Fold 0 is read while its packet comes in
@@ -45,41 +45,54 @@ module event_replay #(
     typedef logic [F_BITS-1:0] fold_t;
     typedef logic [ADDR_BITS-1:0] addr_t;
 
+    // --- in: a register, whose reset is where idle banks are given their zeros ------------------------------------
+    logic [SIMD*(IN_BITS+FOLD_BITS):0] in_q;
+    logic in_half, pushed;  // of the memory, for the next packet
+    logic [1:0] whole, written;  // a half's packet has come in; it is in the memory
+    assign in_ready = !whole[in_half];
+    wire take = in_valid && in_ready;
+    always_ff @(posedge clk) begin
+      in_q <= in_data;
+      if (!rst_n) {in_half, pushed} <= '0;
+      else begin
+        pushed <= take;
+        if (take && in_data[SIMD*(IN_BITS+FOLD_BITS)]) in_half <= !in_half;
+      end
+    end
+
     // --- the packets: the halves of the memory in turn ----------------------------------------------------------
     (* no_rw_check *)
     logic [SIMD*(IN_BITS+FOLD_BITS)-1:0] memory [2**(L_BITS+1)];
     index_t wr, rd;
-    index_t [1:0] finish;  // index of a whole packet's last beat
-    logic [1:0] whole;
+    index_t [1:0] finish;  // index of a packet's last beat
     logic wr_half, rd_half;
-    wire push = in_valid && in_ready;
-    wire in_last = in_data[SIMD*(IN_BITS+FOLD_BITS)];
-    assign in_ready = !whole[wr_half];
+    wire push_last = pushed && in_q[SIMD*(IN_BITS+FOLD_BITS)];
 
     fold_t fold;
     logic valid, last, enable;
-    wire stop = rd == (whole[rd_half] ? finish[rd_half] : wr);  // the last beat, or the one being written
-    wire there = whole[rd_half] || !stop;
-    wire read_last = whole[rd_half] && stop;
+    wire stop = rd == (written[rd_half] ? finish[rd_half] : wr);  // the last beat, or the one being written
+    wire there = written[rd_half] || !stop;
+    wire read_last = written[rd_half] && stop;
     wire fold_last = fold == fold_t'(FOLDS - 1);
     wire read = there && enable;
     always_ff @(posedge clk) begin
-      if (push) memory[{wr_half, wr}] <= in_data[SIMD*(IN_BITS+FOLD_BITS)-1:0];
-      if (push && in_last) finish[wr_half] <= wr;
+      if (pushed) memory[{wr_half, wr}] <= in_q[SIMD*(IN_BITS+FOLD_BITS)-1:0];
+      if (push_last) finish[wr_half] <= wr;
       if (!rst_n) begin
-        {wr, rd, whole, wr_half, rd_half, fold} <= '0;
+        {wr, rd, whole, written, wr_half, rd_half, fold} <= '0;
       end else begin
-        if (push) wr <= in_last ? '0 : wr + 1'b1;
-        if (push && in_last) begin
+        if (pushed) wr <= push_last ? '0 : wr + 1'b1;
+        if (push_last) begin
           wr_half <= !wr_half;
-          whole[wr_half] <= 1'b1;
+          written[wr_half] <= 1'b1;
         end
+        if (take && in_data[SIMD*(IN_BITS+FOLD_BITS)]) whole[in_half] <= 1'b1;
         if (read) rd <= read_last ? '0 : rd + 1'b1;
         if (read && read_last) begin
           fold <= fold_last ? '0 : fold + 1'b1;
           if (fold_last) begin
             rd_half <= !rd_half;
-            whole[rd_half] <= 1'b0;
+            {whole[rd_half], written[rd_half]} <= '0;
           end
         end
       end

@@ -4,8 +4,8 @@
 /// Beat        in: CHANNELS activations of IN_BITS, of which the first KEPT count; one a (pixel, t), no windows
 ///             out: SIMD act, SIMD addr (channel i belongs to bank i mod SIMD), last (of a window), act lowest
 /// Law         a window costs FOLDS * max(1, n) cycles, n the most events of a bank: words without events cost nothing
-/// Latency     newest beat a window needs accepted -> out_valid: 10 cycles where FOLDS is 1, else 12; where readers are
-///             shared, 13 and one more for each further word that a reader reads
+/// Latency     newest beat a window needs accepted -> out_valid: 10 cycles where FOLDS is 1, else 13; where readers are
+///             shared, 15 and one more for each further word that a reader reads
 /// Throughput  the law while out_ready, as long as event_window finds windows: it looks at a column and t a cycle, all
 ///             of which end a window but STRIDE - 1 columns a window and KERNEL_W - 1 - PADDING an image (where 2 *
 ///             PADDING < KERNEL_W - 1, some more a row), and 16 windows are queued to hide these. A row of windows must
@@ -14,8 +14,8 @@
 /// State       a ring of ROWS rows of words, a memory a reader; in a reader the flags of the window's words that hold an
 ///             event (`flags`) and the word that is read (`read`), behind it the same in a register (`ahead`), for the
 ///             memory is slow; in a bank the word being walked. A reader serves one bank and waits for it. With FOLDS of
-///             3 and more a bank is idle for so long that a reader has time for up to FOLDS banks: it reads what any of
-///             them needs, and each bank has a queue of its own words. 16 words and 8 windows may be on that way
+///             4 and more a bank is idle for so long that a reader has time for up to FOLDS banks: it reads what any of
+///             them needs, and each bank has a queue of its own words. 16 words and 4 windows may be on that way
 /// Golden      quant/golden/synapse_event.py
 module synapse_event #(
   parameter int unsigned CHANNELS,
@@ -58,11 +58,11 @@ module synapse_event #(
   localparam int unsigned WORD_BITS = IN_BITS > 1 ? GROUPS * (IN_BITS + 1) : GROUPS;  // events, activations of a bank
   // A window takes a shared reader min(KERNEL, BANKS * n) cycles or less, and FOLDS * n behind it. Two windows of a
   // kernel of up to 9 find places on the way; one that is longer would be waited for.
-  localparam bit SHARED = SIMD > 1 && FOLDS > 2 && KERNEL <= 9;
+  localparam bit SHARED = SIMD > 1 && FOLDS > 3 && KERNEL <= 9;
   localparam int unsigned BANKS = !SHARED ? 1 : FOLDS < SIMD ? FOLDS : SIMD;  // of a reader
   localparam int unsigned READERS = (SIMD + BANKS - 1) / BANKS;
   localparam int unsigned PLACES = 16;   // words on the way from shared readers through the banks
-  localparam int unsigned WINDOWS = 8;   // windows on that way
+  localparam int unsigned WINDOWS = 4;   // windows on that way
   localparam int unsigned W_BITS = $clog2(WINDOWS);
   localparam int unsigned P_BITS = $clog2(PLACES);
 

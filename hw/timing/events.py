@@ -158,7 +158,7 @@ def begin(stage, mem, walks):
         _fired_shared(stage, mem, walks, first)
     else:
         _fired(stage, mem, walks, first, first)
-    return max(max(first + 1, now(stage.x1)) + 1, now(stage.left_at))
+    return max(max(first + 2, now(stage.x1)) + 1, now(stage.left_at))
 
 
 @jit

@@ -20,7 +20,7 @@ CREDITS = 16  # of lif_pe
 SHALLOW, HEAD = 64, 4  # of stream_fifo: beats of the deepest queue without a head, and the head of a deeper one
 AHEAD = 16  # windows queued in event_window
 WORDS = 4  # of a bank's walk that matter, see walks.py
-PLACES, WINDOWS = 16, 8  # words and windows on the way from shared readers through the banks, in synapse_event
+PLACES, WINDOWS = 16, 4  # words and windows on the way from shared readers through the banks, in synapse_event
 WINDOW_VALID = 3  # cycles after reset until window_buffer's geometry stands
 UPDATE = 5  # cycles from a current to its result at the end of its queue: lif_update and stream_fifo
 

@@ -39,7 +39,7 @@ class SynapseEvent:
     @property
     def shared_by(self) -> int:
         """Banks of a reader, which serves several where they have the time; 1: it waits for its one bank."""
-        has_time = self.folds > 2 and self.kernel_h * self.kernel_w <= 9
+        has_time = self.folds > 3 and self.kernel_h * self.kernel_w <= 9
         return min(self.folds, self.simd) if has_time else 1
 
 

@@ -1,6 +1,7 @@
 """The study on digits: equal conditions, a shared warm-up, going on after an interruption, figures by hand."""
 
 import io
+import shutil
 import tomllib
 from dataclasses import replace
 
@@ -67,7 +68,10 @@ def test_a_study_goes_on_where_it_stopped(project, monkeypatch):
     assert len(logs[0]) == 1 + 5 + 1
     started = []
     monkeypatch.setattr(study, "_process", started.append)
+    shutil.rmtree(project / "study")  # study.json alone is enough to go on, on another machine too
+    assert study.study(project, ("weight",), 1, 1, False, QUIET) == found
     (project / "study/weight-0/row.json").unlink()
+    (project / "study.json").unlink()
     with pytest.raises(ValueError, match="study: weight, seed 0 failed"):
         study.study(project, ("weight",), 1, 1, False, QUIET)
 

@@ -56,6 +56,14 @@ GRAPHS = {
         )),
         {"one": Fold(8, 3), "two": Fold(2, 3), "three": Fold(4, 2), "readout": Fold(5, 1)},
     ),
+    # so many folds that the banks of an event stage share readers: of all, of five and one, behind stride and pool
+    "shared": (
+        Graph("shared", (3, 10, 9), 2, (
+            spiking("one", 6, 3, (3, 3), 1, 1, 8), Pool("pool_one", 2),
+            spiking("two", 9, 6, (3, 3), 1, 1), spiking("three", 4, 9, (2, 2), 2, 1), readout(3, 4, 3, 3),
+        )),
+        {"one": Fold(1, 3), "two": Fold(2, 6), "three": Fold(1, 4), "readout": Fold(3, 1)},
+    ),
 }  # fmt: skip
 
 

@@ -15,9 +15,9 @@ class TestEventReplay(RtlSuite):
     )
     mutants = (
         ("(addr_t'(out_fold) << J_BITS)", "'0"),  # folds share weights
-        ("!whole[wr_half]", "1'b1"),  # writes over a packet still needed
-        ("whole[rd_half] || !stop", "1'b1"),  # reads ahead of the writer
-        ("whole[rd_half] && stop", "whole[rd_half]"),  # ends a packet at its first beat
+        ("in_ready = !whole[in_half]", "in_ready = 1'b1"),  # writes over a packet still needed
+        ("written[rd_half] || !stop", "1'b1"),  # reads ahead of the writer
+        ("written[rd_half] && stop", "written[rd_half]"),  # ends a packet at its first beat
         ("wire enable_out = !out_valid || out_ready", "wire enable_out = 1'b1"),  # ready dropped
     )
 

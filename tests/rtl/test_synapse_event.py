@@ -13,7 +13,7 @@ from scaflow.sim.suite import RtlSuite, compare
 
 IMAGES = 4
 AHEAD = 16  # windows in event_window's queue
-PLACES, WINDOWS = 16, 8  # words and windows on the way from shared readers through the banks
+PLACES, WINDOWS = 16, 4  # words and windows on the way from shared readers through the banks
 
 
 def window_beats(cfg, beats):
@@ -94,7 +94,7 @@ def last_beats(cfg, beats, eager):
             else:
                 if len(replayed) > 1:
                     fire = max(fire, replayed[-2] + 1)
-                first = max(fire + 1, replayed[-1] + 1 if replayed else 0)
+                first = max(fire + 2, replayed[-1] + 1 if replayed else 0)
                 replayed.append(first + cfg.folds * n - 1)
                 out.append(replayed[-1] + 2)
             fired.append(fire + n - 1)
@@ -114,7 +114,7 @@ class TestSynapseEvent(RtlSuite):
         SynapseEvent(2, 2, 3, 1, 4, 8, 3, 3, 1, 1, 2, 1),  # a bank without a channel
         SynapseEvent(70, 70, 1, 1, 3, 8, 1, 1, 1, 0, 3, 1),  # a wide bank
         SynapseEvent(16, 15, 4, 1, 5, 6, 3, 3, 1, 1, 3, 5),  # a reader of all banks
-        SynapseEvent(8, 8, 8, 1, 6, 5, 3, 3, 1, 1, 2, 3),  # readers of three banks, the last of two
+        SynapseEvent(8, 8, 6, 1, 6, 5, 3, 3, 1, 1, 2, 4),  # a reader of four banks, one of two
         SynapseEvent(3, 3, 3, 8, 5, 5, 3, 3, 2, 1, 1, 4),  # pixels, a reader of all
     )
     mutants = (
