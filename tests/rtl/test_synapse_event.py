@@ -106,6 +106,8 @@ class TestSynapseEvent(RtlSuite):
     stem = "synapse_event"
     directed = (
         SynapseEvent(16, 16, 2, 1, 5, 6, 3, 3, 1, 1, 4, 2),  # the usual 3x3
+        SynapseEvent(16, 15, 4, 1, 5, 6, 3, 3, 1, 1, 3, 5),  # a reader of all banks
+        SynapseEvent(8, 8, 6, 1, 6, 5, 3, 3, 1, 1, 2, 4),  # a reader of four banks, one of two
         SynapseEvent(9, 7, 4, 1, 5, 5, 3, 3, 1, 1, 4, 1),  # pruned channels, banks that do not fill
         SynapseEvent(3, 3, 1, 8, 6, 5, 3, 3, 1, 1, 1, 3),  # pixels
         SynapseEvent(1, 1, 1, 8, 6, 14, 3, 3, 1, 1, 1, 1),  # T=1, one fold
@@ -113,8 +115,6 @@ class TestSynapseEvent(RtlSuite):
         SynapseEvent(6, 6, 2, 1, 4, 4, 4, 4, 1, 0, 3, 2),  # the whole map: a linear layer
         SynapseEvent(2, 2, 3, 1, 4, 8, 3, 3, 1, 1, 2, 1),  # a bank without a channel
         SynapseEvent(70, 70, 1, 1, 3, 8, 1, 1, 1, 0, 3, 1),  # a wide bank
-        SynapseEvent(16, 15, 4, 1, 5, 6, 3, 3, 1, 1, 3, 5),  # a reader of all banks
-        SynapseEvent(8, 8, 6, 1, 6, 5, 3, 3, 1, 1, 2, 4),  # a reader of four banks, one of two
         SynapseEvent(3, 3, 3, 8, 5, 5, 3, 3, 2, 1, 1, 4),  # pixels, a reader of all
     )
     mutants = (
@@ -140,7 +140,7 @@ class TestSynapseEvent(RtlSuite):
         kept = rng.randint(1, channels)
         return SynapseEvent(
             channels, kept, rng.randint(1, kept), bits, rng.randint(kernel, 8), rng.randint(kernel, 8),
-            kernel, kernel, rng.choice([1, 1, 2]), rng.randint(0, kernel // 2), rng.randint(1, 5), rng.randint(1, 4),
+            kernel, kernel, rng.choice([1, 1, 2]), rng.randint(0, kernel // 2), rng.randint(1, 5), rng.choice([1, 1, 2, 3, 4, 5, 8]),
         )  # fmt: skip
 
     def beats(self, cfg, rng):
