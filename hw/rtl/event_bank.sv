@@ -30,17 +30,21 @@ module event_bank #(
     $error("event_bank: GROUPS=%0d must be 1 to %0d, or they are too many to search in a cycle", GROUPS, MOST);
   end
 
-  // more than one bit set: at some level of a tree, more than one of four branches hold any
-  function automatic logic several(input logic [MOST-1:0] set);
-    several = 1'b0;
-    for (int level = 0; level < $clog2(MOST) / 2; level++) begin
-      for (int i = 0; i < MOST / 4; i++) begin
-        automatic logic [3:0] part = set[4*i+:4];
-        several |= (part[0] && part[1]) || (part[2] && part[3]) || (|part[1:0] && |part[3:2]);
-        set[i] = |part;
-      end
-      set[MOST-1:MOST/4] = '0;
+  // how many bits are set, 3 if more: by fours, and then pair by pair
+  function automatic logic [1:0] number(input logic [MOST-1:0] set);
+    automatic logic [MOST/4-1:0][1:0] few;
+    for (int i = 0; i < int'(MOST) / 4; i++) begin
+      automatic logic [3:0] part = set[4*i+:4];
+      automatic logic three = &part[1:0] && |part[3:2] || &part[3:2] && |part[1:0];
+      few[i] = {three || &part[1:0] || &part[3:2] || (|part[1:0] && |part[3:2]), three || ^part};
     end
+    for (int count = int'(MOST) / 8; count > 0; count /= 2) begin
+      for (int i = 0; i < count; i++) begin
+        automatic logic [1:0] l = few[2*i], r = few[2*i+1];
+        few[i] = {l[1] || r[1] || (l[0] && r[0]), l[0] != r[0] || (l[1] && r[1]) || &l || &r};
+      end
+    end
+    number = few[0];
   endfunction
 
   logic [WORD_BITS-1:0] word;
@@ -58,15 +62,15 @@ module event_bank #(
   end
   wire [GROUPS-1:0] first = events & ~rest;
   wire step = out_valid && out_ready;
-  wire [GROUPS-1:0] in_events = in_data[GROUPS-1:0];
+  wire [1:0] in_number = number(MOST'(in_data[GROUPS-1:0]));
   assign in_ready = !out_valid || (step && single);
   always_ff @(posedge clk) begin
     if (in_ready) {tag, there} <= in_data[TAG_BITS+WORD_BITS:WORD_BITS];
     if (!out_valid || step) begin
       // the word that comes does not wait for `in_valid` and `out_ready`: both come late
       word <= single || !out_valid ? in_data[WORD_BITS-1:0] : WORD_BITS'({word >> GROUPS, rest});
-      single <= !several(MOST'(single || !out_valid ? in_events : rest)) ||
-                ((single || !out_valid) && !in_data[WORD_BITS]);
+      // not found from `rest`, which is late: of three events two are left
+      single <= single || !out_valid ? in_number < 2 || !in_data[WORD_BITS] : number(MOST'(events)) < 3;
     end
     if (!rst_n) out_valid <= 1'b0;
     else if (in_ready) out_valid <= in_valid;
