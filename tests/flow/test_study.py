@@ -72,7 +72,7 @@ def test_a_study_goes_on_where_it_stopped(project, monkeypatch):
     assert study.study(project, ("weight",), 1, 1, False, QUIET) == found
     (project / "study/weight-0/row.json").unlink()
     (project / "study.json").unlink()
-    with pytest.raises(ValueError, match="study: weight, seed 0 failed"):
+    with pytest.raises(ValueError, match="study: warm-up, seed 0 failed"):
         study.study(project, ("weight",), 1, 1, False, QUIET)
 
 
