@@ -51,26 +51,29 @@ module event_bank #(
   logic [TAG_BITS-1:0] tag;
   logic there;
   logic single;  // at the word's last event, or it is not there
-  wire [GROUPS-1:0] events = word[GROUPS-1:0];
+  wire [GROUPS-1:0] events = word[GROUPS-1:0], in_events = in_data[GROUPS-1:0];
+  wire fresh = single || !out_valid;  // the next word takes the place of this one
   logic [GROUPS-1:0] rest;  // without the lowest
+  logic one;                // what comes next has one event at most
   if (GROUPS > NARROW) begin : wide_word
     assign rest = events & (events - 1'b1);
+    // not found from `rest`, which is late: of three events two are left
+    assign one = fresh ? number(MOST'(in_events)) < 2 : number(MOST'(events)) < 3;
   end else begin : narrow_word
+    assign one = number(MOST'(fresh ? in_events : rest)) < 2;
     for (genvar i = 0; i < GROUPS; i++) begin : channel
       assign rest[i] = events[i] && |(events & GROUPS'((1 << i) - 1));
     end
   end
   wire [GROUPS-1:0] first = events & ~rest;
   wire step = out_valid && out_ready;
-  wire [1:0] in_number = number(MOST'(in_data[GROUPS-1:0]));
   assign in_ready = !out_valid || (step && single);
   always_ff @(posedge clk) begin
     if (in_ready) {tag, there} <= in_data[TAG_BITS+WORD_BITS:WORD_BITS];
     if (!out_valid || step) begin
       // the word that comes does not wait for `in_valid` and `out_ready`: both come late
-      word <= single || !out_valid ? in_data[WORD_BITS-1:0] : WORD_BITS'({word >> GROUPS, rest});
-      // not found from `rest`, which is late: of three events two are left
-      single <= single || !out_valid ? in_number < 2 || !in_data[WORD_BITS] : number(MOST'(events)) < 3;
+      word <= fresh ? in_data[WORD_BITS-1:0] : WORD_BITS'({word >> GROUPS, rest});
+      single <= one || (fresh && !in_data[WORD_BITS]);
     end
     if (!rst_n) out_valid <= 1'b0;
     else if (in_ready) out_valid <= in_valid;

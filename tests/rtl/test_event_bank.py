@@ -14,14 +14,17 @@ class TestEventBank(RtlSuite):
         EventBank(70, 1, 2),  # a wide bank
     )
     mutants = (
-        ("number(MOST'(events)) < 3", "1'b1"),  # ends each word at its second event
-        ("number(MOST'(events)) < 3", "number(MOST'(events)) < 2"),  # walks on behind a word's last event
-        ("in_number < 2", "in_number < 3"),  # ends a word of two events at its first
+        ("number(MOST'(fresh ? in_events : rest)) < 2", "1'b1"),  # ends each word at its second event
+        ("number(MOST'(fresh ? in_events : rest)) < 2", "number(MOST'(fresh ? in_events : rest)) < 1"),  # walks on behind
+        ("number(MOST'(fresh ? in_events : rest))", "number(MOST'(fresh ? in_events : events))"),
+        ("number(MOST'(events)) < 3", "1'b1"),  # the same of a wide word
+        ("number(MOST'(events)) < 3", "number(MOST'(events)) < 2"),
+        ("number(MOST'(in_events)) < 2", "number(MOST'(in_events)) < 3"),  # ends a word of two events at its first
         ("{three || &part[1:0] || &part[3:2] ||", "{three || &part[1:0] ||"),  # does not see the pair of channels 2 and 3
         ("|| &l || &r}", "|| &l}"),  # three events of a right branch are two
         ("assign rest[i] = events[i] &&", "assign rest[i] = 1'b0 &&"),  # loses the events behind the first
         ("!out_valid || (step && single)", "!out_valid || step"),  # the next word comes over this one's events
-        ("|| !in_data[WORD_BITS] :", ":"),  # walks a word that is not there
+        ("one || (fresh && !in_data[WORD_BITS])", "one"),  # walks a word that is not there
         ("if (first[i] && there) j |=", "if (first[i]) j |="),  # a word that is not there shows where it has bits
         ("if (first[i] && there) act |=", "if (first[i]) act |="),
         ("wire step = out_valid && out_ready", "wire step = out_valid"),  # ready dropped
