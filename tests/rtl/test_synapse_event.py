@@ -140,7 +140,8 @@ class TestSynapseEvent(RtlSuite):
         kept = rng.randint(1, channels)
         return SynapseEvent(
             channels, kept, rng.randint(1, kept), bits, rng.randint(kernel, 8), rng.randint(kernel, 8),
-            kernel, kernel, rng.choice([1, 1, 2]), rng.randint(0, kernel // 2), rng.randint(1, 5), rng.choice([1, 1, 2, 3, 4, 5, 8]),
+            kernel, kernel, rng.choice([1, 1, 2]), rng.randint(0, kernel // 2), rng.randint(1, 5),
+            rng.choice([1, 1, 2, 3, 4, 5, 8]),
         )  # fmt: skip
 
     def beats(self, cfg, rng):
