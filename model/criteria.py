@@ -31,7 +31,7 @@ class Criterion:
     score: what ranks the channels that stay. regrow: what ranks those that come back; None: none does.
     """
 
-    score: Literal["activity", "random", "weight", "gamma", "rate", "rank"]
+    score: Literal["activity", "drive", "random", "weight", "gamma", "rate", "rank"]
     regrow: Literal["gradient", "criticality"] | None = None
     per_cost: bool = False  # scores and gradients are divided by what the channel costs
     published: bool = False  # with the defects of the public code: see `forget`
@@ -39,7 +39,7 @@ class Criterion:
 
 CRITERIA: dict[str, Criterion] = {
     "sca": Criterion("activity", "gradient"),
-    "sca-cycles": Criterion("activity", "gradient", per_cost=True),
+    "sca-cycles": Criterion("drive", "gradient", per_cost=True),
     "sca-published": Criterion("activity", "gradient", published=True),
     "random": Criterion("random"),
     "weight": Criterion("weight"),
@@ -125,6 +125,8 @@ def scores(
 ) -> list[np.ndarray]:
     """The worth of each layer's channels, float64 [C].
 
+    drive: activity times the norm of the filter. Activity alone keeps channels that fire a lot whatever they see.
+
     Args:
         activity: SCA's, of the epoch.
         measured: by a `Probe`, what the criterion needs.
@@ -136,11 +138,18 @@ def scores(
         rng = np.random.default_rng((seed, 2))
         return [rng.random(block.bn.num_features) for block in net.blocks]
     if criterion.score == "weight":
-        weights = [block.conv.weight.detach().cpu().double().flatten(1) for block in net.blocks]
-        return [(w.abs().mean(1) / w.square().mean().sqrt()).numpy() for w in weights]
+        return _norms(net)
+    if criterion.score == "drive":
+        return [a * norm for a, norm in zip(activity, _norms(net), strict=True)]
     if criterion.score == "gamma":
         return [block.bn.weight.detach().double().abs().cpu().numpy() for block in net.blocks]
     return measured[criterion.score]
+
+
+def _norms(net: SpikingNetwork) -> list[np.ndarray]:
+    """L1 norm of each filter, a weight, over the root mean square of the layer's weights."""
+    weights = [block.conv.weight.detach().cpu().double().flatten(1) for block in net.blocks]
+    return [(w.abs().mean(1) / w.square().mean().sqrt()).numpy() for w in weights]
 
 
 def penalty(net: SpikingNetwork, weight: float) -> Tensor:

@@ -82,6 +82,15 @@ def test_weights_compare_between_layers(net):
     assert second.argmax() == 2
 
 
+def test_cycle_aware_sca_multiplies_activity_by_the_filter(net):
+    activity = [np.linspace(1, 2, 4), np.linspace(3, 1, 8)]
+    found = scores(CRITERIA["sca-cycles"], net, activity, {}, 0)
+    for values, a, block in zip(found, activity, net.blocks, strict=True):
+        w = block.conv.weight.detach().double().numpy().reshape(len(a), -1)
+        np.testing.assert_allclose(values, a * np.abs(w).mean(1) / np.sqrt((w**2).mean()))
+    assert scores(CRITERIA["sca"], net, activity, {}, 0) == activity
+
+
 def test_the_random_order_stands_for_the_run(net):
     once, again, other = (scores(CRITERIA["random"], net, [], {}, seed) for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(once, again, strict=True))
