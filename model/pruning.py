@@ -111,8 +111,8 @@ def update_masks(
         gradients: of the channels' return per layer [C], such as accumulated |dLoss/dgamma|.
         limit, regrow: parts of the dense network, as the budget counts.
         per_cost: rank granules by their share of the layer's score (or gradient) over what they cost. The share makes
-            layers compare. It counts as many times as the layer has become narrower: a narrow layer makes its
-            neighbours cheap, and without this every other layer would be emptied to keep those between.
+            layers compare. It counts by the square of how many times narrower the layer has become: a narrow layer
+            makes its neighbours cheap, and without this every other layer would be emptied to keep those between.
         rates: see `Budget.part`.
     """
     worth = [_joined(scores, group) for group in groups]
@@ -170,7 +170,7 @@ class _Prices:
             return mean
         cost = self.weight(more) - self.weight(fewer)
         narrower = self.groups[i].channels / len(more[i])
-        return narrower * _share(mean, worth[more[i]]) / cost if cost > 0 else math.inf
+        return narrower**2 * _share(mean, worth[more[i]]) / cost if cost > 0 else math.inf
 
 
 def _shrink(

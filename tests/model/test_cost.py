@@ -61,6 +61,18 @@ def test_no_layer_is_emptied_to_keep_its_neighbours():
     assert min(parts) >= 0.25 and max(parts) <= 0.75, mask.kept
 
 
+def test_layers_become_narrower_about_evenly():
+    """The middle one costs at both of its ends, and must not pay for all three."""
+    sizes = (64, 160, 160)
+    stages = lists((1, 64, 210), (64, 160, 25), (160, 160, 22.56), (160, 10, 2.45))
+    chain = CycleModel(stages, 1, 10, (13448.0, 256000.0, 577600.0, 3920.0))
+    full, flat = KeepMask(tuple(np.ones(n, bool) for n in sizes)), [np.zeros(n) for n in sizes]
+    groups = channel_groups([(i,) for i in range(3)], sizes, 0.1, 8)
+    mask, _ = update_masks(full, [np.ones(n) for n in sizes], flat, groups, Budget(chain), 0.2, 0.0, per_cost=True)
+    parts = [kept / n for kept, n in zip(mask.kept, sizes, strict=True)]
+    assert max(parts) <= 1.3 * min(parts), mask.kept
+
+
 def test_equal_bottlenecks_take_turns():
     even = CycleModel(lists((1, 4, 100), (4, 4, 25), (4, 10, 0)), 1, 10, (400.0, 400.0, 0.0))
     scores = [np.arange(1, 5.0), np.arange(1, 5.0)]
