@@ -49,6 +49,7 @@ def section(found: Row) -> Section:
 def plot(found: Row) -> Figure:
     """One panel a cost; each criterion's mean, with its spread over seeds."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     groups = by_criterion(found["rows"])
     figure = Figure(figsize=(13, 4.4), layout="constrained")
@@ -59,6 +60,8 @@ def plot(found: Row) -> Figure:
             y, dy = spread([100 * row["accuracy"] for row in rows])
             panel.errorbar(x, y, dy, dx, fmt=marker, color=AHEAD.get(name, "#9ca3af"), label=name, capsize=2)
         panel.set_xlabel(label)
+        if cost != "cycles_over_dense":
+            panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.grid(alpha=0.3)
     figure.axes[0].set_ylabel("test accuracy, %")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
