@@ -131,6 +131,10 @@ Criterion = Literal[
 ]
 
 
+# the criterion where the budget is cycles and the description names none: what docs/study.md found best
+FOR_CYCLES: Criterion = "weight"
+
+
 class ScaConfig(_Section):
     """Spiking-channel-activity pruning and regrowth (Li et al., ICML 2024), and its rivals."""
 
@@ -138,7 +142,7 @@ class ScaConfig(_Section):
     cycles: float | None = _unset(None, gt=0, le=1)  # instead of keep: cycles left, of the dense list design's
     objective: Literal["sum", "bottleneck"] = _unset("sum")  # cycles of all stages, or of the slowest
     scheduler: Literal["list", "event"] = _unset("list")  # whose cycles; event: by the spikes of each epoch
-    criterion: Criterion = _unset("sca")  # by what channels are ranked (model/criteria.py)
+    criterion: Criterion = _unset("sca")  # by what channels are ranked (model/criteria.py); see FOR_CYCLES
     momentum: float = _unset(0.0, ge=0, lt=1)  # of the scores' moving average over the epochs
     regrow: float = Field(default=0.1, ge=0, lt=1)  # regrown at each event, of the whole, decaying to 0
     warmup: float = _unset(0.0, ge=0, lt=1)  # the first part of the epochs, in which nothing is pruned
@@ -337,6 +341,9 @@ def load_network(path: Path) -> NetworkConfig:
         raise ValueError(f"{path}: no such file; give the path of a network TOML") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not valid TOML: {error}") from None
+    sca = data.get("sca")
+    if isinstance(sca, dict) and "cycles" in sca:
+        sca.setdefault("criterion", FOR_CYCLES)
     try:
         return NetworkConfig.model_validate(data)
     except ValidationError as error:

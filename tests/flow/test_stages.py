@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scaflow.flow import stages
-from scaflow.flow.stages import Project, Stage, open_project, run_stage, shipped, with_epochs
+from scaflow.flow.stages import Project, Stage, open_project, run_stage, shipped, with_cycles, with_epochs
 
 
 @pytest.fixture
@@ -121,3 +121,14 @@ def test_a_network_is_found_by_name_or_by_path(tmp_path):
 def test_other_epochs_make_another_network(project):
     assert with_epochs(project, 3).network.train.epochs == 3
     assert with_epochs(project, project.network.train.epochs) == project
+
+
+@pytest.mark.parametrize(("named", "criterion"), [({}, "weight"), ({"criterion": "rank"}, "rank")])
+def test_a_budget_of_cycles_brings_its_criterion(project, named, criterion):
+    described = project.network.model_dump()
+    described["sca"] = {"keep": 0.5, **named}
+    kept = dataclasses.replace(project, network=type(project.network).model_validate(described))
+    sca = with_cycles(kept, 0.25).network.sca
+    assert (sca.cycles, sca.keep, sca.criterion) == (0.25, None, criterion)
+    with pytest.raises(ValueError, match="--cycles 2: give a part"):
+        with_cycles(kept, 2)

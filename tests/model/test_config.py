@@ -19,6 +19,25 @@ def test_what_ships():
     assert shipped <= {path.stem for path in CONFIGS}
 
 
+@pytest.mark.parametrize(
+    ("sca", "criterion"),
+    [("keep = 0.5", "sca"), ("cycles = 0.5", "weight"), ("cycles = 0.5, criterion = \"sca\"", "sca")],
+)
+def test_the_criterion_follows_the_budget_where_none_is_named(tmp_path, sca, criterion):
+    path = tmp_path / "net.toml"
+    path.write_text(f"""
+name = "net"
+dataset = "mnist"
+time_steps = 4
+layers = [{{ channels = 8 }}]
+train = {{ epochs = 2 }}
+sca = {{ {sca} }}
+""")
+    network = load_network(path)
+    assert network.sca.criterion == criterion
+    assert type(network).model_validate(network.model_dump(mode="json")) == network
+
+
 def test_all_problems_at_once(tmp_path):
     path = tmp_path / "bad.toml"
     path.write_text("""
