@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -196,9 +197,12 @@ def test_a_failure_of_one_chunk_ends_the_run(rtl: Path, images: np.ndarray) -> N
         run(rtl, images, chunk=2, patience=10)
 
 
-def test_an_interruption_ends_all_processes(rtl: Path, images: np.ndarray) -> None:
+def test_an_interruption_ends_all_processes(rtl: Path, images: np.ndarray, request: pytest.FixtureRequest) -> None:
     """Ctrl-C: long before the images are through, and nothing is waited for."""
     many, told = np.tile(images, (4000, 1, 1, 1)), []
+    # a shell that starts the tests in the background has them ignore Ctrl-C
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
 
     def interrupt(done: int) -> None:
         if not told:
