@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from scaflow.model.config import FOR_CYCLES, NetworkConfig, load_network
+from scaflow.model.config import NetworkConfig, load_network
 
 Progress = Callable[[str], None]
 
@@ -122,9 +122,8 @@ def with_cycles(project: Project, cycles: float) -> Project:
     if not 0 < cycles <= 1:
         raise ValueError(f"--cycles {cycles}: give a part of the dense design's cycles, above 0 and at most 1")
     network = project.network
-    criterion = network.sca.criterion if "criterion" in network.sca.model_fields_set else FOR_CYCLES
-    sca = network.sca.model_copy(update={"cycles": cycles, "keep": None, "criterion": criterion})
-    return replace(project, network=network.model_copy(update={"sca": sca}))
+    sca = network.sca.model_copy(update={"cycles": cycles, "keep": None})
+    return replace(project, network=network.model_copy(update={"sca": sca.settled()}))
 
 
 def design_files(project: Project, designs: Sequence[str] = DESIGNS) -> tuple[Path, ...]:

@@ -153,6 +153,12 @@ class ScaConfig(_Section):
     slimming: float = _unset(1e-4, ge=0)  # criterion "slimming": weight in the loss of the sum of |gamma|
     rate: float = Field(default=0.0, ge=0)  # weight in the loss of the spikes' cost, 0..1 (see model/rate.py)
 
+    def settled(self) -> ScaConfig:
+        """With the criterion that suits the budget, where none is named."""
+        if self.cycles is None or "criterion" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"criterion": FOR_CYCLES})
+
 
 Scheduler = Literal["list", "event", "auto"]
 
@@ -341,11 +347,9 @@ def load_network(path: Path) -> NetworkConfig:
         raise ValueError(f"{path}: no such file; give the path of a network TOML") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not valid TOML: {error}") from None
-    sca = data.get("sca")
-    if isinstance(sca, dict) and "cycles" in sca:
-        sca.setdefault("criterion", FOR_CYCLES)
     try:
-        return NetworkConfig.model_validate(data)
+        network = NetworkConfig.model_validate(data)
+        return network.model_copy(update={"sca": network.sca.settled()})
     except ValidationError as error:
         lines = _lines(error) + _rules_of_the_rest(data, error)
         raise ValueError(
