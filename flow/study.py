@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -210,6 +211,7 @@ def _process(run: Run) -> None:
     """One run, in a process of its own."""
     import torch
 
+    threading.Thread(target=_end_with_the_study, daemon=True).start()
     torch.set_num_threads(1)
     run.folder.mkdir(parents=True, exist_ok=True)
     with (run.folder / "output.txt").open("a", buffering=1) as file:
@@ -218,6 +220,12 @@ def _process(run: Run) -> None:
         except BaseException as error:
             file.write(f"{error}\n" if isinstance(error, ValueError) else traceback.format_exc())
             os._exit(1)
+
+
+def _end_with_the_study() -> None:
+    """A killed study must not leave runs behind that write to the files of those that go on."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _train_and_measure(run: Run, console: Console) -> None:

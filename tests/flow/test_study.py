@@ -2,6 +2,9 @@
 
 import io
 import shutil
+import subprocess
+import sys
+import time
 import tomllib
 from dataclasses import replace
 
@@ -74,6 +77,22 @@ def test_a_study_goes_on_where_it_stopped(project, monkeypatch):
     (project / "study.json").unlink()
     with pytest.raises(ValueError, match="study: warm-up, seed 0 failed"):
         study.study(project, ("weight",), 1, 1, False, QUIET)
+
+
+def test_runs_end_with_a_killed_study(tmp_path):
+    """The pipe's end is held by the command and its runs: it closes when the last of them is gone."""
+    (tmp_path / "net.toml").write_text(NET.replace("epochs = 5", "epochs = 4000"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scaflow.flow.cli", "study", "net.toml", "--criteria", "weight", "--seeds", "1"],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    log, end = tmp_path / "build/studied/study/warmup-dense-0/log.csv", time.monotonic() + 120
+    while not log.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.kill()
+    process.communicate(timeout=20)
 
 
 def test_results_of_other_settings_are_refused(project):
