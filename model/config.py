@@ -127,7 +127,7 @@ class TrainConfig(_Section):
 
 
 Criterion = Literal[
-    "sca", "sca-cycles", "sca-published", "random", "weight", "slimming", "rate", "rank", "criticality"
+    "sca", "sca-cycles", "sca-gradient", "sca-published", "random", "weight", "slimming", "rate", "rank", "criticality"
 ]
 
 

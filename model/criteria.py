@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from scaflow.model.network import SpikingBlock, SpikingNetwork
 from scaflow.model.neurons import lif_step
+from scaflow.model.pruning import Order
 
 Measure = Literal["rate", "rank", "criticality"]
 
@@ -31,15 +32,16 @@ class Criterion:
     score: what ranks the channels that stay. regrow: what ranks those that come back; None: none does.
     """
 
-    score: Literal["activity", "drive", "random", "weight", "gamma", "rate", "rank"]
+    score: Literal["activity", "drive", "sensitivity", "random", "weight", "gamma", "rate", "rank"]
     regrow: Literal["gradient", "criticality"] | None = None
-    per_cost: bool = False  # scores and gradients are divided by what the channel costs
+    order: Order = "score"  # how scores and gradients of different layers compare
     published: bool = False  # with the defects of the public code: see `forget`
 
 
 CRITERIA: dict[str, Criterion] = {
     "sca": Criterion("activity", "gradient"),
-    "sca-cycles": Criterion("drive", "gradient", per_cost=True),
+    "sca-cycles": Criterion("drive", "gradient", "cost"),
+    "sca-gradient": Criterion("sensitivity", "gradient", "narrowing"),
     "sca-published": Criterion("activity", "gradient", published=True),
     "random": Criterion("random"),
     "weight": Criterion("weight"),
@@ -120,15 +122,18 @@ def scores(
     criterion: Criterion,
     net: SpikingNetwork,
     activity: Sequence[np.ndarray],
+    gradient: Sequence[np.ndarray],
     measured: dict[str, list[np.ndarray]],
     seed: int,
 ) -> list[np.ndarray]:
     """The worth of each layer's channels, float64 [C].
 
     drive: activity times the norm of the filter. Activity alone keeps channels that fire a lot whatever they see.
+    sensitivity: activity times the gradient, by which layers compare: each channel of a wide one moves the loss little.
 
     Args:
         activity: SCA's, of the epoch.
+        gradient: the sum of |dLoss/dgamma| over the epoch.
         measured: by a `Probe`, what the criterion needs.
         seed: of the random criterion, whose order stands for the whole run.
     """
@@ -141,6 +146,8 @@ def scores(
         return _norms(net)
     if criterion.score == "drive":
         return [a * norm for a, norm in zip(activity, _norms(net), strict=True)]
+    if criterion.score == "sensitivity":
+        return [a * g for a, g in zip(activity, gradient, strict=True)]
     if criterion.score == "gamma":
         return [block.bn.weight.detach().double().abs().cpu().numpy() for block in net.blocks]
     return measured[criterion.score]

@@ -98,7 +98,7 @@ class Pruner:
         by_spikes = self.budget.model is not None and sca.scheduler == "event"
         kinds = needed(criterion, by_spikes)
         measured = Probe(net).measure(self.images, kinds) if kinds else {}
-        worth = scores(criterion, net, activity, measured, self.cfg.train.seed)
+        worth = scores(criterion, net, activity, gradient, measured, self.cfg.train.seed)
         if memory.scores and not criterion.published:
             m = sca.momentum
             worth = [m * old.numpy() + (1 - m) * new for old, new in zip(memory.scores, worth, strict=True)]
@@ -111,7 +111,7 @@ class Pruner:
             self.budget,
             plan.limit,
             plan.regrow if criterion.regrow else 0.0,
-            per_cost=criterion.per_cost,
+            by=criterion.order,
             rates=measured["rate"] if by_spikes else None,
         )
         return mask, events, worth

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from scaflow.model.cost import Budget
 from scaflow.model.network import SpikingNetwork
 
 _SLACK = 1e-9
+
+# how granules of all layers are ranked (see `update_masks`)
+Order = Literal["score", "narrowing", "cost"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def update_masks(
     limit: float,
     regrow: float,
     *,
-    per_cost: bool = False,
+    by: Order = "score",
     rates: Sequence[np.ndarray] | None = None,
 ) -> tuple[KeepMask, tuple[Event, ...]]:
     """One event for all channels of the network.
@@ -110,15 +114,17 @@ def update_masks(
         scores: worth per layer [C].
         gradients: of the channels' return per layer [C], such as accumulated |dLoss/dgamma|.
         limit, regrow: parts of the dense network, as the budget counts.
-        per_cost: rank granules by their share of the layer's score (or gradient) over what they cost. The share makes
-            layers compare. It counts by the square of how many times narrower the layer has become: a narrow layer
-            makes its neighbours cheap, and without this every other layer would be emptied to keep those between.
+        by: what granules are ranked by. score: their mean score (or gradient). narrowing: the same, times how many
+            times narrower the layer has become: what is left of a layer does the work of the whole. cost: their share
+            of the layer's score over what they cost. The share makes layers compare. It counts by the square of the
+            narrowing: a narrow layer makes its neighbours cheap, and without this every other layer would be emptied to
+            keep those between.
         rates: see `Budget.part`.
     """
     worth = [_joined(scores, group) for group in groups]
     growth = [_joined(gradients, group) for group in groups] if regrow > 0 else worth
     order = [np.argsort(-w, kind="stable") for w in worth]
-    prices = _Prices(tuple(groups), budget, per_cost, rates)
+    prices = _Prices(tuple(groups), budget, by, rates)
     kept = _grow(prices, _shrink(prices, order, worth, max(0.0, limit - regrow)), growth, limit)
     layers = _masks(groups, kept)
     events = tuple(
@@ -152,7 +158,7 @@ class _Prices:
 
     groups: tuple[ChannelGroup, ...]
     budget: Budget
-    per_cost: bool
+    by: Order
     rates: Sequence[np.ndarray] | None
 
     def part(self, kept: Sequence[np.ndarray]) -> float:
@@ -166,10 +172,12 @@ class _Prices:
     ) -> float:
         """Of the granule that `more` has of group i and `fewer` has not; worth: of the group's channels."""
         mean = float(worth[granule].mean())
-        if not self.per_cost:
+        if self.by == "score":
             return mean
-        cost = self.weight(more) - self.weight(fewer)
         narrower = self.groups[i].channels / len(more[i])
+        if self.by == "narrowing":
+            return narrower * mean
+        cost = self.weight(more) - self.weight(fewer)
         return narrower**2 * _share(mean, worth[more[i]]) / cost if cost > 0 else math.inf
 
 

@@ -30,10 +30,10 @@ def test_parts_of_the_sum_and_of_the_bottleneck():
     assert Budget(None).part(masks(2, 3)) == 5 / 8
 
 
-def test_per_cost_prunes_where_cycles_are():
+def test_by_cost_prunes_where_cycles_are():
     scores = [np.full(4, 2.0), np.full(4, 1.0)]
     plain, _ = update_masks(FULL, scores, FLAT, GROUPS, Budget(MODEL), 0.6, 0.0)
-    wise, _ = update_masks(FULL, scores, FLAT, GROUPS, Budget(MODEL), 0.6, 0.0, per_cost=True)
+    wise, _ = update_masks(FULL, scores, FLAT, GROUPS, Budget(MODEL), 0.6, 0.0, by="cost")
     assert wise.kept == (2, 4)  # two of the dear layer are worth 4, and enough
     assert plain.kept == (2, 4)  # what was given up first comes back as far as it fits
     assert Budget(MODEL).part(wise.layers) <= 0.6
@@ -43,7 +43,7 @@ def test_a_layer_that_saves_nothing_stays_whole():
     """By score alone the free layer would go first."""
     free = CycleModel(lists((1, 4, 100), (4, 4, 0), (4, 10, 0)), 1, 10, (400.0, 0.0, 0.0))
     scores = [np.array([5.0, 4, 3, 2]), np.array([0.5, 0.4, 0.3, 0.2])]
-    mask, _ = update_masks(FULL, scores, FLAT, GROUPS, Budget(free), 0.75, 0.0, per_cost=True)
+    mask, _ = update_masks(FULL, scores, FLAT, GROUPS, Budget(free), 0.75, 0.0, by="cost")
     assert mask.kept == (3, 4)
 
 
@@ -56,7 +56,7 @@ def test_no_layer_is_emptied_to_keep_its_neighbours():
     scores = [np.random.default_rng(i).uniform(0.9, 1.1, n) for i, n in enumerate(sizes)]
     full, flat = KeepMask(tuple(np.ones(n, bool) for n in sizes)), [np.zeros(n) for n in sizes]
     groups = channel_groups([(i,) for i in range(5)], sizes, 0.0, 4)
-    mask, _ = update_masks(full, scores, flat, groups, Budget(chain), 0.2, 0.0, per_cost=True)
+    mask, _ = update_masks(full, scores, flat, groups, Budget(chain), 0.2, 0.0, by="cost")
     parts = [kept / n for kept, n in zip(mask.kept, sizes, strict=True)]
     assert min(parts) >= 0.25 and max(parts) <= 0.75, mask.kept
 
@@ -68,15 +68,24 @@ def test_layers_become_narrower_about_evenly():
     chain = CycleModel(stages, 1, 10, (13448.0, 256000.0, 577600.0, 3920.0))
     full, flat = KeepMask(tuple(np.ones(n, bool) for n in sizes)), [np.zeros(n) for n in sizes]
     groups = channel_groups([(i,) for i in range(3)], sizes, 0.1, 8)
-    mask, _ = update_masks(full, [np.ones(n) for n in sizes], flat, groups, Budget(chain), 0.2, 0.0, per_cost=True)
+    mask, _ = update_masks(full, [np.ones(n) for n in sizes], flat, groups, Budget(chain), 0.2, 0.0, by="cost")
     parts = [kept / n for kept, n in zip(mask.kept, sizes, strict=True)]
     assert max(parts) <= 1.3 * min(parts), mask.kept
+
+
+def test_a_layer_half_gone_counts_twice():
+    """By score the second layer would pay for all that its floor allows."""
+    scores = [np.full(4, 2.0), np.full(4, 1.5)]
+    plain, _ = update_masks(FULL, scores, FLAT, GROUPS, Budget(None), 0.5, 0.0)
+    even, _ = update_masks(FULL, scores, FLAT, GROUPS, Budget(None), 0.5, 0.0, by="narrowing")
+    assert plain.kept == (3, 1)
+    assert even.kept == (2, 2)
 
 
 def test_equal_bottlenecks_take_turns():
     even = CycleModel(lists((1, 4, 100), (4, 4, 25), (4, 10, 0)), 1, 10, (400.0, 400.0, 0.0))
     scores = [np.arange(1, 5.0), np.arange(1, 5.0)]
-    mask, _ = update_masks(FULL, scores, FLAT, GROUPS, Budget(even, "bottleneck"), 0.5, 0.0, per_cost=True)
+    mask, _ = update_masks(FULL, scores, FLAT, GROUPS, Budget(even, "bottleneck"), 0.5, 0.0, by="cost")
     assert even(mask.layers).max() == 200
 
 
@@ -92,7 +101,7 @@ def test_regrowth_takes_its_share_of_the_budget_by_gradient_over_cost():
 def test_what_comes_back_is_ranked_by_gradient_over_cost():
     scores, gradients = [np.arange(4, 0, -1.0), np.zeros(4)], [np.array([0, 0, 0, 9.0]), np.array([0, 0, 0, 8.0])]
     plain, wise = (
-        update_masks(FULL, scores, gradients, GROUPS, Budget(MODEL), 0.49, 0.24, per_cost=by)[0] for by in (False, True)
+        update_masks(FULL, scores, gradients, GROUPS, Budget(MODEL), 0.49, 0.24, by=by)[0] for by in ("score", "cost")
     )
     assert plain.layers[0].tolist() == [True, False, False, True]  # 2 x 1 channels: 202 of at most 203 cycles
     assert wise.kept == (1, 4)

@@ -76,7 +76,7 @@ def test_weights_compare_between_layers(net):
     with torch.no_grad():
         net.blocks[1].conv.weight *= 1000
         net.blocks[1].conv.weight[2] *= 10
-    first, second = scores(CRITERIA["weight"], net, [], {}, 0)
+    first, second = scores(CRITERIA["weight"], net, [], [], {}, 0)
     assert 0 < first.mean() < 2
     assert 0 < second.mean() < 2
     assert second.argmax() == 2
@@ -84,15 +84,23 @@ def test_weights_compare_between_layers(net):
 
 def test_cycle_aware_sca_multiplies_activity_by_the_filter(net):
     activity = [np.linspace(1, 2, 4), np.linspace(3, 1, 8)]
-    found = scores(CRITERIA["sca-cycles"], net, activity, {}, 0)
+    found = scores(CRITERIA["sca-cycles"], net, activity, [], {}, 0)
     for values, a, block in zip(found, activity, net.blocks, strict=True):
         w = block.conv.weight.detach().double().numpy().reshape(len(a), -1)
         np.testing.assert_allclose(values, a * np.abs(w).mean(1) / np.sqrt((w**2).mean()))
-    assert scores(CRITERIA["sca"], net, activity, {}, 0) == activity
+    assert scores(CRITERIA["sca"], net, activity, [], {}, 0) == activity
+
+
+def test_sensitivity_is_activity_times_the_gradient(net):
+    activity, gradient = [np.linspace(1, 2, 4), np.linspace(3, 1, 8)], [np.full(4, 2.0), np.arange(8.0)]
+    found = scores(CRITERIA["sca-gradient"], net, activity, gradient, {}, 0)
+    assert [values.tolist() for values in found] == [
+        (activity[0] * 2).tolist(), (activity[1] * np.arange(8)).tolist()
+    ]  # fmt: skip
 
 
 def test_the_random_order_stands_for_the_run(net):
-    once, again, other = (scores(CRITERIA["random"], net, [], {}, seed) for seed in (1, 1, 2))
+    once, again, other = (scores(CRITERIA["random"], net, [], [], {}, seed) for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(once, again, strict=True))
     assert not np.array_equal(once[0], other[0])
 
