@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 DENSE = "dense"
 COSTS = {"cycles_over_dense": "cycles, of dense", "parameters": "parameters", "synops": "synaptic operations"}
-AHEAD = {"sca-cycles": "#d97706", "sca": "#2563eb", "sca-published": "#93c5fd", DENSE: "#111827"}
+AHEAD = {
+    "sca-cycles": "#d97706",
+    "sca-gradient": "#b91c1c",
+    "sca": "#2563eb",
+    "sca-published": "#93c5fd",
+    DENSE: "#111827",
+}
 
 
 def spread(values: list[float]) -> tuple[float, float]:
