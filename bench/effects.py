@@ -41,7 +41,7 @@ def runs_of(base: NetworkConfig, seeds: int, out: Path, data: Path) -> dict[str,
         for seed in range(seeds):
             train = sections["train"].model_copy(update={"seed": seed})
             cfg, folder = base.model_copy(update={**sections, "train": train}), out / f"{number}-{seed}"
-            runs.setdefault(title, []).append(Run(cfg.sca.criterion, cfg, folder, None, True, 0, data))
+            runs.setdefault(title, []).append(Run(cfg.sca.criterion, cfg, folder, None, None, True, 0, data))
     return runs
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 WORKERS = os.cpu_count() or 1
 OWN = ("flow/chain.py", "flow/counters.py", "flow/events.py", "flow/rungs.py")  # of this room, what a result depends on
 QONNX_IMAGES = 100
+DENSE_MODEL = "dense/model.pt"
 FIFO_IMAGES = 32  # training images whose interval decides the depths of the queues
 CYCLE_IMAGES = 3  # two intervals a stage: the second shows that the first was no accident
 LATENCY_IMAGES = 4
@@ -45,6 +46,8 @@ def train_stages(
 ) -> list[Stage]:
     """Reads the data and the network's description. Writes <training>/model.pt, log.csv, events.csv.
 
+    With soft targets the pruned training reads the dense one's model.
+
     The sources of the program are no input of this stage: it is the dear one, and is repeated for another
     description, not for another version.
     """
@@ -56,10 +59,11 @@ def train_stages(
     return [
         Stage(
             name=f"train-{training}",
-            reads=(),
+            reads=(project / DENSE_MODEL,) if training == "pruned" and project.network.sca.soft else (),
             writes=(project / f"{training}/model.pt", project / f"{training}/log.csv"),
             run=lambda training=training: _train(project, training, resume, console, device),
             settings={"network": decisive(training)},
+            remedy=f"scaflow train {project.net} --only dense",
         )
         for training in only
     ]
@@ -270,8 +274,16 @@ def _train(project: Project, training: str, resume: bool, console: Console, devi
 
     if parallel.rank() == 0:
         console.print(f"train {training}")
-    options = {"prune": training == "pruned", "resume": resume, "device": device, "console": console}
-    train_network(project.network, dataset_of(project.network, project.data), project / training, **options)
+    train_network(
+        project.network,
+        dataset_of(project.network, project.data),
+        project / training,
+        prune=training == "pruned",
+        resume=resume,
+        teacher=project / DENSE_MODEL,
+        device=device,
+        console=console,
+    )
 
 
 def _manifest(project: Project, variant: str) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Run:
     cfg: NetworkConfig
     folder: Path
     start: Run | None  # the warm-up
+    teacher: Run | None  # the dense network, where its answers are wanted
     prune: bool
     warmup: int  # epochs of the float stage that the warm-up has done, or is to do
     data: Path
@@ -51,6 +52,10 @@ class Run:
     @property
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.pt"
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model.pt"
 
     @property
     def settings(self) -> str:
@@ -89,17 +94,20 @@ def plan(project: Project, criteria: Sequence[str], seeds: Sequence[int]) -> lis
     for seed in seeds:
         train = base.train.model_copy(update={"seed": seed})
         starts: dict[str, Run] = {}
+        teacher: Run | None = None  # of those behind the dense network
         for criterion in (DENSE, *criteria):
             sca = base.sca if criterion == DENSE else base.sca.model_copy(update={"criterion": criterion})
             cfg = base.model_copy(update={"train": train, "sca": sca})
             kind = PENALISED if criterion == PENALISED else DENSE
             if warmup and kind not in starts:
                 folder = project / f"study/warmup-{kind}-{seed}"
-                starts[kind] = Run(None, cfg, folder, None, kind == PENALISED, warmup, project.data)
+                starts[kind] = Run(None, cfg, folder, None, None, kind == PENALISED, warmup, project.data)
                 runs.append(starts[kind])
             folder = project / f"study/{criterion}-{seed}"
             prune = criterion != DENSE
-            runs.append(Run(criterion, cfg, folder, starts.get(kind), prune, warmup, project.data))
+            runs.append(Run(criterion, cfg, folder, starts.get(kind), teacher, prune, warmup, project.data))
+            if base.sca.soft and not prune:
+                teacher = runs[-1]
     return runs
 
 
@@ -161,9 +169,7 @@ def carry_out(runs: Sequence[Run], jobs: int, console: Console, after_each: Call
             f"remove the folder (--force does), or choose another for what is generated"
         )
     context = multiprocessing.get_context("spawn")
-    waiting = [run for run in runs if not run.result.is_file()]
-    # a warm-up whose runs are all there is not needed again
-    waiting = [r for r in waiting if r.criterion or any(other.start == r for other in waiting)]
+    waiting = _left(runs)
     active: dict[Run, Any] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
     times = (TimeElapsedColumn(), TimeRemainingColumn())
@@ -171,7 +177,7 @@ def carry_out(runs: Sequence[Run], jobs: int, console: Console, after_each: Call
         with Progress(*columns, *times, console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("study", total=sum(run.epochs for run in runs))
             while waiting or active:
-                for run in [r for r in waiting if r.start is None or r.start.result.is_file()]:
+                for run in filter(_ready, tuple(waiting)):
                     if len(active) < jobs:
                         waiting.remove(run)
                         active[run] = context.Process(target=_process, args=(run,), daemon=True)
@@ -188,6 +194,19 @@ def carry_out(runs: Sequence[Run], jobs: int, console: Console, after_each: Call
     finally:
         for process in active.values():  # each has written all that it needs to go on
             process.terminate()
+
+
+def _left(runs: Sequence[Run]) -> list[Run]:
+    """What is to be run: that which has no result, and what it needs of others and is gone or not there yet."""
+    wanted = {run for run in runs if run.criterion and not run.result.is_file()}
+    wanted |= {run.teacher for run in wanted if run.teacher and not run.teacher.model.is_file()}
+    wanted |= {run.start for run in wanted if run.start and not run.start.result.is_file()}
+    return [run for run in runs if run in wanted]
+
+
+def _ready(run: Run) -> bool:
+    started = run.start is None or run.start.result.is_file()
+    return started and (run.teacher is None or run.teacher.model.is_file())
 
 
 def _epochs_done(run: Run) -> int:
@@ -241,6 +260,7 @@ def _train_and_measure(run: Run, console: Console) -> None:
         resume=True,
         start=run.start and run.start.checkpoint,
         until=None if run.criterion else run.warmup,
+        teacher=run.teacher and run.teacher.model,
         console=console,
     )
     row = measure(run, path, data) if run.criterion else {}

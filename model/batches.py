@@ -59,8 +59,8 @@ class Images:
 
     def batches(
         self, cfg: NetworkConfig, stage: str, epoch: int, part: slice = slice(None), device: torch.device | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The epoch's batches (images in 0..1, labels), or of each the `part`.
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The epoch's batches (images in 0..1, labels, their places in `train`), or of each the `part`.
 
         A function of (seed, stage, epoch) alone: the parts together are the batches that one process has.
         """
@@ -71,7 +71,7 @@ class Images:
         for i in range(self.steps(cfg)):
             chosen = order[i * size : (i + 1) * size][part]
             images = augment(self.train[chosen], cfg.train.augment, generator, size, part)
-            yield images.to(device).float() / 255, self.train_labels[chosen].to(device)
+            yield images.to(device).float() / 255, self.train_labels[chosen].to(device), chosen
 
     def batch(self, cfg: NetworkConfig) -> int:
         """Images of a batch; all there are, if a batch wants more."""

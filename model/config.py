@@ -152,6 +152,8 @@ class ScaConfig(_Section):
     granularity: int = Field(default=1, ge=1)  # channels kept in a layer are a multiple of this (the lanes)
     slimming: float = _unset(1e-4, ge=0)  # criterion "slimming": weight in the loss of the sum of |gamma|
     rate: float = Field(default=0.0, ge=0)  # weight in the loss of the spikes' cost, 0..1 (see model/rate.py)
+    soft: float = _unset(0.0, ge=0, le=1)  # weight in the loss of the dense network's answers (see model/teacher.py)
+    temperature: float = _unset(4.0, gt=0)  # of those answers
 
     def settled(self) -> ScaConfig:
         """With the criterion that suits the budget, where none is named."""

@@ -33,6 +33,7 @@ from scaflow.model.network import ConvFactory, LinearFactory, SpikingNetwork, fl
 from scaflow.model.pruner import Memory, Pruner
 from scaflow.model.pruning import KeepMask, Schedule, Statistics, get_mask, set_mask
 from scaflow.model.rate import spike_cost
+from scaflow.model.teacher import Teacher
 
 __all__ = ("Trained", "evaluate", "load_trained", "train", "use_bfloat16")
 
@@ -66,6 +67,7 @@ def train(
     resume: bool = False,
     start: Path | None = None,
     until: int | None = None,
+    teacher: Path | None = None,
     device: str = "auto",
     console: Console | None = None,
 ) -> Path:
@@ -85,6 +87,7 @@ def train(
         start: continue from this checkpoint of a run of the same network, data and epochs, in which nothing was pruned
             yet; where `resume` finds a run, that goes before.
         until: stop after so many epochs of the float stage, and return the checkpoint.
+        teacher: model.pt of the dense network, where `sca.soft` wants its answers.
         device: cpu, cuda, or auto: cuda where there is one.
 
     Raises:
@@ -94,6 +97,9 @@ def train(
     """
     if prune and cfg.train.epochs < 2:
         raise ValueError("train.epochs=1: pruning needs one epoch to score and one to learn with its mask; use >= 2")
+    soft = prune and cfg.sca.soft > 0
+    if soft and teacher is None:
+        raise ValueError(f"sca.soft={cfg.sca.soft}: the dense network's answers are wanted; train it first")
     out, first = Path(out), parallel.rank() == 0
     console = (console or Console()) if first else Console(quiet=True)
     where = parallel.device(device)
@@ -111,6 +117,8 @@ def train(
     pruner = Pruner(cfg, budget or Budget(None), images.validation) if prune else None
     run = _Run(cfg, pruner, images, out, console, identity, (conv, linear), where)
     run.shapes = net.shapes
+    if soft:
+        run.teacher = Teacher.of(teacher, cfg, images.train, (conv, linear), where)
     if pruner is not None:
         pruner.check(net)
     if begin.saved is not None:
@@ -177,6 +185,7 @@ class _Run:
         self.console, self.identity, self.factories, self.device = console, identity, factories, device
         self.part = parallel.part(images.batch(cfg))
         self.shapes: list[tuple[int, int, int]] = []  # of the dense network's layers
+        self.teacher: Teacher | None = None
         self.state = _State()
         self.board: SummaryWriter | None = None  # the first rank's
 
@@ -321,13 +330,16 @@ class _Run:
         quiet = not self.console.is_terminal
         with Progress(*columns, console=self.console, transient=True, disable=quiet) as progress:
             task = progress.add_task(title, total=steps)
-            for images, labels in self.images.batches(
+            for images, labels, chosen in self.images.batches(
                 self.cfg, self.state.stage, self.state.epoch, self.part, self.device
             ):
                 optimizer.zero_grad()
                 spikes = module.spikes(images)
                 logits = module.integrate(spikes[-1])
                 loss = functional.cross_entropy(logits, labels)
+                if self.teacher and self.state.stage == "float":
+                    soft = self.cfg.sca.soft
+                    loss = (1 - soft) * loss + soft * self.teacher.loss(logits, images, chosen)
                 if self.state.stage == "float" and self.cfg.train.weight_l1:
                     norms = (layer.weight.abs().sum() for layer in module.modules() if isinstance(layer, nn.Conv2d))
                     loss = loss + self.cfg.train.weight_l1 * sum(norms)

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scaflow.flow import chain, cli
+from scaflow.flow.stages import shipped
 
 VERBS = (
     "data", "train", "export", "compile", "sim", "cycles", "activity", "synth", "compare-finn", "fold", "import",
@@ -73,6 +74,14 @@ def test_a_stage_too_early_names_the_stage_before(run, tmp_path, verb, first):
     assert result.exit_code == 2
     assert f"run `scaflow {first} digits` first" in result.stderr
     assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_soft_targets_want_the_dense_network_first(run, tmp_path):
+    text = shipped()["digits"].read_text().replace("[sca]", "[sca]\nsoft = 0.5")
+    (tmp_path / "taught.toml").write_text(text)
+    result = run("train", "taught.toml", "--only", "pruned")
+    assert result.exit_code == 2
+    assert "dense/model.pt" in result.stderr and "run `scaflow train taught.toml --only dense` first" in result.stderr
 
 
 def test_a_report_too_early_names_every_command(run):

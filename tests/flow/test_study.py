@@ -79,6 +79,21 @@ def test_a_study_goes_on_where_it_stopped(project, monkeypatch):
         study.study(project, ("weight",), 1, 1, False, QUIET)
 
 
+def test_pruned_runs_learn_from_the_dense_network_of_their_seed(project):
+    sca = project.network.sca.model_copy(update={"soft": 0.5})
+    project = replace(project, network=project.network.model_copy(update={"sca": sca}))
+    warmup, dense, weight = study.plan(project, ("weight",), [0])
+    assert (dense.teacher, weight.teacher) == (None, dense)
+    for run in (warmup, dense):
+        run.folder.mkdir(parents=True)
+        run.result.write_text("{}")
+    assert study._left([warmup, dense, weight]) == [dense, weight]  # its row came without its model
+    assert not study._ready(weight)
+    dense.model.touch()
+    assert study._left([warmup, dense, weight]) == [weight]
+    assert study._ready(weight)
+
+
 def test_runs_end_with_a_killed_study(tmp_path):
     """The pipe's end is held by the command and its runs: it closes when the last of them is gone."""
     (tmp_path / "net.toml").write_text(NET.replace("epochs = 5", "epochs = 4000"))

@@ -56,7 +56,8 @@ def step(out: Path, data: Path, cfg: NetworkConfig, dtype: torch.dtype, plain: b
     found = []
     keep = fused.available
     fused.available = (lambda x: False) if plain else keep
-    for _, (x, labels) in zip(range(3), images.batches(cfg, "float", 0, parallel.part(cfg.train.batch)), strict=False):
+    batches = images.batches(cfg, "float", 0, parallel.part(cfg.train.batch))
+    for _, (x, labels, _) in zip(range(3), batches, strict=False):
         optimizer.zero_grad()
         rates = net.spikes(x.to(dtype))[-1].unflatten(0, (cfg.time_steps, -1)).mean(0)
         loss = functional.cross_entropy(net.readout(rates.flatten(1)), labels)
