@@ -118,20 +118,20 @@ class TestSynapseEvent(RtlSuite):
         SynapseEvent(3, 3, 3, 8, 5, 5, 3, 3, 2, 1, 1, 4),  # pixels, a reader of all
     )
     mutants = (
-        ("fire ? &done_moving : &done_still", "&done_still"),  # loads a window too late: a bubble
+        ("fire ? &done_moving : &done_still", "&done_still", 3),  # loads a window too late: a bubble
         ("beat_last ? '0 : finished | final_event", "'0"),  # a bank goes on into the next window
         ("window_valid && done", "window_valid"),  # loads a window over the one before
         ("!ahead_valid || word_enable", "1'b1"),  # reads over a word that is still needed
         ("C_BITS'(i);", "C_BITS'(0);"),  # all words from the left column
         ("wire mine = some && !finished[b]", "wire mine = some"),  # an idle bank shows what it holds
         ("flags != '0}", "1'b1}"),  # a window without events shows one
-        ("spent != (freed ^ word_t'(PLACES))", "1'b1"),  # a shared reader reads over queued words
-        ("entered != (walked ^ window_t'(WINDOWS))", "1'b1"),  # two windows on the way have one number
-        ("wire mine = there && window ==", "wire mine = there || window =="),  # a bank begins the next window early
-        ("single && !more", "single"),  # a bank ends at its first word
-        ("{end_of_window[3:1], read_out}", "{3'b0, read_out} << 3"),  # a window is walked before its words are there
-        ("freed <= ends[walked[W_BITS-1:0]]", "freed <= spent"),  # frees what is still on the way
-        ("&& |word[GROUPS-1:0]", ""),  # a bank walks the words of its neighbours
+        ("spent != (freed ^ word_t'(PLACES))", "1'b1", 1),  # a shared reader reads over queued words
+        ("entered != (walked ^ window_t'(WINDOWS))", "1'b1", 1),  # two windows on the way have one number
+        ("wire mine = there && window ==", "wire mine = there || window ==", 1),  # a bank begins the next window early
+        ("single && !more", "single", 1),  # a bank ends at its first word
+        ("{end_of_window[3:1], read_out}", "{3'b0, read_out} << 3", 1),  # a window is walked before its words are there
+        ("freed <= ends[walked[W_BITS-1:0]]", "freed <= spent", 1),  # frees what is still on the way
+        ("&& |word[GROUPS-1:0]", "", 1),  # a bank walks the words of its neighbours
     )
 
     def draw(self, rng):
