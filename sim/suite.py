@@ -28,6 +28,10 @@ RANDOM_SHAPES = 4  # in every test run
 FULL_SHAPES = 40  # in the wide sweep, the first ones included
 STALLS = 0.4
 
+# Text that occurs once in the module, its replacement, and where the first directed shapes, each a build, are known not
+# to notice: the index of the one to begin with.
+Mutant = tuple[str, str] | tuple[str, str, int]
+
 
 def twin_of(stem: str) -> Callable[[Any, list[int]], list[int]]:
     """The golden twin `stem(cfg, beats)`."""
@@ -57,9 +61,7 @@ class RtlSuite:
 
     stem: ClassVar[str]
     directed: ClassVar[Sequence[Any]]
-    # (text that occurs once in the module, its replacement); a third field is the index of the directed shape to begin
-    # with, where the ones before it, each a build, are known not to notice
-    mutants: ClassVar[Sequence[tuple[str, str] | tuple[str, str, int]]]
+    mutants: ClassVar[Sequence[Mutant]]
 
     def draw(self, rng: random.Random) -> Any:
         """A random shape."""
@@ -105,7 +107,7 @@ class RtlSuite:
             lint(self.stem, sources_of(RTL / f"{self.stem}.sv"), parameters(cfg))
 
     @pytest.mark.rtl
-    def test_mutant(self, mutant: tuple[str, str] | tuple[str, str, int], tmp_path: Path) -> None:
+    def test_mutant(self, mutant: Mutant, tmp_path: Path) -> None:
         """The directed shapes notice one broken line."""
         old, new, first = (*mutant, 0)[:3]
         text = (RTL / f"{self.stem}.sv").read_text()
