@@ -49,7 +49,7 @@ synth: compile   ## resources and routed clock
 fold: compile    ## PE, SIMD and schedulers of NET for LUTS=20000, or for FPS=5000
 	$(SCAFLOW) fold $(NET) $(if $(FPS),--target-fps $(FPS),--max-luts $(LUTS))
 finn: build/finn/venv/.ready ## FINN (finn-plus) in an environment of its own, for compare-finn
-build/finn/venv/.ready: flow/finn.txt
+build/finn/venv/.ready: flow/finn/requirements.txt
 	$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install --quiet -r $< && $(@D)/bin/pip install --quiet --no-deps finn-plus==1.6.1 && touch $@
 compare-finn: compile ## FINN's circuits measured beside ours (make finn first)
 	$(SCAFLOW) compare-finn $(NET)

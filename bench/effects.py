@@ -3,8 +3,8 @@
     python bench/effects.py [--network demo] [--seeds 3] [--jobs 2]
 
 Each setting differs from the description in one thing; every run prunes to the description's budget and is measured as
-a study's (flow/study.py): accuracy of the integer network on the whole test set, spikes, cycles. An interrupted bench
-goes on where it stopped. F, the bits behind the point of the membrane, is the grid of thresholds and biases too.
+a study's (flow/study/runs.py): accuracy of the integer network on the whole test set, spikes, cycles. An interrupted
+bench goes on where it stopped. F, the bits behind the point of the membrane, is the grid of thresholds and biases too.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from scaflow.flow.stages import open_project, read_json, write_json
-from scaflow.flow.study import Run, carry_out
-from scaflow.flow.study_report import spread
+from scaflow.flow.study.report import spread
+from scaflow.flow.study.runs import Run, carry_out
 from scaflow.model.config import NetworkConfig
 
 Changes = dict[str, dict[str, Any]]  # by section of the description

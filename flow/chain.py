@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from scaflow.hw.design import Design
 
 WORKERS = os.cpu_count() or 1
-OWN = ("flow/chain.py", "flow/counters.py", "flow/events.py", "flow/rungs.py")  # of this room, what a result depends on
+# of this room, what a result depends on
+OWN = ("flow/chain.py", "flow/native/counters.py", "flow/activity/events.py", "flow/rungs.py")
 QONNX_IMAGES = 100
 DENSE_MODEL = "dense/model.pt"
 FIFO_IMAGES = 32  # training images whose interval decides the depths of the queues
@@ -233,7 +234,7 @@ def activity_stage(project: Project, images: int, progress: Progress) -> Stage:
 
 
 def _activity(project: Project, images: int, progress: Progress) -> None:
-    from scaflow.flow import events
+    from scaflow.flow.activity import events
     from scaflow.model.data import dataset_of
     from scaflow.quant.graph import load
 
@@ -268,7 +269,7 @@ def synthesize_designs(
 
 
 def _train(project: Project, training: str, resume: bool, console: Console, device: str) -> None:
-    from scaflow.flow.training import train_network
+    from scaflow.flow.training.network import train_network
     from scaflow.model import parallel
     from scaflow.model.data import dataset_of
 
@@ -311,7 +312,8 @@ def _simulate_design(
     """One design: stalled at random on all images, then flowing on a few: interval and latency."""
     import numpy as np
 
-    from scaflow.flow import counters, rungs
+    from scaflow.flow import rungs
+    from scaflow.flow.native import counters
     from scaflow.hw.clock import predict
     from scaflow.model.data import dataset_of
     from scaflow.quant.graph import execute, load
@@ -374,7 +376,7 @@ def read_design(project: Project, variant: str) -> Design:
 
 
 def _export(project: Project, training: str) -> None:
-    from scaflow.flow.training import folded_network
+    from scaflow.flow.training.network import folded_network
     from scaflow.quant.export import export
 
     export(folded_network(project / f"{training}/model.pt"), project / f"{training}/model.onnx")
@@ -384,8 +386,8 @@ def _compile(project: Project, progress: Progress) -> None:
     import numpy as np
 
     from scaflow.flow import rungs
-    from scaflow.flow.events import CALIBRATION_IMAGES, lay_out
-    from scaflow.flow.training import folded_network
+    from scaflow.flow.activity.events import CALIBRATION_IMAGES, lay_out
+    from scaflow.flow.training.network import folded_network
     from scaflow.hw.cost import folding_of
     from scaflow.hw.design import design
     from scaflow.hw.emit import emit

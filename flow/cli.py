@@ -14,8 +14,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from scaflow.flow import chain, event_report, ranks, report, stages
+from scaflow.flow import chain, stages
+from scaflow.flow.activity import report as event_report
+from scaflow.flow.report import collect as report
 from scaflow.flow.stages import DESIGNS, TRAININGS, Project, Stage
+from scaflow.flow.training import ranks
 from scaflow.hw.synth import Target
 
 app = typer.Typer(
@@ -160,7 +163,8 @@ def sim(
 
 def _native(project: Project, images: int, stalls: bool, variant: str | None, force: bool) -> list[dict[str, Any]]:
     """The native engine: prints its figures, returns its equalities."""
-    from scaflow.flow import native, native_report
+    from scaflow.flow.native import report as native_report
+    from scaflow.flow.native import run as native
 
     if force:
         native.forget(project)
@@ -231,7 +235,8 @@ def compare_finn(net: Net, build: Build = BUILD, folder: Data = DATA, force: For
     FINN is installed apart, by `make finn`.
     """
     with messages():
-        from scaflow.flow import finn, finn_report
+        from scaflow.flow.finn import compare as finn
+        from scaflow.flow.finn import report as finn_report
 
         project = _project(net, build, folder)
         _run(project, [finn.stage(project, say)], force)
@@ -257,7 +262,8 @@ def fold(
     Reads BUILD/<net>/{dense,compact}/graph.*, DATA. Writes fold.json, and fold.toml for the TOML of NET.
     """
     with messages():
-        from scaflow.flow import fold_report, folding
+        from scaflow.flow.fold import report as fold_report
+        from scaflow.flow.fold import solve as folding
 
         project = _project(net, build, folder)
         request = folding.ask(device, clock, target_fps, max_luts)
@@ -286,8 +292,8 @@ def study(
     Reads DATA. Writes BUILD/<net>/study/ (a folder a run), study.json and study.png.
     """
     with messages():
-        from scaflow.flow import study as work
-        from scaflow.flow import study_report
+        from scaflow.flow.study import report as study_report
+        from scaflow.flow.study import runs as work
 
         project = _project(net, build, folder)
         if cycles is not None:
@@ -365,7 +371,7 @@ def _run(project: Project, parts: Sequence[Stage], force: bool = False) -> None:
 
 
 def _report(project: Project) -> None:
-    from scaflow.flow.page import render
+    from scaflow.flow.report.page import render
 
     collected = report.collect(project)
     stages.write_json(project / "report.json", collected)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scaflow.flow.density import collect, sections
+from scaflow.flow.report.density import collect, sections
 
 ACCURACY = {"dense": 0.99, "pruned": 0.985, "test_images": 10_000}
 

@@ -11,8 +11,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from scaflow.flow import finn, finn_report, finn_worker
 from scaflow.flow.cli import app
+from scaflow.flow.finn import compare as finn
+from scaflow.flow.finn import report as finn_report
+from scaflow.flow.finn import worker as finn_worker
 from scaflow.flow.stages import open_project, write_json
 from scaflow.hw.fold import Fold
 from scaflow.hw.synth import Resources

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from scaflow.flow import cli, fold_report
+from scaflow.flow import cli
+from scaflow.flow.fold import report as fold_report
 from scaflow.flow.stages import open_project
 from scaflow.hw.design import design
 from scaflow.hw.fold import given

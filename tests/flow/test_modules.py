@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scaflow.flow.modules import BEGIN, END, RTL, header, module_table, with_table
+from scaflow.flow.report.modules import BEGIN, END, RTL, header, module_table, with_table
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "architecture.md"
 
@@ -14,7 +14,7 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "architecture.md"
 def test_the_document_holds_the_table_of_the_headers():
     text = DOCUMENT.read_text()
     assert text == with_table(text, module_table()), (
-        "run `python -m scaflow.flow.modules docs/architecture.md`"
+        "run `python -m scaflow.flow.report.modules docs/architecture.md`"
     )
 
 

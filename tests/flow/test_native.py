@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from scaflow.flow import cli, native
+from scaflow.flow import cli
+from scaflow.flow.native import run as native
 from scaflow.hw.design import design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold

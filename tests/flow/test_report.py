@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from scaflow.flow import report
-from scaflow.flow.events import summary
-from scaflow.flow.page import render
+from scaflow.flow.activity.events import summary
+from scaflow.flow.report import collect as report
+from scaflow.flow.report.page import render
 from scaflow.flow.stages import VARIANTS, design_digests, open_project, write_json
 
 

@@ -147,4 +147,4 @@ if __name__ == "__main__":
         for scenario in scenarios:
             SCENARIOS[scenario](where / f"{scenario}.pt", data)
     sys.stdout.flush()
-    os._exit(0)  # see flow/ranks.py, `leaving`
+    os._exit(0)  # see flow/training/ranks.py, `leaving`

@@ -248,7 +248,7 @@ def _end_with_the_study() -> None:
 
 
 def _train_and_measure(run: Run, console: Console) -> None:
-    from scaflow.flow.training import train_network
+    from scaflow.flow.training.network import train_network
     from scaflow.model.data import dataset_of
 
     started, data = time.monotonic(), dataset_of(run.cfg, run.data)
@@ -275,9 +275,9 @@ def measure(run: Run, path: Path, data: Any) -> dict[str, Any]:
     network's list design at the lanes of the dense one, all stages and the slowest. cycles_event: of its event design
     at equal lanes, from the spikes.
     """
-    from scaflow.flow.events import figures, lay_out
+    from scaflow.flow.activity.events import figures, lay_out
     from scaflow.flow.rungs import accuracy
-    from scaflow.flow.training import folded_network
+    from scaflow.flow.training.network import folded_network
     from scaflow.hw.cost import folding_of, outline
     from scaflow.model.config import FoldConfig
     from scaflow.model.train import load_trained
@@ -323,7 +323,7 @@ def _laws(graph: Any, lanes: Sequence[Any]) -> Iterator[int]:
 
 def _synops(graph: Any, images: Any) -> float:
     """Of the spiking layers behind the first and the read-out, an image."""
-    from scaflow.flow.events import BATCH
+    from scaflow.flow.activity.events import BATCH
     from scaflow.hw.activity import reads, window_events
     from scaflow.quant.graph import Conv, Pool
 

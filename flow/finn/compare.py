@@ -34,7 +34,7 @@ from scaflow.hw.synth import Resources, count, synthesize
 from scaflow.quant.golden.beats import pack
 from scaflow.quant.graph import Conv, Edge, Graph
 
-WORKER = Path(__file__).with_name("finn_worker.py")
+WORKER = Path(__file__).with_name("worker.py")
 IMAGES = 2  # FINN's cycles do not depend on the data: from the end of one image to the end of the next
 EVENT_IMAGES = 200  # over which the cycles of an event stage are averaged
 OURS = {"dense": "dense", "list": "compact", "event": "event"}  # the design behind each column
@@ -67,7 +67,7 @@ def stage(project: Project, progress: Progress) -> Stage:
             project / "finn.json",
             {"finn": compare(project, python, progress), "finn_event_images": EVENT_IMAGES},
         ),
-        rooms=("quant", "hw", "sim", "flow/finn.py", "flow/finn_worker.py", "flow/rungs.py"),
+        rooms=("quant", "hw", "sim", "flow/finn/compare.py", "flow/finn/worker.py", "flow/rungs.py"),
         remedy=f"scaflow compile {project.net}",
     )
 

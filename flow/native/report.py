@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from scaflow.flow.section import Section
+from scaflow.flow.report.section import Section
 from scaflow.flow.stages import Project, design_digests
 
 if TYPE_CHECKING:

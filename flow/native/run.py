@@ -13,8 +13,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from scaflow.flow import counters, rungs
+from scaflow.flow import rungs
 from scaflow.flow.chain import read_design
+from scaflow.flow.native import counters
 from scaflow.flow.stages import (
     DESIGNS,
     Project,
@@ -33,7 +34,7 @@ from scaflow.quant.graph import execute, load
 from scaflow.sim.native import CHUNK, NativeRun, simulate_native
 from scaflow.sim.rtl import SimulationError
 
-ROOMS = ("quant", "hw", "sim", "flow/native.py", "flow/counters.py", "flow/rungs.py")
+ROOMS = ("quant", "hw", "sim", "flow/native/run.py", "flow/native/counters.py", "flow/rungs.py")
 COUNTED_IMAGES = 50  # through the design with counters
 TRACED = 1000  # images whose whole trace is in memory at once
 KEPT = "native"  # the folder of what finished designs gave

@@ -1,6 +1,6 @@
 """The module table of docs/architecture.md, made from the headers of the RTL.
 
-`python -m scaflow.flow.modules docs/architecture.md` rewrites the table between its two marker lines.
+`python -m scaflow.flow.report.modules docs/architecture.md` rewrites the table between its two marker lines.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 import sys
 from pathlib import Path
 
-RTL = Path(__file__).resolve().parents[1] / "hw" / "rtl"
+RTL = Path(__file__).resolve().parents[2] / "hw" / "rtl"
 BEGIN, END = "<!-- modules: from the RTL headers -->", "<!-- /modules -->"
 COLUMNS = ("Latency", "Throughput")
 

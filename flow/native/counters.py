@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from scaflow.flow import rungs
-from scaflow.flow.native_report import KINDS
+from scaflow.flow.native.report import KINDS
 from scaflow.hw.clock import predict
 from scaflow.hw.design import Design
 from scaflow.hw.emit import emit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scaflow.flow.section import Section
+from scaflow.flow.report.section import Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

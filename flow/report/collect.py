@@ -13,8 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from scaflow.flow import density, event_report, finn_report, fold_report, native_report
-from scaflow.flow.section import Section
+from scaflow.flow.activity import report as event_report
+from scaflow.flow.finn import report as finn_report
+from scaflow.flow.fold import report as fold_report
+from scaflow.flow.native import report as native_report
+from scaflow.flow.report import density
+from scaflow.flow.report.section import Section
 from scaflow.flow.stages import DESIGNS, VARIANTS, Project
 
 MAKERS = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scaflow.flow.section import Section
+from scaflow.flow.report.section import Section
 from scaflow.flow.stages import TRAINING_OF
 
 Row = dict[str, Any]

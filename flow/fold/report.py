@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from scaflow.flow.section import Section
+from scaflow.flow.report.section import Section
 from scaflow.flow.stages import Project
 
 if TYPE_CHECKING:

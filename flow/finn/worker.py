@@ -1,6 +1,6 @@
 """Generates FINN's RTL of one convolution. Runs in FINN's own environment, where nothing of scaflow is installed.
 
-    python finn_worker.py LAYER.json OUT
+    python worker.py LAYER.json OUT
 
 LAYER.json: channels_in, channels_out, height, width, kernel [h, w], stride, padding, pe, simd, input_type, weight_type
 (QONNX data types), weights [Co, Ci, Kh, Kw]. OUT gets the sources, top.sv with plain streams, memblock.dat, finn.json.

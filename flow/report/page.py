@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from scaflow.flow.report import Report, failures, images_per_second, sections
+from scaflow.flow.report.collect import Report, failures, images_per_second, sections
 from scaflow.flow.stages import TRAININGS, VARIANTS, Project
 
 COLOURS = {"dense": "#6b7280", "skip": "#d97706", "compact": "#2563eb", "pruned": "#2563eb"}
@@ -24,7 +24,7 @@ def render(project: Project, report: Report) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text())
+    template = environment.from_string(Path(__file__).with_name("page.html.j2").read_text())
     plots = {
         "Cycles an image, stage by stage": cycle_plot(report),
         "Channels kept, layer by layer": channel_plot(report),

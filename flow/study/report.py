@@ -6,7 +6,7 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scaflow.flow.section import Section
+from scaflow.flow.report.section import Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

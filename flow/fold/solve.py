@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from scaflow.flow.events import CALIBRATION_IMAGES
-from scaflow.flow.fold_report import FOLDED, graph_digests
+from scaflow.flow.activity.events import CALIBRATION_IMAGES
+from scaflow.flow.fold.report import FOLDED, graph_digests
 from scaflow.flow.stages import Progress, Project, write_json, write_text
 from scaflow.hw.activity import reads
 from scaflow.hw.area import DEVICES, Area, Device, area
