@@ -5,7 +5,6 @@ Heavy imports stand inside the functions, so that `--help` and an up-to-date sta
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 
-from scaflow.flow.stages import DESIGNS, TRAININGS, VARIANTS, Progress, Project, Stage, design_files, write_json
+from scaflow.flow.stages import DESIGNS, TRAININGS, VARIANTS, Progress, Project, Stage, design_files
 from scaflow.hw.synth import Target, synthesize
+from scaflow.model.files import read_json, whole, write_json
 
 if TYPE_CHECKING:
     from scaflow.hw.design import Design
@@ -108,6 +108,7 @@ def compile_stage(project: Project, progress: Progress) -> Stage:
         },
         rooms=("model", "quant", "hw", *OWN),
         remedy=f"scaflow export {project.net}",
+        together=True,
     )
 
 
@@ -288,7 +289,8 @@ def _train(project: Project, training: str, resume: bool, console: Console, devi
 
 
 def _manifest(project: Project, variant: str) -> dict[str, Any]:
-    return json.loads((project / f"{variant}/rtl/manifest.json").read_text())
+    path = project / f"{variant}/rtl/manifest.json"
+    return read_json(path, f"run `scaflow compile {project.net}` again", ("graph", "top", "interval", "stages"))
 
 
 def _in_processes(work: Callable, jobs: Sequence[tuple], progress: Progress, title: str) -> list:
@@ -429,10 +431,8 @@ def _compile(project: Project, progress: Progress) -> None:
         emit(result, project / f"{variant}/rtl")
 
     spikes = execute(graphs["pruned"], images[:1], trace=True)[1]
-    half = project / "raster.npz.part"
-    with half.open("wb") as file:
+    with whole(project / "raster.npz") as file:
         np.savez_compressed(file, **{name: array[0] for name, array in spikes.items()})
-    os.replace(half, project / "raster.npz")
     write_json(
         project / "compile.json",
         {

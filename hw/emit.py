@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from scaflow.hw.design import Design, Instance
 from scaflow.hw.mem import images, parameters
+from scaflow.model.files import whole_folder
 
 TOP = "top"
 COUNTER_BITS = 32  # of each of a stage's three counters
@@ -164,17 +162,11 @@ def _write(
     taps: Sequence[str] = (),
 ) -> Path:
     """Write everything beside `directory`, then put it in place."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    try:
+    durable = axi and not taps  # the others live for one simulation
+    with whole_folder(directory, durable) as scratch:
         (scratch / f"{TOP}.sv").write_text(top_text(chain, title, axi, taps))
         for instance in chain:
             for name, text in images(instance.cfg, f"{instance.name}_").items():
                 (scratch / name).write_text(text)
         (scratch / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-        scratch.chmod(0o755)
-        shutil.rmtree(directory, ignore_errors=True)
-        os.replace(scratch, directory)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return directory / f"{TOP}.sv"

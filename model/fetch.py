@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import shutil
 import subprocess
 import tarfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from scaflow.model import cifar
 from scaflow.model.config import NetworkConfig
 from scaflow.model.data import FILES, check, dataset_of, spellings, unpack
+from scaflow.model.files import write_bytes
 
 MIRRORS: dict[str, tuple[str, ...]] = {
     "mnist": (
@@ -203,6 +203,4 @@ def _place(folder: Path, file: str, content: bytes) -> None:
 
 
 def _write(folder: Path, file: str, content: bytes) -> None:
-    temporary = folder / f".{file}.{os.getpid()}"
-    temporary.write_bytes(content)
-    os.replace(temporary, folder / file)
+    write_bytes(folder / file, content)

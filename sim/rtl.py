@@ -15,10 +15,7 @@ from scaflow.hw.emit import COUNTER_BITS
 from scaflow.hw.mem import write_memories
 from scaflow.quant.golden.beats import unpack
 from scaflow.sim.build import RTL, build, sources_of
-
-
-class SimulationError(RuntimeError):
-    """The simulation did not end well: a broken stream law, a hang, surplus beats, or a dead simulator."""
+from scaflow.sim.errors import SimulationError
 
 
 class Run(NamedTuple):
