@@ -19,7 +19,7 @@ from rich.console import Console
 
 from scaflow.flow.stages import DESIGNS, TRAININGS, VARIANTS, Progress, Project, Stage, design_files
 from scaflow.hw.synth import Target, synthesize
-from scaflow.model.files import read_json, whole, write_json
+from scaflow.model.files import read_json, readable, whole, write_json
 
 if TYPE_CHECKING:
     from scaflow.hw.design import Design
@@ -251,6 +251,11 @@ def synthesize_designs(
     project: Project, targets: Sequence[Target], variants: Sequence[str], progress: Progress
 ) -> list[dict[str, Any]]:
     """Synthesise designs for targets, as many at once as there are processors."""
+    from scaflow.hw.emit import check_emitted
+
+    for variant in variants:
+        if (project / f"{variant}/graph.json").is_file():  # else the synthesis says what is missing
+            check_emitted(read_design(project, variant), project / f"{variant}/rtl")
 
     def one(job: tuple[Target, str]) -> dict[str, Any]:
         target, variant = job
@@ -290,7 +295,7 @@ def _train(project: Project, training: str, resume: bool, console: Console, devi
 
 def _manifest(project: Project, variant: str) -> dict[str, Any]:
     path = project / f"{variant}/rtl/manifest.json"
-    return read_json(path, f"run `scaflow compile {project.net}` again", ("graph", "top", "interval", "stages"))
+    return read_json(path, f"run `scaflow compile {project.net} --force`", ("graph", "top", "interval", "stages"))
 
 
 def _in_processes(work: Callable, jobs: Sequence[tuple], progress: Progress, title: str) -> list:
@@ -317,11 +322,13 @@ def _simulate_design(
     from scaflow.flow import rungs
     from scaflow.flow.native import counters
     from scaflow.hw.clock import predict
+    from scaflow.hw.emit import check_emitted
     from scaflow.model.data import dataset_of
     from scaflow.quant.graph import execute, load
 
     # compact is held against the pruned network itself, not against its own graph
-    graph = load(project / f"{'dense' if variant == 'dense' else 'skip'}/graph")
+    graph, laid = load(project / f"{'dense' if variant == 'dense' else 'skip'}/graph"), read_design(project, variant)
+    check_emitted(laid, project / f"{variant}/rtl")
     chosen = dataset_of(project.network, project.data).test_images[:images]
     logits = execute(graph, chosen)
     rtl = project / f"{variant}/rtl"
@@ -341,11 +348,11 @@ def _simulate_design(
     law = _manifest(project, variant)["interval"]
     if law is not None:  # the last gap: by then every stage is full
         equality.append(rungs.row("3 top's interval = slowest stage's law", variant, 1, gaps[-1] != law))
-    clock = predict(read_design(project, variant), chosen[:few])
+    clock = predict(laid, chosen[:few])
     told = clock.out_at[:, -1] - clock.in_at[0, 0]
     seen = np.array(frames.out_end) - frames.in_start[0]
     equality.append(rungs.row("3 top's cycles = exact clock, image by image", variant, few, (told != seen).sum()))
-    counted, rows = counters.measure(variant, read_design(project, variant), chosen[:LATENCY_IMAGES], frames)
+    counted, rows = counters.measure(variant, laid, chosen[:LATENCY_IMAGES], frames)
     return {
         "equality": equality + rows,
         "counters": counted,
@@ -374,7 +381,10 @@ def read_design(project: Project, variant: str) -> Design:
     from scaflow.hw.design import from_manifest
     from scaflow.quant.graph import load
 
-    return from_manifest(load(project / f"{variant}/graph"), _manifest(project, variant))
+    graph, manifest = load(project / f"{variant}/graph"), _manifest(project, variant)
+    again = f"run `scaflow compile {project.net} --force`"
+    with readable(project / f"{variant}/rtl/manifest.json", again, AttributeError, KeyError, TypeError):
+        return from_manifest(graph, manifest)
 
 
 def _export(project: Project, training: str) -> None:

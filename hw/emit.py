@@ -61,6 +61,36 @@ def emit_stage(design: Design, name: str, directory: Path) -> Path:
     return _write(directory, stage.instances, title, axi=False, manifest={"graph": design.graph.name, "top": TOP})
 
 
+def check_emitted(design: Design, directory: Path) -> None:
+    """See that what `emit` wrote for the design is there and whole; what stands in a memory is the simulation's matter.
+
+    Raises:
+        ValueError: files are missing, cut off, or hold no hexadecimal words of their memory's size: all are listed.
+    """
+    wanted = {
+        name: text for i in design.instances() for name, text in images(i.cfg, f"{i.name}_").items()
+    }
+    faults = {name: _fault(directory / name, text) for name, text in wanted.items()}
+    problems = [f"{directory / name}: {reason}" for name, reason in faults.items() if reason]
+    top = directory / f"{TOP}.sv"
+    if not top.is_file() or not top.read_bytes().endswith(b"endmodule\n"):
+        problems.append(f"{top}: missing or cut off")
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise ValueError(f"{len(problems)} file(s) of a design are damaged; compile again:\n{lines}")
+
+
+def _fault(memory: Path, text: str) -> str:
+    if not memory.is_file():
+        return "no such file"
+    there = memory.read_bytes()
+    if set(there) - set(b"0123456789abcdefABCDEF\n"):
+        return "holds other things than hexadecimal words"
+    if list(map(len, there.split())) != list(map(len, text.split())):
+        return f"{len(there.split())} words where the memory has {len(text.split())}, or of another width"
+    return ""
+
+
 def top_text(chain: Sequence[Instance], title: str, axi: bool, taps: Sequence[str] = ()) -> str:
     """The text of the top module that wires a chain of instances, with a counter behind each of `taps`."""
     memories = sorted(

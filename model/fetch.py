@@ -14,7 +14,7 @@ from pathlib import Path
 from scaflow.model import cifar
 from scaflow.model.config import NetworkConfig
 from scaflow.model.data import FILES, check, dataset_of, spellings, unpack
-from scaflow.model.files import write_bytes
+from scaflow.model.files import check_place, write_bytes
 
 MIRRORS: dict[str, tuple[str, ...]] = {
     "mnist": (
@@ -73,6 +73,8 @@ def fetch(name: str, root: Path, say: Callable[[str], None] = print) -> Path:
     if not missing:
         say(f"{name}: already complete in {folder}")
         return folder
+    for file in missing:  # before the download
+        check_place(folder / file)
     reasons = []
     for label, source in _sources(name):
         with tempfile.TemporaryDirectory(prefix="scaflow-data-") as scratch:
@@ -104,6 +106,7 @@ def _fetch_cifar10(root: Path, folder: Path, say: Callable[[str], None]) -> Path
         say(f"cifar10: already there, {found[0]}")
         return folder
     name = CIFAR10_URL.rsplit("/", 1)[1]
+    check_place(folder / name)  # before the download
     try:
         say(f"cifar10: trying {CIFAR10_URL}")
         with urllib.request.urlopen(CIFAR10_URL, timeout=CONNECT_SECONDS) as response:

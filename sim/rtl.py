@@ -13,6 +13,7 @@ from cocotb_tools.runner import get_runner
 
 from scaflow.hw.emit import COUNTER_BITS
 from scaflow.hw.mem import write_memories
+from scaflow.model.files import check_place, read_json
 from scaflow.quant.golden.beats import unpack
 from scaflow.sim.build import RTL, build, sources_of
 from scaflow.sim.errors import SimulationError
@@ -232,10 +233,12 @@ def _execute(bench: str, executable: Path, directory: Path, orders: dict, waves:
             )
         except (SystemExit, RuntimeError):  # how the runner reports failure; the files tell what failed
             died = True
-        seen = json.loads(result.read_text()) if result.exists() else {"error": None}
+        no_room = "there may be no room for temporary files; make some, or choose another folder by $TMPDIR"
+        seen = read_json(result, no_room) if result.exists() else {"error": None}
         if seen["error"]:
             raise SimulationError(f"{top}: {seen['error']}")
         if died or not result.exists() or not xml.exists() or get_results(xml) != (1, 0):
+            check_place(result.with_suffix(".room"))  # a full disk, too, ends it so
             raise SimulationError(f"{top}: the simulation failed; its last words:\n{last_words(log)}")
     return seen
 

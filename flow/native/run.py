@@ -26,7 +26,7 @@ from scaflow.flow.stages import (
 )
 from scaflow.hw.clock import predict_runs
 from scaflow.hw.design import AXI_BYTES, Design
-from scaflow.hw.emit import TOP, emit
+from scaflow.hw.emit import TOP, check_emitted, emit
 from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
 from scaflow.model.files import kept_json, write_json
 from scaflow.quant.graph import execute, load
@@ -110,6 +110,7 @@ def _design(project: Project, variant: str, images: np.ndarray, stalls: bool, co
     logits = execute(load(project / f"{source}/graph"), images)
     part = {"key": key, "native": [], "counters": [], "equality": []}
     design = read_design(project, variant)
+    check_emitted(design, rtl)
     spikes = _events(design, images)
     flowing, clock = _run(rtl, variant, design, images, spikes, None, logits, console, part)
     if stalls:

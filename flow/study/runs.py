@@ -132,6 +132,8 @@ def study(project: Project, criteria: Sequence[str], seeds: int, jobs: int, forc
     if force:
         shutil.rmtree(project / "study", ignore_errors=True)
         (project / "study.json").unlink(missing_ok=True)
+    for name in ("study.json", "study.png", "study/room"):
+        check_place(project / name)
     bring_back(project, runs)
     started = time.monotonic()
     carry_out(runs, jobs, console, lambda: collect(project, runs))

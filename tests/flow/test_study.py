@@ -13,11 +13,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from scaflow.flow.stages import Project, open_project, read_json
+from scaflow.flow.stages import Project, open_project
 from scaflow.flow.study import report as study_report
 from scaflow.flow.study import runs as study
 from scaflow.hw.cost import outline
 from scaflow.model.config import NetworkConfig
+from scaflow.model.files import read_json
 from scaflow.quant.graph import execute
 
 NET = """
