@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from scaflow.model import checkpoint
-from scaflow.model.checkpoint import CHECKPOINT, MODEL, PREVIOUS, beginning, load_trained, write_checkpoint, write_tensors
+from scaflow.model.checkpoint import (
+    CHECKPOINT,
+    MODEL,
+    PREVIOUS,
+    beginning,
+    load_trained,
+    write_checkpoint,
+    write_tensors,
+)
 from scaflow.model.config import load_network
 from scaflow.model.data import load_dataset
 from scaflow.model.train import train
@@ -86,7 +94,8 @@ def test_without_one_before_it_is_refused_with_a_remedy(out, how):
 def test_both_damaged_are_refused(out):
     for name in (CHECKPOINT, PREVIOUS):
         (out / name).write_bytes(b"")
-    with pytest.raises(ValueError, match=r"checkpoint-previous\.pt: damaged.*it is empty\n.*checkpoint\.pt is damaged too"):
+    told = r"checkpoint-previous\.pt: damaged.*it is empty\n.*checkpoint\.pt is damaged too"
+    with pytest.raises(ValueError, match=told):
         beginning(out, IDENTITY, True, None)
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +25,12 @@ def fail_with(number: int):
 def test_a_file_and_its_folder_are_forced_to_the_disk(tmp_path, monkeypatch):
     order = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda handle: order.append(os.readlink(f"/proc/self/fd/{handle}")) or fsync(handle))
+
+    def forced(handle):
+        order.append(os.readlink(f"/proc/self/fd/{handle}"))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", forced)
     monkeypatch.setattr(os, "replace", lambda a, b: order.append("rename") or replace(a, b))
     files.write_text(tmp_path / "deep/er/a.txt", "1")
     part, renamed, folder = order
@@ -146,9 +152,10 @@ def test_a_damaged_archive_is_told(tmp_path):
 
 
 def test_an_executable_is_looked_at_up_to_its_end(tmp_path):
-    content = open(sys.executable, "rb").read()
+    content = Path(sys.executable).read_bytes()
     path = tmp_path / "program"
-    for text, good in ((content, True), (b"", False), (content[:1000], False), (content[:-1], False), (bytes(5000), False)):
+    cut = (b"", content[:1000], content[:-1], bytes(5000))
+    for text, good in ((content, True), *((part, False) for part in cut)):
         path.write_bytes(text)
         assert files.complete_binary(path) == good
     assert not files.complete_binary(tmp_path / "absent")
