@@ -88,6 +88,8 @@ def accuracy_plot(logs: dict[str, Path]) -> Figure:
     for name, path in logs.items():
         with readable(path, "remove the file: the plot is left out", *UNREADABLE, TypeError, IndexError, csv.Error):
             rows = list(csv.DictReader(path.read_text().splitlines()))
+            if not rows:
+                raise ValueError("no epoch")
             values = [100 * float(row["validation_accuracy"]) for row in rows]
             tuned = sum(row["stage"] != rows[0]["stage"] for row in rows)
         axes.plot(range(1, len(rows) + 1), values, marker="o", markersize=3, color=COLOURS[name], label=name)
