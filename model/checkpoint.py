@@ -1,4 +1,7 @@
-"""The files of a training run: checkpoints, tables and the trained network; the last good checkpoint is kept."""
+"""The files of a training run: checkpoints, tables and the trained network.
+
+All are forced to the disk (fsync) before they take their names; the checkpoint before the last one is kept.
+"""
 
 from __future__ import annotations
 
