@@ -238,9 +238,24 @@ def _execute(bench: str, executable: Path, directory: Path, orders: dict, waves:
         if seen["error"]:
             raise SimulationError(f"{top}: {seen['error']}")
         if died or not result.exists() or not xml.exists() or get_results(xml) != (1, 0):
-            check_place(result.with_suffix(".room"))  # a full disk, too, ends it so
+            _blame_the_disk(scratch, waves)
             raise SimulationError(f"{top}: the simulation failed; its last words:\n{last_words(log)}")
     return seen
+
+
+def _blame_the_disk(scratch: str, waves: Path | None) -> None:
+    """A simulation ends badly on a full disk, too, where the hardware is not at fault; half a VCD goes.
+
+    Raises:
+        OSError: there is no room.
+    """
+    check_place(Path(scratch) / "room")
+    try:
+        if waves is not None:
+            check_place(waves)
+    except OSError:
+        waves.unlink(missing_ok=True)
+        raise
 
 
 def last_words(log: Path) -> str:

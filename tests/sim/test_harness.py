@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scaflow.sim import build as building
-from scaflow.sim import toolchain
+from scaflow.sim import rtl, toolchain
 from scaflow.sim.build import BuildError, build, checks_of, sources_of
 from scaflow.sim.rtl import SimulationError, simulate, simulate_axis, simulate_top
 
@@ -170,6 +170,27 @@ def test_a_build_is_made_once_and_again_for_each_difference(cache: Path, tmp_pat
     assert count() == 3
     source.write_text(source.read_text().replace("out_data <= in_data", "out_data <= ~in_data"))
     assert count() == 4
+
+
+def test_a_full_disk_is_told_and_not_taken_for_bad_hardware(tmp_path: Path, monkeypatch) -> None:
+    class Dead:
+        def test(self, **_: object) -> None:
+            raise SystemExit(1)
+
+    def full(path: Path) -> None:
+        if path == waves:
+            raise OSError(28, "No space left on device", str(path))
+
+    waves = tmp_path / "w.vcd"
+    waves.write_text("$half")
+    monkeypatch.setattr(rtl, "get_runner", lambda _: Dead())
+    with pytest.raises(SimulationError):
+        rtl._execute("bench", tmp_path / "top", tmp_path, {"seed": 0}, waves)
+    assert waves.exists()  # of a design that hangs they are what is wanted
+    monkeypatch.setattr(rtl, "check_place", full)
+    with pytest.raises(OSError, match="No space left"):
+        rtl._execute("bench", tmp_path / "top", tmp_path, {"seed": 0}, waves)
+    assert not waves.exists()
 
 
 def test_a_damaged_executable_is_built_again(tmp_path: Path, monkeypatch) -> None:
