@@ -30,7 +30,6 @@ from scaflow.model.files import check_place, kept_json, read_json, readable, wri
 DENSE = "dense"
 SPIKE_IMAGES = 1000  # test images whose spikes are counted
 PENALISED = "slimming"  # its loss differs from the first epoch on
-MEASURED = ("criterion", "seed", "accuracy", "settings")  # of a row; what else is in it is shown, no more
 POLL = 1.0  # seconds between looks at the runs
 
 
@@ -54,7 +53,7 @@ class Run:
     @property
     def row(self) -> Any:
         """What it found; None where it has not ended, or the file is damaged: it is made again."""
-        return kept_json(self.result, MEASURED if self.criterion else ("settings",))
+        return kept_json(self.result, ("settings",))
 
     @property
     def finished(self) -> bool:

@@ -88,7 +88,7 @@ def test_pruned_runs_learn_from_the_dense_network_of_their_seed(project):
     assert (dense.teacher, weight.teacher) == (None, dense)
     for run in (warmup, dense):
         run.folder.mkdir(parents=True)
-        run.result.write_text("{}")
+        run.result.write_text('{"settings": ""}')
     assert study._left([warmup, dense, weight]) == [dense, weight]  # its row came without its model
     assert not study._ready(weight)
     dense.model.touch()
