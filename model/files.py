@@ -121,7 +121,7 @@ def sync(path: Path) -> None:
 
 
 def check_place(path: Path) -> None:
-    """See that a file could be written at `path`, before the work whose result it is. Makes its folder.
+    """See that a file could be written at `path`, before the work whose result it is. Leaves nothing there.
 
     Raises:
         OSError: a file where a folder should be, a folder where the file should be, no right to write, no room.
@@ -129,6 +129,7 @@ def check_place(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     probe = _part(path)
+    made = [folder for folder in path.parents if not os.path.lexists(folder)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
@@ -142,6 +143,8 @@ def check_place(path: Path) -> None:
     finally:
         with suppress(OSError):
             probe.unlink(missing_ok=True)
+            for folder in made:
+                folder.rmdir()
 
 
 def read_json(path: Path, remedy: str = "make it again", keys: Sequence[str] = ()) -> Any:

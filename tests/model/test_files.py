@@ -101,7 +101,8 @@ def test_the_part_of_a_living_writer_is_left_alone_and_that_of_a_dead_one_remove
 def test_a_place_is_judged_before_the_work(tmp_path):
     (tmp_path / "file").touch()
     files.check_place(tmp_path / "new/folder/x.json")
-    assert list((tmp_path / "new/folder").iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    (tmp_path / "new").mkdir()
     for path, kind in (
         (tmp_path / "file/x.json", (FileExistsError, NotADirectoryError)),
         (tmp_path / "file/deeper/x.json", NotADirectoryError),
