@@ -24,6 +24,7 @@ _FLAGS = (
     "--cc", "--exe", "--assert", "--prefix", "Vtop",
     "--x-initial", "unique",  # with +verilator+rand+reset+2: registers without reset start at random
     "-Wno-lint", "-Wno-style",  # lint() is for these; -Wno-fatal would let a refused parameter pass
+    "--output-split", "100000",  # below it one C++ file: a split one has headers to precompile, 6 s of them
 )  # fmt: skip
 
 
@@ -41,8 +42,9 @@ class Engine:
 COCOTB = Engine(
     name="cocotb",
     main=cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp",
-    flags=("--vpi", "--public-depth", "1"),  # Python reaches the ports of the top; the rest stays optimisable
-    optimise="-O1",  # measured: -O2 and -O3 compile longer and run no faster
+    # Python reaches the ports of the top, the rest stays optimisable; an unrolled loop compiles for long, runs briefly
+    flags=("--vpi", "--public-depth", "1", "--unroll-count", "2"),
+    optimise="-O1",  # measured: -O2 and -O3 compile longer and run no faster, and -O0 compiles no faster
     link=f"-Wl,-rpath,{cocotb_tools.config.libs_dir} -L{cocotb_tools.config.libs_dir} -lcocotbvpi_verilator",
 )
 NATIVE = Engine(
@@ -177,9 +179,15 @@ def _compile(
     runtime = _runtime(top, scratch, make, trace, engine)
     for lent in runtime.glob("*.o"):
         shutil.copy(lent, scratch)
-    # a large design is split, and Verilator then precompiles a header of its own; g++ takes one only
-    split = "VM_PARALLEL_BUILDS = 1" in (scratch / "Vtop_classes.mk").read_text()
-    _call(top, [*make, *([] if split else [f"CXXFLAGS=-include {runtime}/runtime.h"])])
+    if "VM_PARALLEL_BUILDS = 1" in (scratch / "Vtop_classes.mk").read_text():
+        _call(top, make)  # a large design is split, and Verilator then precompiles a header of its own
+    else:  # one call of the compiler: each further one reads the headers again
+        parts = [*sorted(scratch.glob("Vtop*.cpp")), engine.main]
+        (scratch / "whole.cpp").write_text("".join(f'#include "{part}"\n' for part in parts))
+        link = "$(CXX) $(OPT_FAST) $(CXXFLAGS) $(CPPFLAGS) $^ $(LDFLAGS) $(LDLIBS) -o $@"
+        (scratch / "whole.mk").write_text(f"whole: whole.cpp $(VK_GLOBAL_OBJS)\n\t{link}\n")
+        _call(top, [*make, "-f", "whole.mk", f"CXXFLAGS=-include {runtime}/runtime.h", "whole"])
+        os.replace(scratch / "whole", scratch / top)
     return scratch / top
 
 

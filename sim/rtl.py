@@ -226,7 +226,8 @@ def _execute(bench: str, executable: Path, directory: Path, orders: dict, waves:
                 test_dir=directory,
                 results_xml=str(xml),
                 seed=seed,
-                extra_env={"SCAFLOW_ORDERS": str(told)},
+                # the bench asserts nothing: without the hook for it the start takes two thirds of the time
+                extra_env={"SCAFLOW_ORDERS": str(told), "COCOTB_REWRITE_ASSERTION_FILES": ""},
                 plusargs=["+verilator+rand+reset+2", f"+verilator+seed+{seed + 1}"],
                 test_args=["--trace", "--trace-file", str(waves.absolute())] if waves else [],
                 log_file=log,
