@@ -49,7 +49,8 @@ class Clock:
     @property
     def latency(self) -> np.ndarray:
         """int64 [N]: cycles from an image's first beat in to its last beat out, both included."""
-        return self.out_at[:, -1] - self.in_at[:, 0] + 1
+        cycles: np.ndarray = self.out_at[:, -1] - self.in_at[:, 0] + 1
+        return cycles
 
     @property
     def interval(self) -> np.ndarray:
@@ -105,7 +106,11 @@ def predict_runs(
         part = slice(start, start + LANES)
         traces = None if spikes is None else {name: trace[part] for name, trace in spikes.items()}
         timer = Timer(design, None, len(images[part]), None if stalls is None else stalls[part])
-        told += timer.run(images[part], lambda done, before=start * images.shape[1]: progress(before + done), traces)
+
+        def tell(done: int, before: int = start * images.shape[1]) -> None:
+            progress(before + done)
+
+        told += timer.run(images[part], tell, traces)
     return told
 
 
@@ -198,7 +203,7 @@ class Timer:
 
     def _filled(self) -> list[int]:
         """The run in each lane: the last one also in those left over."""
-        return np.arange(self._lanes).clip(max=self._runs - 1).tolist()
+        return [min(lane, self._runs - 1) for lane in range(self._lanes)]
 
     def _move_on(self) -> None:
         """The times' origin, where they have come far from it; what they are the distances to."""

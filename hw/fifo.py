@@ -48,7 +48,7 @@ def choose_fifos(design: Design, images: np.ndarray) -> dict[str, int]:
     depths = {stage.name: LARGE for stage in design.stages if stage.out_edge is not None}
 
     def interval(tried: Mapping[str, int]) -> float:
-        return predict(with_fifos(design, tried), images, spikes=spikes).interval.mean()
+        return float(predict(with_fifos(design, tried), images, spikes=spikes).interval.mean())
 
     longest = (1 + SLACK) * interval(depths)
     for name in depths:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 Target = Literal["ecp5-85", "xc7"]
 Progress = Callable[[str], None]
@@ -133,7 +133,7 @@ def synthesize(
     return SynthResult(target, **asdict(total), fmax_mhz=data["fmax_mhz"], per_stage=stages, log=work)
 
 
-def count(stat: dict, top: str, target: Target, stage_of: dict[str, str]) -> dict[str, Resources]:
+def count(stat: dict[str, Any], top: str, target: Target, stage_of: dict[str, str]) -> dict[str, Resources]:
     """Sum the cells of `stat -json` per stage.
 
     Args:
@@ -241,7 +241,7 @@ def _run(
     work: Path,
     nextpnr: str | None,
     progress: Progress,
-) -> dict:
+) -> dict[str, Any]:
     (work / "synth.ys").write_text(script.replace("SYNTH_OUT", str(work)))
     # Yosys is one global per process and prints from C++: a child of its own keeps both out of the way.
     child = "import sys; from pyosys import libyosys as ys; ys.run_pass('script ' + sys.argv[1], ys.Design())"

@@ -46,7 +46,8 @@ class _Image(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.quant(x * float(PIXEL_MAX))
+        levels: Tensor = self.quant(x * float(PIXEL_MAX))
+        return levels
 
 
 class _Spiking(nn.Module):
@@ -118,7 +119,8 @@ class _Integrator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits = self.linear(x.flatten(1))
         logits = (logits.double() if self.wide else logits) + self.bias
-        return logits.reshape(self.time_steps, -1, logits.shape[1]).sum(0)
+        total: Tensor = logits.reshape(self.time_steps, -1, logits.shape[1]).sum(0)
+        return total
 
 
 class _Pool(nn.Module):

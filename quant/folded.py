@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +84,7 @@ class _IntegerNeuron(Function):
 
     @staticmethod
     def forward(
-        ctx,
+        ctx: Any,
         acc: Tensor,  # [T or 1, N, C, H, W]
         offset: Tensor,  # [C]: its gradient is the bias's
         integers: FoldedBlock,
@@ -121,7 +122,7 @@ class _IntegerNeuron(Function):
         return spikes
 
     @staticmethod
-    def backward(ctx, grad_spikes: Tensor):
+    def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor | None, ...]:
         threshold, step, kept, *membranes = ctx.saved_tensors
         neuron: NeuronConfig = ctx.neuron
         dtype = membranes[0].dtype
