@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from itertools import pairwise
 from multiprocessing import get_context
@@ -62,7 +63,7 @@ def train_stages(
             name=f"train-{training}",
             reads=(project / DENSE_MODEL,) if training == "pruned" and project.network.sca.soft else (),
             writes=(project / f"{training}/model.pt", project / f"{training}/log.csv"),
-            run=lambda training=training: _train(project, training, resume, console, device),
+            run=partial(_train, project, training, resume, console, device),
             settings={"network": decisive(training)},
             remedy=f"scaflow train {project.net} --only dense",
         )
@@ -77,7 +78,7 @@ def export_stages(project: Project) -> list[Stage]:
             name=f"export-{training}",
             reads=(project / f"{training}/model.pt",),
             writes=(project / f"{training}/model.onnx",),
-            run=lambda training=training: _export(project, training),
+            run=partial(_export, project, training),
             rooms=("model", "quant"),
             remedy=f"scaflow train {project.net}",
         )

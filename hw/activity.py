@@ -15,7 +15,7 @@ import numpy as np
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute
 
 
-def window_events(spikes: np.ndarray, node: Conv, bank: Sequence[int]) -> np.ndarray:
+def window_events(spikes: np.ndarray, node: Conv, bank: Sequence[int] | np.ndarray) -> np.ndarray:
     """Events in the fullest bank of each window, which are the steps a fold of it takes (0 where nothing spiked).
 
     Args:

@@ -155,6 +155,11 @@ class ScaConfig(_Section):
     soft: float = _unset(0.0, ge=0, le=1)  # weight in the loss of the dense network's answers (see model/teacher.py)
     temperature: float = _unset(4.0, gt=0)  # of those answers
 
+    @property
+    def aim(self) -> float:
+        """The part left at the end: of the channels, or of the cycles."""
+        return self.cycles if self.cycles is not None else self.keep or 1.0
+
     def settled(self) -> ScaConfig:
         """With the criterion that suits the budget, where none is named."""
         if self.cycles is None or "criterion" in self.model_fields_set:

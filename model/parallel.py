@@ -19,7 +19,8 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -154,7 +155,7 @@ def from_first(work: Callable[[], T]) -> T:
     """What `work` gives on the first rank, for all; a ValueError there is raised on all."""
     if not active():
         return work()
-    held: list[object] = [None, None]
+    held: list[Any] = [None, None]
     if rank() == 0:
         try:
             held[0] = work()
@@ -171,7 +172,7 @@ def spread(module: nn.Module) -> None:
     """The first rank's parameters and buffers, for all: ranks on unlike processors round unlike."""
     if active():
         for tensor in module.state_dict().values():
-            _reached(lambda tensor=tensor: dist.broadcast(tensor, 0))
+            _reached(partial(dist.broadcast, tensor, 0))
 
 
 def agree(what: str, tensors: Iterable[Tensor]) -> None:
@@ -210,10 +211,13 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 def track(bn: nn.BatchNorm2d, mean_: Tensor, variance: Tensor, count: int) -> None:
     """The running statistics, as nn.BatchNorm2d keeps them, from those of `count` values a channel."""
-    bn.num_batches_tracked.add_(1)
-    share = 1 / float(bn.num_batches_tracked) if bn.momentum is None else bn.momentum
-    bn.running_mean.mul_(1 - share).add_(mean_, alpha=share)
-    bn.running_var.mul_(1 - share).add_(variance * (count / (count - 1)), alpha=share)
+    seen, running_mean, running_var = (
+        cast(Tensor, buffer) for buffer in (bn.num_batches_tracked, bn.running_mean, bn.running_var)
+    )
+    seen.add_(1)
+    share = 1 / float(seen) if bn.momentum is None else bn.momentum
+    running_mean.mul_(1 - share).add_(mean_, alpha=share)
+    running_var.mul_(1 - share).add_(variance * (count / (count - 1)), alpha=share)
 
 
 class _Normalise(torch.autograd.Function):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -56,9 +56,10 @@ def fold_block(block: SpikingBlock, fraction_bits: int) -> FoldedBlock:
     weight, scale, bits = integer_weight(block.conv)
     largest_input = PIXEL_MAX if block.first else 1
     bn = block.bn
-    gain = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
+    mean, variance = cast(Tensor, bn.running_mean), cast(Tensor, bn.running_var)
+    gain = bn.weight.double() / (variance.double() + bn.eps).sqrt()
     slope = gain * scale.reshape(-1).double() / largest_input
-    offset = (bn.bias.double() - gain * bn.running_mean.double()).clamp(-_BIAS_LIMIT, _BIAS_LIMIT)
+    offset = (bn.bias.double() - gain * mean.double()).clamp(-_BIAS_LIMIT, _BIAS_LIMIT)
     live = slope.detach().abs() * largest_input * (2 ** (bits - 1) - 1) >= _CONSTANT_BELOW
     magnitude = torch.where(live, slope.abs(), _CONSTANT_STEP)
     step = magnitude.detach()

@@ -132,11 +132,11 @@ def simulate_axis(
     """
     if independent:
         return _simulate_independent(directory, top, frames, expect, sources, stalls, seed, waves, patience)
-    beats, starts = [], []
+    beats: list[int] = []
+    starts = []
     for frame in frames:
         starts.append(len(beats))
-        words = [frame[i : i + axi_bytes] for i in range(0, len(frame), axi_bytes)]
-        beats += [int.from_bytes(word, "little") for word in words]
+        beats += [int.from_bytes(frame[i : i + axi_bytes], "little") for i in range(0, len(frame), axi_bytes)]
         beats[-1] |= 1 << 8 * axi_bytes
     run = simulate_top(
         directory,

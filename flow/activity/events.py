@@ -11,7 +11,7 @@ from scaflow.hw.cycles import node_law
 from scaflow.hw.design import Design, Stage, design
 from scaflow.hw.fold import Folding, at_equal_lanes, dealt, given, scheduled
 from scaflow.model.config import FoldConfig
-from scaflow.quant.graph import Conv, Graph
+from scaflow.quant.graph import Conv, Edge, Graph
 
 CALIBRATION_IMAGES = 64  # of the training split: they choose schedulers and banks
 BATCH = 250  # images traced at once
@@ -45,8 +45,7 @@ def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, An
     fullest bank over those of the mean bank, before and after dealing); images (activity, cycles of each).
     """
     graph = laid.graph
-    nodes = {node.name: (node, edge) for node, edge in zip(graph.nodes, graph.edges(), strict=True)}
-    whole = {node.name: (node, edge) for node, edge in zip(dense.nodes, dense.edges(), strict=True)}
+    nodes, whole = _spiking(graph), _spiking(dense)
     sums = {stage.name: _Sums(stage, nodes[stage.name][0], graph.time_steps) for stage in laid.stages[:-1]}
     for batch in range(0, len(images), BATCH):
         edges = reads(graph, images[batch : batch + BATCH])
@@ -80,6 +79,12 @@ def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, An
     return rows
 
 
+def _spiking(graph: Graph) -> dict[str, tuple[Conv, Edge]]:
+    """The spiking layers and what they read, by name."""
+    pairs = zip(graph.nodes, graph.edges(), strict=True)
+    return {node.name: (node, edge) for node, edge in pairs if isinstance(node, Conv)}
+
+
 def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Of the spiking convolutions behind the first layer; cycles_over_ideal of the stages that walk events."""
     events = [row for row in rows if row["scheduler"] == "event"]
@@ -94,7 +99,7 @@ def _ratio(rows: list[dict[str, Any]], above: str, below: str) -> float:
     return sum(row[above] for row in rows) / (sum(row[below] for row in rows) or 1)
 
 
-def best_list(graph: Graph, node: Conv, edge: Any, lanes: int) -> int:
+def best_list(graph: Graph, node: Conv, edge: Edge, lanes: int) -> int:
     """Cycles an image of the list scheduler with the best division of at most `lanes`."""
     into, out = len(edge.kept), len(node.kept)
     return min(

@@ -189,7 +189,7 @@ def measure_ours(
     place = next(stage for stage in laid.stages if stage.name == name)
     laws = np.full(len(images), place.law)
     if place.law is None:
-        node = next(node for node in laid.graph.nodes if node.name == name)
+        node = next(node for node in laid.graph.nodes if isinstance(node, Conv) and node.name == name)
         windows = window_events(events[name], node, place.banks)
         laws = law_events(windows, place.folds, laid.graph.time_steps)
     with tempfile.TemporaryDirectory(prefix="scaflow-stage-") as scratch:

@@ -243,7 +243,8 @@ def _process(run: Run) -> None:
 
 def _end_with_the_study() -> None:
     """A killed study must not leave runs behind that write to the files of those that go on."""
-    multiprocessing.parent_process().join()
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
     os._exit(1)
 
 
