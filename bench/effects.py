@@ -17,10 +17,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from scaflow.flow.stages import open_project, read_json, write_json
+from scaflow.flow.stages import open_project
 from scaflow.flow.study.report import spread
 from scaflow.flow.study.runs import Run, carry_out
 from scaflow.model.config import NetworkConfig
+from scaflow.model.files import read_json, write_json
 
 Changes = dict[str, dict[str, Any]]  # by section of the description
 SETTINGS: dict[str, Changes] = {

@@ -5,7 +5,6 @@ Heavy imports stand inside the functions, so that `--help` and an up-to-date sta
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -19,8 +18,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 
-from scaflow.flow.stages import DESIGNS, TRAININGS, VARIANTS, Progress, Project, Stage, design_files, write_json
+from scaflow.flow.stages import DESIGNS, TRAININGS, VARIANTS, Progress, Project, Stage, design_files
 from scaflow.hw.synth import Target, synthesize
+from scaflow.model.files import read_json, readable, whole, write_json
 
 if TYPE_CHECKING:
     from scaflow.hw.design import Design
@@ -109,6 +109,7 @@ def compile_stage(project: Project, progress: Progress) -> Stage:
         },
         rooms=("model", "quant", "hw", *OWN),
         remedy=f"scaflow export {project.net}",
+        together=True,
     )
 
 
@@ -251,6 +252,11 @@ def synthesize_designs(
     project: Project, targets: Sequence[Target], variants: Sequence[str], progress: Progress
 ) -> list[dict[str, Any]]:
     """Synthesise designs for targets, as many at once as there are processors."""
+    from scaflow.hw.emit import check_emitted
+
+    for variant in variants:
+        if (project / f"{variant}/graph.json").is_file():  # else the synthesis says what is missing
+            check_emitted(read_design(project, variant), project / f"{variant}/rtl")
 
     def one(job: tuple[Target, str]) -> dict[str, Any]:
         target, variant = job
@@ -289,7 +295,8 @@ def _train(project: Project, training: str, resume: bool, console: Console, devi
 
 
 def _manifest(project: Project, variant: str) -> dict[str, Any]:
-    return json.loads((project / f"{variant}/rtl/manifest.json").read_text())
+    path = project / f"{variant}/rtl/manifest.json"
+    return read_json(path, f"run `scaflow compile {project.net} --force`", ("graph", "top", "interval", "stages"))
 
 
 def _in_processes(work: Callable, jobs: Sequence[tuple], progress: Progress, title: str) -> list:
@@ -316,11 +323,13 @@ def _simulate_design(
     from scaflow.flow import rungs
     from scaflow.flow.native import counters
     from scaflow.hw.clock import predict
+    from scaflow.hw.emit import check_emitted
     from scaflow.model.data import dataset_of
     from scaflow.quant.graph import execute, load
 
     # compact is held against the pruned network itself, not against its own graph
-    graph = load(project / f"{'dense' if variant == 'dense' else 'skip'}/graph")
+    graph, laid = load(project / f"{'dense' if variant == 'dense' else 'skip'}/graph"), read_design(project, variant)
+    check_emitted(laid, project / f"{variant}/rtl")
     chosen = dataset_of(project.network, project.data).test_images[:images]
     logits = execute(graph, chosen)
     rtl = project / f"{variant}/rtl"
@@ -340,11 +349,11 @@ def _simulate_design(
     law = _manifest(project, variant)["interval"]
     if law is not None:  # the last gap: by then every stage is full
         equality.append(rungs.row("3 top's interval = slowest stage's law", variant, 1, gaps[-1] != law))
-    clock = predict(read_design(project, variant), chosen[:few])
+    clock = predict(laid, chosen[:few])
     told = clock.out_at[:, -1] - clock.in_at[0, 0]
     seen = np.array(frames.out_end) - frames.in_start[0]
     equality.append(rungs.row("3 top's cycles = exact clock, image by image", variant, few, (told != seen).sum()))
-    counted, rows = counters.measure(variant, read_design(project, variant), chosen[:LATENCY_IMAGES], frames)
+    counted, rows = counters.measure(variant, laid, chosen[:LATENCY_IMAGES], frames)
     return {
         "equality": equality + rows,
         "counters": counted,
@@ -373,7 +382,10 @@ def read_design(project: Project, variant: str) -> Design:
     from scaflow.hw.design import from_manifest
     from scaflow.quant.graph import load
 
-    return from_manifest(load(project / f"{variant}/graph"), _manifest(project, variant))
+    graph, manifest = load(project / f"{variant}/graph"), _manifest(project, variant)
+    again = f"run `scaflow compile {project.net} --force`"
+    with readable(project / f"{variant}/rtl/manifest.json", again, AttributeError, KeyError, TypeError):
+        return from_manifest(graph, manifest)
 
 
 def _export(project: Project, training: str) -> None:
@@ -430,10 +442,8 @@ def _compile(project: Project, progress: Progress) -> None:
         emit(result, project / f"{variant}/rtl")
 
     spikes = execute(graphs["pruned"], images[:1], trace=True)[1]
-    half = project / "raster.npz.part"
-    with half.open("wb") as file:
+    with whole(project / "raster.npz") as file:
         np.savez_compressed(file, **{name: array[0] for name, array in spikes.items()})
-    os.replace(half, project / "raster.npz")
     write_json(
         project / "compile.json",
         {

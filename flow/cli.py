@@ -6,20 +6,21 @@ import contextlib
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
-from scaflow.flow import chain, stages
+from scaflow.flow import chain, lock, stages
 from scaflow.flow.activity import report as event_report
+from scaflow.flow.messages import Printer, guarded
 from scaflow.flow.report import collect as report
 from scaflow.flow.stages import DESIGNS, TRAININGS, Project, Stage
 from scaflow.flow.training import ranks
 from scaflow.hw.synth import Target
+from scaflow.model.files import check_place, read_json, write_json, write_text
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,9 +30,9 @@ app = typer.Typer(
 )
 # Its advice is about speed on a GPU, and it would stand between the lines of the progress.
 warnings.filterwarnings("ignore", message="fast_hadamard_transform")
-out = Console()
+out = Printer()
 out.width = max(out.width, 100)  # a figure is never cut, whatever the terminal
-err = Console(stderr=True)
+err = Printer(stderr=True)
 
 Net = Annotated[str, typer.Argument(help="A network TOML, or the name of a shipped network.", metavar="NET")]
 Build = Annotated[Path, typer.Option("--build", help="Folder of everything generated.")]
@@ -51,17 +52,13 @@ def say(line: str) -> None:
     err.print(f"[dim]{escape(line)}[/dim]", highlight=False, soft_wrap=True)
 
 
-@contextlib.contextmanager
-def messages() -> Iterator[None]:
-    """An expected failure becomes a message and an exit code: 2 for a refusal, 130 for an interruption."""
-    try:
-        yield
-    except ValueError as error:
-        err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        err.print("[bold]interrupted[/]: finished stages are kept; `demo` and `train --resume` go on from there")
-        raise typer.Exit(130) from None
+def messages() -> contextlib.AbstractContextManager[None]:
+    """A failure becomes a message and an exit code: 2 refused, 1 wrong hardware, 130 interrupted, 70 unexpected."""
+    return guarded(err)
+
+
+def _at_work(project: Project, verb: str) -> contextlib.AbstractContextManager[None]:
+    return lock.at_work(project.folder, verb, say)
 
 
 @app.command()
@@ -99,9 +96,10 @@ def train(
             project = stages.with_cycles(project, cycles)
         parts = chain.train_stages(project, [only] if only else TRAININGS, resume, err, device)
         if ranks.several():
-            ranks.run_together(parts, lambda some: _run(project, some, force))
+            ranks.run_together(parts, lambda some: _run(project, some, force), _at_work(project, "train"))
         else:
-            _run(project, parts, force)
+            with _at_work(project, "train"):
+                _run(project, parts, force)
 
 
 @app.command()
@@ -109,7 +107,8 @@ def export(net: Net, build: Build = BUILD, force: Force = False) -> None:
     """Write both networks as QONNX. Reads BUILD/<net>/*/model.pt. Writes BUILD/<net>/*/model.onnx."""
     with messages():
         project = _project(net, build, DATA)
-        _run(project, chain.export_stages(project), force)
+        with _at_work(project, "export"):
+            _run(project, chain.export_stages(project), force)
 
 
 @app.command("compile")
@@ -120,7 +119,8 @@ def compile_(net: Net, build: Build = BUILD, folder: Data = DATA, force: Force =
     """
     with messages():
         project = _project(net, build, folder)
-        _run(project, [chain.compile_stage(project, say)], force)
+        with _at_work(project, "compile"):
+            _run(project, [chain.compile_stage(project, say)], force)
 
 
 @app.command()
@@ -149,11 +149,15 @@ def sim(
         project = _project(net, build, folder)
         if waves is not None and (variant is None or engine == "native"):
             raise ValueError("--waves: say which design by --variant dense, skip, compact or event; cocotb writes them")
+        if waves is not None:
+            check_place(waves)
         if engine == "native":
-            rows = _native(project, images, bool(stalls), variant, force)
+            with _at_work(project, "native"):
+                rows = _native(project, images, bool(stalls), variant, force)
         elif variant is None:
-            _run(project, [chain.sim_stage(project, images, stalls is not False, say)], force)
-            rows = stages.read_json(project / "sim.json")["equality"]
+            with _at_work(project, "sim"):
+                _run(project, [chain.sim_stage(project, images, stalls is not False, say)], force)
+            rows = read_json(project / "sim.json")["equality"]
         else:
             found = chain.simulate_designs(project, [variant], images, stalls is not False, waves, say)
             rows = found["equality"]
@@ -170,7 +174,7 @@ def _native(project: Project, images: int, stalls: bool, variant: str | None, fo
         native.forget(project)
     if variant is None:
         _run(project, [native.stage(project, images, stalls, err)], force)
-        found = stages.read_json(project / "native.json")
+        found = read_json(project / "native.json")
     else:
         found = native.run_designs(project, [variant], images, stalls, err)
     for section in native_report.sections(found):
@@ -183,8 +187,9 @@ def cycles(net: Net, build: Build = BUILD, folder: Data = DATA, force: Force = F
     """Measure each stage alone against the cycle law. Reads BUILD/<net>/*/rtl. Writes cycles.json."""
     with messages():
         project = _project(net, build, folder)
-        _run(project, [chain.cycles_stage(project, say)], force)
-        found = stages.read_json(project / "cycles.json")
+        with _at_work(project, "cycles"):
+            _run(project, [chain.cycles_stage(project, say)], force)
+        found = read_json(project / "cycles.json")
         rows = [*found["equality"], *report.law_rows(found["stages"])]
         out.print(report.stage_table(report.with_ideal(found["stages"])))
         out.print(report.equality_table(rows))
@@ -201,8 +206,9 @@ def activity(
     """
     with messages():
         project = _project(net, build, folder)
-        _run(project, [chain.activity_stage(project, images, say)], force)
-        out.print(event_report.section(stages.read_json(project / "activity.json")).table())
+        with _at_work(project, "activity"):
+            _run(project, [chain.activity_stage(project, images, say)], force)
+        out.print(event_report.section(read_json(project / "activity.json")).table())
 
 
 @app.command()
@@ -220,8 +226,9 @@ def synth(
     with messages():
         project = _project(net, build, DATA)
         if target is None and variant is None:
-            _run(project, [chain.synth_stage(project, say)], force)
-            rows = stages.read_json(project / "synth.json")["synth"]
+            with _at_work(project, "synth"):
+                _run(project, [chain.synth_stage(project, say)], force)
+            rows = read_json(project / "synth.json")["synth"]
         else:
             targets = [target] if target else get_args(Target)
             rows = chain.synthesize_designs(project, targets, [variant] if variant else DESIGNS, say)
@@ -239,8 +246,9 @@ def compare_finn(net: Net, build: Build = BUILD, folder: Data = DATA, force: For
         from scaflow.flow.finn import report as finn_report
 
         project = _project(net, build, folder)
-        _run(project, [finn.stage(project, say)], force)
-        for section in finn_report.sections(stages.read_json(project / "finn.json")):
+        with _at_work(project, "compare-finn"):
+            _run(project, [finn.stage(project, say)], force)
+        for section in finn_report.sections(read_json(project / "finn.json")):
             out.print(section.table())
 
 
@@ -267,7 +275,8 @@ def fold(
 
         project = _project(net, build, folder)
         request = folding.ask(device, clock, target_fps, max_luts)
-        found = folding.fold_network(project, request, scheduler, say)
+        with _at_work(project, "fold"):
+            found = folding.fold_network(project, request, scheduler, say)
         for section in fold_report.sections({"fold": found}):
             out.print(section.table())
         out.print(found["toml"], markup=False, highlight=False)
@@ -298,9 +307,11 @@ def study(
         project = _project(net, build, folder)
         if cycles is not None:
             project = stages.with_cycles(project, cycles)
-        chain.fetch_data(project, say)
-        found = work.study(project, work.chosen(criteria), seeds, jobs, force, err)
-        study_report.save_plot(found, project / "study.png")
+        wanted = work.chosen(criteria)
+        with _at_work(project, "study"):
+            chain.fetch_data(project, say)
+            found = work.study(project, wanted, seeds, jobs, force, err)
+            study_report.save_plot(found, project / "study.png")
         out.print(study_report.section(found).table())
         say(f"written: {project / 'study.json'}, {project / 'study.png'}")
 
@@ -321,7 +332,9 @@ def import_(
         from scaflow.flow.foreign import import_design
 
         os.environ["SCAFLOW_BUILD"] = str(build)
-        found = import_design(file, build / (name or file.stem), lanes, images, say)
+        folder = build / (name or file.stem)
+        with lock.at_work(folder, "import", say):
+            found = import_design(file, folder, lanes, images, say)
         out.print(report.import_table(found))
         out.print(report.equality_table(found["equality"]))
         _end(found["equality"])
@@ -334,7 +347,9 @@ def report_(net: Net, build: Build = BUILD) -> None:
     Exit code 1 if an equality does not hold.
     """
     with messages():
-        _report(_project(net, build, DATA))
+        project = _project(net, build, DATA)
+        with _at_work(project, "report"):
+            _report(project)
 
 
 @app.command()
@@ -347,15 +362,16 @@ def demo(
     """The whole chain on NET, from the data to the comparison; goes on where an interrupted run stopped."""
     with messages():
         project = _project(net, build, folder)
-        chain.fetch_data(project, say)
-        _run(project, chain.train_stages(project, TRAININGS, True, err))
-        _run(project, chain.export_stages(project))
-        _run(project, [chain.compile_stage(project, say)])
-        _run(project, [chain.sim_stage(project, images, True, say)])
-        _run(project, [chain.cycles_stage(project, say)])
-        _run(project, [chain.activity_stage(project, ACTIVITY_IMAGES, say)])
-        _run(project, [chain.synth_stage(project, say)])
-        _report(project)
+        with _at_work(project, "demo"):
+            chain.fetch_data(project, say)
+            _run(project, chain.train_stages(project, TRAININGS, True, err))
+            _run(project, chain.export_stages(project))
+            _run(project, [chain.compile_stage(project, say)])
+            _run(project, [chain.sim_stage(project, images, True, say)])
+            _run(project, [chain.cycles_stage(project, say)])
+            _run(project, [chain.activity_stage(project, ACTIVITY_IMAGES, say)])
+            _run(project, [chain.synth_stage(project, say)])
+            _report(project)
 
 
 def _project(net: str, build: Path, folder: Path) -> Project:
@@ -374,8 +390,8 @@ def _report(project: Project) -> None:
     from scaflow.flow.report.page import render
 
     collected = report.collect(project)
-    stages.write_json(project / "report.json", collected)
-    stages.write_text(project / "report.html", render(project, collected))
+    write_json(project / "report.json", collected)
+    write_text(project / "report.html", render(project, collected))
     report.show(collected, out)
     say(f"written: {project / 'report.json'}, {project / 'report.html'}")
     _end(collected["equality"])

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from scaflow.model.config import NetworkConfig, load_network
+from scaflow.model.files import check_place, write_json
 
 Progress = Callable[[str], None]
 
@@ -56,6 +56,7 @@ class Stage:
     )  # whatever else the result depends on, as JSON values
     rooms: tuple[str, ...] = ()  # the folders or files of sources the result depends on
     remedy: str = ""  # the command that makes what it reads
+    together: bool = False  # what it writes belongs together: nothing of an earlier run stays beside it
 
 
 def shipped() -> dict[str, Path]:
@@ -87,6 +88,7 @@ def run_stage(project: Project, stage: Stage, progress: Progress, force: bool = 
     Raises:
         ValueError: something it reads is missing (all are named, with the command that makes them), or the
             stage's own reasons.
+        OSError: what it writes cannot be written there.
     """
     missing = [path for path in stage.reads if not path.is_file()]
     if missing:
@@ -97,7 +99,11 @@ def run_stage(project: Project, stage: Stage, progress: Progress, force: bool = 
     if not force and _fresh(stamp, reads, stage):
         progress(f"{stage.name}: up to date")
         return False
+    for path in (stamp, *stage.writes):
+        check_place(path)
     stamp.unlink(missing_ok=True)  # from here on the outputs are in doubt
+    for path in stage.writes if stage.together else ():
+        path.unlink(missing_ok=True)
     stage.run()
     lost = [str(path) for path in stage.writes if not path.is_file()]
     if lost:
@@ -136,22 +142,6 @@ def design_digests(project: Project, variants: Sequence[str]) -> dict[str, str]:
     """What tells a design from any other: its top names the digest of its memories. Empty for one not there."""
     tops = {variant: project / f"{variant}/rtl/top.sv" for variant in variants}
     return {variant: file_digest(top) if top.is_file() else "" for variant, top in tops.items()}
-
-
-def read_json(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
-def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(path.name + ".part")
-    half.write_text(text)
-    os.replace(half, path)
 
 
 def source_digest(rooms: Sequence[str]) -> str:

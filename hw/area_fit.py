@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from scaflow.hw.area import FAMILIES, FITTED, Area, Model, area, features
 from scaflow.hw.design import Instance
 from scaflow.hw.ram import Family
 from scaflow.hw.synth import Resources
+from scaflow.model.files import write_json
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,7 @@ def errors(model: Model, samples: Sequence[Sample]) -> dict[str, dict[str, float
 
 def write(model: Model, error: dict[str, Any], path: Path) -> None:
     """Write the artifact, whole or not at all."""
-    half = path.with_suffix(".part")
-    half.write_text(json.dumps({"error": error, "model": model}, indent=1) + "\n")
-    os.replace(half, path)
+    write_json(path, {"error": error, "model": model})
 
 
 def netlist_feeds(netlist: dict[str, Any], top: str) -> dict[str, int]:

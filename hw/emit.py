@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from scaflow.hw.design import Design, Instance
 from scaflow.hw.mem import images, parameters
+from scaflow.model.files import whole_folder
 
 TOP = "top"
 COUNTER_BITS = 32  # of each of a stage's three counters
@@ -62,6 +60,36 @@ def emit_stage(design: Design, name: str, directory: Path) -> Path:
     stage = next(s for s in design.stages if s.name == name)
     title = f"{design.graph.name}, stage {name} alone"
     return _write(directory, stage.instances, title, axi=False, manifest={"graph": design.graph.name, "top": TOP})
+
+
+def check_emitted(design: Design, directory: Path) -> None:
+    """See that what `emit` wrote for the design is there and whole; what stands in a memory is the simulation's matter.
+
+    Raises:
+        ValueError: files are missing, cut off, or hold no hexadecimal words of their memory's size: all are listed.
+    """
+    wanted = {
+        name: text for i in design.instances() for name, text in images(i.cfg, f"{i.name}_").items()
+    }
+    faults = {name: _fault(directory / name, text) for name, text in wanted.items()}
+    problems = [f"{directory / name}: {reason}" for name, reason in faults.items() if reason]
+    top = directory / f"{TOP}.sv"
+    if not top.is_file() or not top.read_bytes().endswith(b"endmodule\n"):
+        problems.append(f"{top}: missing or cut off")
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise ValueError(f"{len(problems)} file(s) of a design are damaged; compile again:\n{lines}")
+
+
+def _fault(memory: Path, text: str) -> str:
+    if not memory.is_file():
+        return "no such file"
+    there = memory.read_bytes()
+    if set(there) - set(b"0123456789abcdefABCDEF\n"):
+        return "holds other things than hexadecimal words"
+    if list(map(len, there.split())) != list(map(len, text.split())):
+        return f"{len(there.split())} words where the memory has {len(text.split())}, or of another width"
+    return ""
 
 
 def top_text(chain: Sequence[Instance], title: str, axi: bool, taps: Sequence[str] = ()) -> str:
@@ -165,17 +193,11 @@ def _write(
     taps: Sequence[str] = (),
 ) -> Path:
     """Write everything beside `directory`, then put it in place."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    try:
+    durable = axi and not taps  # the others live for one simulation
+    with whole_folder(directory, durable) as scratch:
         (scratch / f"{TOP}.sv").write_text(top_text(chain, title, axi, taps))
         for instance in chain:
             for name, text in images(instance.cfg, f"{instance.name}_").items():
                 (scratch / name).write_text(text)
         (scratch / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-        scratch.chmod(0o755)
-        shutil.rmtree(directory, ignore_errors=True)
-        os.replace(scratch, directory)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return directory / f"{TOP}.sv"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import os
 import re
 import shutil
@@ -22,11 +21,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from scaflow.model.files import kept_json, locked, read_json, write_json
+
 Target = Literal["ecp5-85", "xc7"]
 Progress = Callable[[str], None]
 
 RTL = Path(__file__).parent / "rtl"
 CACHE = Path("build/cache/synth")
+AGAIN = "there may be no room on the disk; make some and run this again"
 PACKING = "(packing)"  # cells that belong to no instance of the top
 
 # The package with the most pins, for any width of the streams; the slowest speed grade, so Fmax is a floor.
@@ -119,15 +121,14 @@ def synthesize(
     script = _script(directory, top, target)
     work = Path(cache).resolve() / _digest(directory, script, target, nextpnr is not None)
     done = work / "result.json"
-    if not done.is_file():
-        work.mkdir(parents=True, exist_ok=True)
-        result = _run(directory, top, target, script, work, nextpnr, progress)
-        scratch = done.with_suffix(f".{os.getpid()}")
-        scratch.write_text(json.dumps(result, indent=1) + "\n")
-        os.replace(scratch, done)
-    else:
-        progress(f"{target}: unchanged since the last run ({work})")
-    data = json.loads(done.read_text())
+    with locked(work.parent / "locks" / work.name):  # another process may be at the same design
+        data = kept_json(done, ("fmax_mhz", "per_stage"))
+        if data is None:  # none, or a damaged one
+            work.mkdir(parents=True, exist_ok=True)
+            data = _run(directory, top, target, script, work, nextpnr, progress)
+            write_json(done, data)
+        else:
+            progress(f"{target}: unchanged since the last run ({work})")
     stages = {name: Resources(**part) for name, part in data["per_stage"].items()}
     total = sum(stages.values(), Resources())
     return SynthResult(target, **asdict(total), fmax_mhz=data["fmax_mhz"], per_stage=stages, log=work)
@@ -168,7 +169,7 @@ def count(stat: dict[str, Any], top: str, target: Target, stage_of: dict[str, st
 def _stages(directory: Path) -> dict[str, str]:
     """Instance -> stage, from the manifest beside an emitted top; empty where there is none."""
     manifest = directory / "manifest.json"
-    stages = json.loads(manifest.read_text()).get("stages", []) if manifest.is_file() else []  # none: a stage alone
+    stages = read_json(manifest, "compile the network again").get("stages", []) if manifest.is_file() else []
     return {instance: stage["name"] for stage in stages for instance in stage["instances"]}
 
 
@@ -247,7 +248,7 @@ def _run(
     child = "import sys; from pyosys import libyosys as ys; ys.run_pass('script ' + sys.argv[1], ys.Design())"
     command = [sys.executable, "-c", child, str(work / "synth.ys")]
     _step(f"{target}: Yosys, elaboration and mapping", command, directory, work / "yosys.log", progress)
-    stages = count(json.loads((work / "stat.json").read_text()), top, target, _stages(directory))
+    stages = count(read_json(work / "stat.json", AGAIN, ("modules",)), top, target, _stages(directory))
     if nextpnr is None:
         return {"fmax_mhz": None, "per_stage": {name: asdict(part) for name, part in stages.items()}}
     command = [nextpnr, *NEXTPNR_OPTIONS, *NEXTPNR_MODE, "--json", "netlist.json"]
@@ -261,7 +262,7 @@ def _run(
             raise
         message = f"{directory}: does not fit the ECP5-85F: {too_much}; use fewer lanes\n  log: {log}"
         raise ValueError(message) from None
-    report = json.loads((work / "report.json").read_text())
+    report = read_json(work / "report.json", AGAIN, ("fmax", "utilization"))
     if not report["fmax"]:
         raise ValueError(f"{directory}: nextpnr found no clocked path in {top}; see {log}")
     used = {name: entry["used"] for name, entry in report["utilization"].items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import shutil
 import subprocess
 import tarfile
@@ -16,6 +15,7 @@ from pathlib import Path
 from scaflow.model import cifar
 from scaflow.model.config import NetworkConfig
 from scaflow.model.data import FILES, check, dataset_of, spellings, unpack
+from scaflow.model.files import check_place, write_bytes
 
 MIRRORS: dict[str, tuple[str, ...]] = {
     "mnist": (
@@ -75,6 +75,8 @@ def fetch(name: str, root: Path, say: Callable[[str], None] = print) -> Path:
     if not missing:
         say(f"{name}: already complete in {folder}")
         return folder
+    for file in missing:  # before the download
+        check_place(folder / file)
     reasons = []
     for label, source in _sources(name):
         with tempfile.TemporaryDirectory(prefix="scaflow-data-") as scratch:
@@ -106,6 +108,7 @@ def _fetch_cifar10(root: Path, folder: Path, say: Callable[[str], None]) -> Path
         say(f"cifar10: already there, {found[0]}")
         return folder
     name = CIFAR10_URL.rsplit("/", 1)[1]
+    check_place(folder / name)  # before the download
     try:
         say(f"cifar10: trying {CIFAR10_URL}")
         with urllib.request.urlopen(CIFAR10_URL, timeout=CONNECT_SECONDS) as response:
@@ -209,6 +212,4 @@ def _place(folder: Path, file: str, content: bytes) -> None:
 
 
 def _write(folder: Path, file: str, content: bytes) -> None:
-    temporary = folder / f".{file}.{os.getpid()}"
-    temporary.write_bytes(content)
-    os.replace(temporary, folder / file)
+    write_bytes(folder / file, content)

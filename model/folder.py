@@ -20,6 +20,7 @@ import PIL
 from PIL import Image, UnidentifiedImageError
 
 from scaflow.model.config import FolderConfig
+from scaflow.model.files import whole
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # images uint8 [N, C, H, W], labels int64; train, test
 
@@ -175,8 +176,5 @@ def _kept(path: Path) -> Arrays | None:
 
 
 def _keep(path: Path, arrays: Arrays) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    with half.open("wb") as file:
+    with whole(path) as file:
         np.savez(file, **{str(i): array for i, array in enumerate(arrays)})
-    os.replace(half, path)

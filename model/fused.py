@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from scaflow.model import parallel
 from scaflow.model.config import NeuronConfig
+from scaflow.model.files import complete_binary, sync
 
 _SOURCE = Path(__file__).with_suffix(".cpp")
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
@@ -74,11 +75,12 @@ def _compiled() -> Path:
     identity = "\n".join((_SOURCE.read_text(), target, *_FLAGS, *_EXACT))
     folder = Path(os.environ.get("SCAFLOW_BUILD", "build")).absolute() / "fused"
     path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
-    if not path.exists():
+    if not complete_binary(path):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:  # several processes may do this at once
             made = Path(scratch) / path.name
             run(*_FLAGS, *_EXACT, str(_SOURCE), "-o", str(made))
+            sync(made)
             os.replace(made, path)
     return path
 

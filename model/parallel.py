@@ -152,7 +152,7 @@ def moments(mean_: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def from_first(work: Callable[[], T]) -> T:
-    """What `work` gives on the first rank, for all; a ValueError there is raised on all."""
+    """What `work` gives on the first rank, for all; a ValueError or OSError there is raised on all."""
     if not active():
         return work()
     held: list[Any] = [None, None]
@@ -160,10 +160,12 @@ def from_first(work: Callable[[], T]) -> T:
         try:
             held[0] = work()
         except ValueError as error:
-            held[1] = str(error)
+            held[1] = ValueError(str(error))
+        except OSError as error:
+            held[1] = OSError(error.errno, error.strerror, error.filename)
     _reached(lambda: dist.broadcast_object_list(held, device=torch.device("cpu")))
     if held[1] is not None:
-        raise ValueError(held[1])
+        raise held[1]
     return held[0]
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from scaflow.model.checkpoint import load_trained
 from scaflow.model.config import AugmentConfig, NetworkConfig
+from scaflow.model.files import readable
 from scaflow.model.network import ConvFactory, LinearFactory, SpikingNetwork
 
 BATCH = 500  # images
@@ -53,7 +54,8 @@ class Teacher:
         if theirs != ours:
             raise ValueError(f"{path}: soft targets of images and classes {theirs}, where {ours} are learnt")
         net = SpikingNetwork(trained.cfg, *factories)
-        net.load_state_dict(trained.network)
+        with readable(path, "train again: `scaflow train`", AttributeError, RuntimeError, TypeError):
+            net.load_state_dict(trained.network)
         return cls(net.to(device).accelerate(False), images, cfg.train.augment, cfg.sca.temperature)
 
     def loss(self, logits: Tensor, images: Tensor, chosen: Tensor) -> Tensor:

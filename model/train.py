@@ -18,11 +18,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.tensorboard import SummaryWriter
 
 from scaflow.model import parallel
 from scaflow.model.batches import Images
-from scaflow.model.checkpoint import CHECKPOINT, MODEL, Trained, beginning, load_trained, write_csv, write_tensors
+from scaflow.model.board import Show, board
+from scaflow.model.checkpoint import (
+    CHECKPOINT,
+    MODEL,
+    Trained,
+    beginning,
+    drop_checkpoints,
+    load_trained,
+    restored,
+    write_checkpoint,
+    write_csv,
+    write_tensors,
+)
 from scaflow.model.config import NetworkConfig
 from scaflow.model.cost import Budget
 from scaflow.model.criteria import forget
@@ -108,6 +119,12 @@ def train(
     if parallel.from_first(lambda: identity) != identity:
         raise ValueError(f"rank {parallel.rank()} was given another network or training than rank 0; start all alike")
     begin = parallel.from_first(lambda: beginning(out, identity, resume, start))
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False)
+
+    if begin.notice:
+        say(begin.notice)
     if begin.ended:
         return out / MODEL
 
@@ -127,7 +144,7 @@ def train(
         if pruner is not None:
             pruner.memory = Memory(**begin.saved["pruning"])
     try:
-        with SummaryWriter(str(out), purge_step=len(run.state.log)) if first else nullcontext() as run.board:
+        with board(out, len(run.state.log), say) if first else nullcontext() as run.board:
             if not run.stages(net, fold, begin.saved, until):
                 return out / CHECKPOINT
         parallel.from_first(run.finish)
@@ -188,7 +205,7 @@ class _Run:
         self.shapes: list[tuple[int, int, int]] = []  # of the dense network's layers
         self.teacher: Teacher | None = None
         self.state = _State()
-        self.board: SummaryWriter | None = None  # the first rank's
+        self.board: Show | None = None  # the first rank's
 
     def stages(
         self, net: SpikingNetwork, fold: Fold | None, saved: dict[str, Any] | None, until: int | None
@@ -223,7 +240,7 @@ class _Run:
             "torch": str(torch.__version__),
         }
         write_tensors(self.out / MODEL, content)
-        (self.out / CHECKPOINT).unlink(missing_ok=True)
+        drop_checkpoints(self.out)
 
     def fit(
         self,
@@ -241,10 +258,13 @@ class _Run:
         if pruner and pruner.memory.whole is not None:
             module, optimizer, scheduler = self._narrow(whole, optimizer, scheduler)
         if saved is not None:
-            module.load_state_dict(saved["module"])
-            optimizer.load_state_dict(saved["optimizer"])
-            scheduler.load_state_dict(saved["scheduler"])
-            torch.set_rng_state(saved["rng"])
+            try:
+                module.load_state_dict(saved["module"])
+                optimizer.load_state_dict(saved["optimizer"])
+                scheduler.load_state_dict(saved["scheduler"])
+                torch.set_rng_state(saved["rng"])
+            except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as problem:
+                raise restored(self.out / CHECKPOINT, problem) from None
         while self.state.epoch < min(epochs, until or epochs):
             epoch, started = self.state.epoch, time.perf_counter()
             plan = pruner.plan(epoch, epochs) if pruner else None
@@ -394,7 +414,7 @@ class _Run:
 
     def _show(self, name: str, value: float, step: int) -> None:
         if self.board is not None:
-            self.board.add_scalar(name, value, step)
+            self.board(name, value, step)
 
     def _save(
         self,
@@ -417,7 +437,7 @@ class _Run:
             "scheduler": scheduler.state_dict(),
             "rng": torch.get_rng_state(),
         }
-        write_tensors(self.out / CHECKPOINT, content)
+        write_checkpoint(self.out, content)
 
 
 def _copied(module: Module) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ float64.
 
 from __future__ import annotations
 
-import os
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +26,7 @@ from qonnx.transformation.infer_shapes import InferShapes
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scaflow.model.files import write_bytes
 from scaflow.quant.folded import PIXEL_MAX, FoldedNetwork, fold_block, to_graph
 from scaflow.quant.graph import Conv, Graph, Pool, Readout
 from scaflow.quant.layers import integer_weight
@@ -164,23 +165,27 @@ def _power_of_two(x: Tensor) -> Tensor:
 
 
 def _write(module: nn.Module, graph: Graph, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(path.name + ".part")
+    with tempfile.TemporaryDirectory(prefix="scaflow-export-") as scratch:
+        half = Path(scratch) / path.name
+        _exported(module, graph, half)
+        write_bytes(path, half.read_bytes())
+
+
+def _exported(module: nn.Module, graph: Graph, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about its own internals
         export_qonnx(
             module,
             args=torch.zeros(1, *graph.input_shape),
-            export_path=str(half),
+            export_path=str(path),
             dynamo=False,
             custom_opsets=OPSETS,
             input_names=["image"],
             output_names=["logits"],
         )
-    model = ModelWrapper(str(half))
+    model = ModelWrapper(str(path))
     model.graph.name = graph.name
     # The exporter's tensor names differ from run to run; these do not. Spikes become BINARY by their node.
     for step in (InferShapes, FoldConstants, GiveUniqueNodeNames, GiveReadableTensorNames, InferDataTypes):
         model = model.transform(step())
-    model.save(str(half))
-    os.replace(half, path)
+    model.save(str(path))

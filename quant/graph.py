@@ -8,7 +8,7 @@ docs/architecture.md.
 from __future__ import annotations
 
 import hashlib
-import json
+import io
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from threadpoolctl import threadpool_limits
 
+from scaflow.model.files import read_json, write_bytes, write_json
+
 FORMAT = "scaflow graph 1"
+REMEDY = "write the graph again (`scaflow compile`)"
 IMAGE_BITS = 8
 _BATCH = 32  # images executed at once: the unfolded windows of one layer then stay at some tens of megabytes
 
@@ -382,22 +385,18 @@ def save(graph: Graph, stem: Path) -> None:
                 entry[field.name] = value
         nodes.append(entry)
     npz, document = _files(stem)
-    npz.parent.mkdir(parents=True, exist_ok=True)
-    half = npz.with_name(npz.name + ".part")
-    with half.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
     record = {
         "format": FORMAT,
         "name": graph.name,
         "input_shape": graph.input_shape,
         "time_steps": graph.time_steps,
         "nodes": nodes,
-        "arrays_sha256": hashlib.sha256(half.read_bytes()).hexdigest(),
+        "arrays_sha256": hashlib.sha256(content.getbuffer()).hexdigest(),
     }
-    text = document.with_name(document.name + ".part")
-    text.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(half, npz)
-    os.replace(text, document)
+    write_bytes(npz, content.getbuffer())
+    write_json(document, record)
 
 
 def load(stem: Path) -> Graph:
@@ -409,15 +408,15 @@ def load(stem: Path) -> Graph:
     npz, document = _files(stem)
     for path in (document, npz):
         if not path.exists():
-            raise ValueError(f"{path}: no such file; write the graph again")
+            raise ValueError(f"{path}: no such file; {REMEDY}")
     try:
-        record = json.loads(document.read_text())
+        record = read_json(document, REMEDY, ("format",))
         if record["format"] != FORMAT:
             raise ValueError(
-                f"{document}: format {record['format']!r}; this is {FORMAT!r}: write the graph again"
+                f"{document}: format {record['format']!r}; this is {FORMAT!r}: {REMEDY}"
             )
         if hashlib.sha256(npz.read_bytes()).hexdigest() != record["arrays_sha256"]:
-            raise ValueError(f"{npz}: not the arrays {document.name} was written with; write the graph again")
+            raise ValueError(f"{npz}: not the arrays {document.name} was written with; {REMEDY}")
         kinds = {kind.__name__: kind for kind in (Conv, Pool, Readout)}
         nodes = []
         with np.load(npz) as arrays:
@@ -428,8 +427,8 @@ def load(stem: Path) -> Graph:
                         entry[field.name] = arrays[f"{entry['name']}.{field.name}"]
                 nodes.append(kind(**entry))
         graph = Graph(record["name"], tuple(record["input_shape"]), record["time_steps"], tuple(nodes))
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{document}: not a graph: {error!r}; write it again") from None
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{document}: not a graph: {error!r}; {REMEDY}") from None
     return validate(graph)
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cocotb_tools.config
 
+from scaflow.model.files import complete_binary, locked, sync
 from scaflow.sim import toolchain
 
 RTL = Path(__file__).resolve().parent.parent / "hw" / "rtl"
@@ -130,18 +129,18 @@ def build(
     parts += [f"{path.name}\n{_without_comments(path.read_text())}" for path in sources]
     home = cache_root() / f"{top}-{_digest(*parts)}"
     executable = home / top
-    if executable.exists():
+    if complete_binary(executable):
         return executable
-    locks = home.parent / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with _locked(locks / home.name):
-        if executable.exists():  # another process built it while this one waited
+    with locked(home.parent / "locks" / home.name):
+        if complete_binary(executable):  # another process built it while this one waited
             return executable
         with tempfile.TemporaryDirectory(prefix="build-", dir=home.parent) as scratch:
             made = _compile(Path(scratch), top, sources, checks, [*flags, *arguments], trace, engine)
             shelf = Path(scratch) / "shelf"
             shelf.mkdir()
             shutil.move(made, shelf / top)
+            sync(shelf / top)
+            shutil.rmtree(home, ignore_errors=True)  # a damaged one
             os.replace(shelf, home)
     return executable
 
@@ -190,7 +189,7 @@ def _runtime(top: str, scratch: Path, make: list[str], trace: bool, engine: Engi
     Without them a small module takes five times as long to build.
     """
     home = cache_root() / f"runtime-{_digest(toolchain.versions(), str(trace), engine.name)}"
-    with _locked(cache_root() / "locks" / home.name):
+    with locked(cache_root() / "locks" / home.name):
         if not home.exists():
             headers = ("verilated.h", *(["verilated_vpi.h"] if "--vpi" in engine.flags else []))
             (scratch / "runtime.h").write_text("".join(f'#include "{header}"\n' for header in headers))
@@ -221,8 +220,3 @@ def _literal(value: int | str) -> str:
     return f'"{value}"' if isinstance(value, str) else str(int(value))
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with open(path, "w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

@@ -13,12 +13,10 @@ from cocotb_tools.runner import get_runner
 
 from scaflow.hw.emit import COUNTER_BITS
 from scaflow.hw.mem import write_memories
+from scaflow.model.files import check_place, read_json
 from scaflow.quant.golden.beats import unpack
 from scaflow.sim.build import RTL, build, sources_of
-
-
-class SimulationError(RuntimeError):
-    """The simulation did not end well: a broken stream law, a hang, surplus beats, or a dead simulator."""
+from scaflow.sim.errors import SimulationError
 
 
 class Run(NamedTuple):
@@ -235,12 +233,29 @@ def _execute(bench: str, executable: Path, directory: Path, orders: dict, waves:
             )
         except (SystemExit, RuntimeError):  # how the runner reports failure; the files tell what failed
             died = True
-        seen = json.loads(result.read_text()) if result.exists() else {"error": None}
+        no_room = "there may be no room for temporary files; make some, or choose another folder by $TMPDIR"
+        seen = read_json(result, no_room) if result.exists() else {"error": None}
         if seen["error"]:
             raise SimulationError(f"{top}: {seen['error']}")
         if died or not result.exists() or not xml.exists() or get_results(xml) != (1, 0):
+            _blame_the_disk(scratch, waves)
             raise SimulationError(f"{top}: the simulation failed; its last words:\n{last_words(log)}")
     return seen
+
+
+def _blame_the_disk(scratch: str, waves: Path | None) -> None:
+    """A simulation ends badly on a full disk, too, where the hardware is not at fault; half a VCD goes.
+
+    Raises:
+        OSError: there is no room.
+    """
+    check_place(Path(scratch) / "room")
+    try:
+        if waves is not None:
+            check_place(waves)
+    except OSError:
+        waves.unlink(missing_ok=True)
+        raise
 
 
 def last_words(log: Path) -> str:

@@ -25,16 +25,18 @@ from typing import Any
 import numpy as np
 
 from scaflow.flow.chain import read_design
-from scaflow.flow.stages import Progress, Project, Stage, read_json, write_json
+from scaflow.flow.stages import Progress, Project, Stage
 from scaflow.hw.activity import law_events, reads, window_events
 from scaflow.hw.design import Design, design
 from scaflow.hw.emit import TOP
 from scaflow.hw.fold import Fold, at_equal_lanes
 from scaflow.hw.synth import Resources, count, synthesize
+from scaflow.model.files import kept_json, read_json, write_json
 from scaflow.quant.golden.beats import pack
 from scaflow.quant.graph import Conv, Edge, Graph
 
 WORKER = Path(__file__).with_name("worker.py")
+FOUND = ("sources", "input_lanes", "input_bits", "accumulator_bits")  # what is read of the worker's finn.json
 IMAGES = 2  # FINN's cycles do not depend on the data: from the end of one image to the end of the next
 EVENT_IMAGES = 200  # over which the cycles of an event stage are averaged
 OURS = {"dense": "dense", "list": "compact", "event": "event"}  # the design behind each column
@@ -225,8 +227,9 @@ def generate(python: Path, home: Path, layer: dict[str, Any]) -> Path:
     """The folder of FINN's RTL for a layer; kept under a digest of the layer and the worker."""
     text = json.dumps(layer)
     directory = home / hashlib.sha256((text + WORKER.read_text()).encode()).hexdigest()[:16]
-    if directory.is_dir():
+    if kept_json(directory / "finn.json", FOUND) is not None:
         return directory
+    shutil.rmtree(directory, ignore_errors=True)  # damaged
     home.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="layer-", dir=home))
     try:
@@ -295,7 +298,7 @@ def map_finn(directory: Path) -> Resources:
         ]
     )
     work = directory / f"yosys-{hashlib.sha256((script + QUEUE).encode()).hexdigest()[:12]}"
-    if not (work / "stat.json").is_file():
+    if kept_json(work / "stat.json", ("modules",)) is None:
         work.mkdir(exist_ok=True)
         for name in read_json(directory / "finn.json")["sources"]:
             (work / name).write_text(with_shift_registers((directory / name).read_text()))

@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from scaflow.flow.report.section import Section
-from scaflow.flow.stages import Project, read_json
+from scaflow.flow.stages import Project
+from scaflow.model.files import read_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +28,8 @@ def collect(project: Project) -> dict[str, Any]:
     path = project / "finn.json"
     if not path.is_file():
         return {}
-    found = read_json(path)
+    remedy = f"run `scaflow compare-finn {project.net} --force` again, or remove the file"
+    found = read_json(path, remedy, ("finn", "finn_event_images"))
     return found | {"finn_total": totals(found["finn"])}
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 from scaflow.flow.report.section import Section
 from scaflow.flow.stages import Project
+from scaflow.model.files import read_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,8 @@ def collect(project: Project) -> Row:
     path = project / "fold.json"
     if not path.is_file():
         return {}
-    found = json.loads(path.read_text())
+    remedy = f"run `scaflow fold {project.net}` again, or remove the file"
+    found = read_json(path, remedy, ("graphs", "request", "stages", "gains", "scheduler", "interval", "lut", "fps"))
     return {"fold": found} if found["graphs"] == graph_digests(project) else {}
 
 

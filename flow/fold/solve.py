@@ -11,7 +11,7 @@ import numpy as np
 
 from scaflow.flow.activity.events import CALIBRATION_IMAGES
 from scaflow.flow.fold.report import FOLDED, graph_digests
-from scaflow.flow.stages import Progress, Project, write_json, write_text
+from scaflow.flow.stages import Progress, Project
 from scaflow.hw.activity import reads
 from scaflow.hw.area import DEVICES, Area, Device, area
 from scaflow.hw.clock import predict
@@ -19,6 +19,7 @@ from scaflow.hw.cycles import starves
 from scaflow.hw.design import Design, design
 from scaflow.hw.fold import Fold, Folding, dealt
 from scaflow.hw.solve import Limits, Plan, Problem, fastest, least_area, problem
+from scaflow.model.files import check_place, write_json, write_text
 from scaflow.quant.graph import Conv, Graph, Readout, load
 
 SCHEDULERS = {"list": ("list",), "event": ("event",), "auto": ("list", "event")}
@@ -93,6 +94,8 @@ def fold_network(project: Project, request: Request, scheduler: str, progress: P
         raise ValueError(
             f"fold: missing what it reads: {', '.join(missing)}\n  run `scaflow compile {project.net}` first"
         )
+    for name in ("fold.json", "fold.toml"):
+        check_place(project / name)
     graphs = {name: load(project / f"{name}/graph") for name in FOLDED}
     images = dataset_of(project.network, project.data).train_images[:CALIBRATION_IMAGES]
     family = request.device.family

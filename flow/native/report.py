@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from scaflow.flow.report.section import Section
 from scaflow.flow.stages import Project, design_digests
+from scaflow.model.files import read_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +23,9 @@ def collect(project: Project, counters: list[Row]) -> dict[str, Any]:
         counters: those of `sim`, which stand where the native engine has none.
     """
     path = project / "native.json"
-    found = json.loads(path.read_text()) if path.is_file() else {"designs": {}}
+    remedy = f"run `scaflow sim {project.net} --engine native --force` again, or remove the file"
+    keys = ("designs", "native", "counters", "equality")
+    found = read_json(path, remedy, keys) if path.is_file() else {"designs": {}}
     if not found["designs"] or found["designs"] != design_digests(project, tuple(found["designs"])):
         found = {"native": [], "counters": [], "equality": []}
     counters = found["counters"] or counters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -24,12 +23,12 @@ from scaflow.flow.stages import (
     design_files,
     file_digest,
     source_digest,
-    write_json,
 )
 from scaflow.hw.clock import predict_runs
 from scaflow.hw.design import AXI_BYTES, Design
-from scaflow.hw.emit import TOP, emit
+from scaflow.hw.emit import TOP, check_emitted, emit
 from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
+from scaflow.model.files import kept_json, write_json
 from scaflow.quant.graph import execute, load
 from scaflow.sim.native import CHUNK, NativeRun, simulate_native
 from scaflow.sim.rtl import SimulationError
@@ -103,13 +102,15 @@ def _design(project: Project, variant: str, images: np.ndarray, stalls: bool, co
         "files": [file_digest(path) for path in files if path.is_file()],
         "sources": source_digest(ROOMS),
     }
-    if kept.is_file() and (part := json.loads(kept.read_text()))["key"] == key:
+    part: dict[str, Any] | None = kept_json(kept, ("key", "native", "counters", "equality"))
+    if part is not None and part["key"] == key:
         console.print(f"native: {variant} as it ran before", style="dim", highlight=False)
         return part
     console.print(f"native: golden model on {len(images):,} test images, {variant}", style="dim", highlight=False)
     logits = execute(load(project / f"{source}/graph"), images)
     part = {"key": key, "native": [], "counters": [], "equality": []}
     design = read_design(project, variant)
+    check_emitted(design, rtl)
     spikes = _events(design, images)
     flowing, clock = _run(rtl, variant, design, images, spikes, None, logits, console, part)
     if stalls:

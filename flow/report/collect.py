@@ -5,7 +5,6 @@ Nothing is measured here. Where a stage has not written its figures, the command
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from rich import box
@@ -20,6 +19,7 @@ from scaflow.flow.native import report as native_report
 from scaflow.flow.report import density
 from scaflow.flow.report.section import Section
 from scaflow.flow.stages import DESIGNS, VARIANTS, Project
+from scaflow.model.files import read_json
 
 MAKERS = {
     "compile.json": "compile",
@@ -27,6 +27,13 @@ MAKERS = {
     "cycles.json": "cycles",
     "activity.json": "activity",
     "synth.json": "synth",
+}
+KEYS = {  # what is read of each
+    "compile.json": ("equality", "accuracy", "channels", "provenance"),
+    "sim.json": ("equality", "counters", "interval", "latency"),
+    "cycles.json": ("equality", "stages"),
+    "activity.json": ("images", "stages", "event"),
+    "synth.json": ("synth",),
 }
 Report = dict[str, Any]
 Row = dict[str, Any]
@@ -42,7 +49,10 @@ def collect(project: Project) -> Report:
     if missing:
         lines = [f"  {project / name}: run `scaflow {MAKERS[name]} {project.net}`" for name in missing]
         raise ValueError("the report lacks its figures:\n" + "\n".join(lines))
-    compiled, sim, cycles, activity, synth = (json.loads((project / name).read_text()) for name in MAKERS)
+    compiled, sim, cycles, activity, synth = (
+        read_json(project / name, f"run `scaflow {maker} {project.net}` again", KEYS[name])
+        for name, maker in MAKERS.items()
+    )
     network = project.network
     stages = with_activity(with_ideal(cycles["stages"]), activity["stages"])
     native = native_report.collect(project, sim["counters"])

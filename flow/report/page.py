@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from scaflow.flow.report.collect import Report, failures, images_per_second, sections
 from scaflow.flow.stages import TRAININGS, VARIANTS, Project
+from scaflow.model.files import UNREADABLE, readable
 
 COLOURS = {"dense": "#6b7280", "skip": "#d97706", "compact": "#2563eb", "pruned": "#2563eb"}
 
@@ -34,7 +35,8 @@ def render(project: Project, report: Report) -> str:
         plots["Validation accuracy over the epochs"] = accuracy_plot(logs)
     raster = project / "raster.npz"
     if raster.is_file():
-        with np.load(raster) as arrays:
+        remedy = f"run `scaflow compile {project.net}` again, or remove the file"
+        with readable(raster, remedy, OSError, *UNREADABLE), np.load(raster) as arrays:
             plots["Spikes of one test image in the pruned network"] = raster_plot(dict(arrays))
     return template.render(
         report=report,
@@ -84,11 +86,13 @@ def accuracy_plot(logs: dict[str, Path]) -> Figure:
     figure = Figure(figsize=(8, 3), layout="constrained")
     axes = figure.subplots()
     for name, path in logs.items():
-        with path.open() as file:
-            rows = list(csv.DictReader(file))
-        values = [100 * float(row["validation_accuracy"]) for row in rows]
+        with readable(path, "remove the file: the plot is left out", *UNREADABLE, TypeError, IndexError, csv.Error):
+            rows = list(csv.DictReader(path.read_text().splitlines()))
+            if not rows:
+                raise ValueError("no epoch")
+            values = [100 * float(row["validation_accuracy"]) for row in rows]
+            tuned = sum(row["stage"] != rows[0]["stage"] for row in rows)
         axes.plot(range(1, len(rows) + 1), values, marker="o", markersize=3, color=COLOURS[name], label=name)
-        tuned = sum(row["stage"] != rows[0]["stage"] for row in rows)
         if tuned:
             axes.axvline(len(rows) - tuned + 0.5, color=COLOURS[name], linestyle=":", linewidth=1)
     axes.set_xlabel("epoch")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scaflow.flow.report.section import Section
+from scaflow.model.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,9 +77,9 @@ def plot(found: Row) -> Figure:
 
 
 def save_plot(found: Row, path: Path) -> None:
-    half = path.with_name("." + path.name)
-    plot(found).savefig(half, dpi=150)
-    half.replace(path)
+    picture = io.BytesIO()
+    plot(found).savefig(picture, dpi=150, format="png")
+    write_bytes(path, picture.getbuffer())
 
 
 def _mean(rows: list[Row], key: str) -> float:

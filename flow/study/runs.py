@@ -23,8 +23,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from scaflow.flow.stages import Project, read_json, write_json
+from scaflow.flow.stages import Project
 from scaflow.model.config import NetworkConfig
+from scaflow.model.files import check_place, kept_json, read_json, readable, write_json
 
 DENSE = "dense"
 SPIKE_IMAGES = 1000  # test images whose spikes are counted
@@ -48,6 +49,15 @@ class Run:
     @property
     def result(self) -> Path:
         return self.folder / ("row.json" if self.criterion else "done.json")
+
+    @property
+    def row(self) -> Any:
+        """What it found; None where it has not ended, or the file is damaged: it is made again."""
+        return kept_json(self.result, ("settings",))
+
+    @property
+    def finished(self) -> bool:
+        return self.row is not None
 
     @property
     def checkpoint(self) -> Path:
@@ -121,6 +131,8 @@ def study(project: Project, criteria: Sequence[str], seeds: int, jobs: int, forc
     if force:
         shutil.rmtree(project / "study", ignore_errors=True)
         (project / "study.json").unlink(missing_ok=True)
+    for name in ("study.json", "study.png", "study/room"):
+        check_place(project / name)
     bring_back(project, runs)
     started = time.monotonic()
     carry_out(runs, jobs, console, lambda: collect(project, runs))
@@ -132,10 +144,15 @@ def study(project: Project, criteria: Sequence[str], seeds: int, jobs: int, forc
 def bring_back(project: Project, runs: Sequence[Run]) -> None:
     """Results that study.json holds and the runs' folders do not: it may come from another machine."""
     path = project / "study.json"
-    held = {(row["criterion"], row["seed"]): row for row in (read_json(path)["rows"] if path.is_file() else ())}
+    remedy = "remove the file: the runs of this machine are kept in study/"
+    found = read_json(path, remedy, ("rows",))["rows"] if path.is_file() else []
+    with readable(path, remedy, KeyError, TypeError):
+        held = {(row["criterion"], row["seed"]): row for row in found}
+        settings = {key: row["settings"] for key, row in held.items()}
     for run in runs:
-        row = held.get((run.criterion, run.cfg.train.seed))
-        if row and row["settings"] == run.settings and not run.result.is_file():
+        key = (run.criterion, run.cfg.train.seed)
+        row = held.get(key)
+        if row and settings[key] == run.settings and not run.finished:
             run.folder.mkdir(parents=True, exist_ok=True)
             write_json(run.result, row)
 
@@ -143,7 +160,7 @@ def bring_back(project: Project, runs: Sequence[Run]) -> None:
 def collect(project: Project, runs: Sequence[Run]) -> dict[str, Any]:
     """The rows of the runs that are finished, as study.json."""
     cfg = project.network
-    rows = [read_json(run.result) for run in runs if run.criterion and run.result.is_file()]
+    rows = [run.row for run in runs if run.criterion and run.finished]
     result = {
         "dataset": cfg.data.path if cfg.data else cfg.dataset,
         "network": cfg.name,
@@ -163,7 +180,7 @@ def carry_out(runs: Sequence[Run], jobs: int, console: Console, after_each: Call
     Raises:
         ValueError: a run failed, or its result is of other settings; the message says why and what to do.
     """
-    if stale := [run for run in runs if run.result.is_file() and read_json(run.result).get("settings") != run.settings]:
+    if stale := [run for run in runs if run.row and run.row["settings"] != run.settings]:
         raise ValueError(
             f"{stale[0].folder.parent}: made with other settings: {', '.join(run.folder.name for run in stale)}; "
             f"remove the folder (--force does), or choose another for what is generated"
@@ -185,7 +202,8 @@ def carry_out(runs: Sequence[Run], jobs: int, console: Console, after_each: Call
                 for run in [r for r, process in active.items() if not process.is_alive()]:
                     process = active.pop(run)
                     process.join()
-                    if process.exitcode or not run.result.is_file():
+                    if process.exitcode or not run.finished:
+                        check_place(run.result)  # where there is no room, its output cannot say so
                         raise ValueError(f"study: {run.title} failed; {run.folder}/output.txt ends with\n{_tail(run)}")
                     console.print(f"[dim]study: {run.title} done[/dim]", highlight=False)
                     after_each()
@@ -198,19 +216,19 @@ def carry_out(runs: Sequence[Run], jobs: int, console: Console, after_each: Call
 
 def _left(runs: Sequence[Run]) -> list[Run]:
     """What is to be run: that which has no result, and what it needs of others and is gone or not there yet."""
-    wanted = {run for run in runs if run.criterion and not run.result.is_file()}
+    wanted = {run for run in runs if run.criterion and not run.finished}
     wanted |= {run.teacher for run in wanted if run.teacher and not run.teacher.model.is_file()}
-    wanted |= {run.start for run in wanted if run.start and not run.start.result.is_file()}
+    wanted |= {run.start for run in wanted if run.start and not run.start.finished}
     return [run for run in runs if run in wanted]
 
 
 def _ready(run: Run) -> bool:
-    started = run.start is None or run.start.result.is_file()
+    started = run.start is None or run.start.finished
     return started and (run.teacher is None or run.teacher.model.is_file())
 
 
 def _epochs_done(run: Run) -> int:
-    if run.result.is_file():
+    if run.finished:
         return run.epochs
     try:
         rows = len((run.folder / "log.csv").read_text().splitlines()) - 1
@@ -237,7 +255,7 @@ def _process(run: Run) -> None:
         try:
             _train_and_measure(run, Console(file=file, width=160))
         except BaseException as error:
-            file.write(f"{error}\n" if isinstance(error, ValueError) else traceback.format_exc())
+            file.write(f"{error}\n" if isinstance(error, ValueError | OSError) else traceback.format_exc())
             os._exit(1)
 
 

@@ -9,6 +9,7 @@ from scaflow.hw.cost import cycle_model
 from scaflow.model.config import NetworkConfig
 from scaflow.model.cost import Budget
 from scaflow.model.data import Dataset
+from scaflow.model.files import readable
 from scaflow.model.network import SpikingNetwork
 from scaflow.model.train import load_trained, train
 from scaflow.quant.folded import FoldedNetwork, fold
@@ -47,5 +48,6 @@ def folded_network(path: Path) -> FoldedNetwork:
     folded = fold(SpikingNetwork(trained.cfg, brevitas_conv, brevitas_linear))
     if trained.folded is None:
         raise ValueError(f"{path}: holds no folded network; train again with `scaflow train`")
-    folded.load_state_dict(trained.folded)
+    with readable(path, "train again: `scaflow train`", AttributeError, RuntimeError, TypeError):
+        folded.load_state_dict(trained.folded)
     return folded.eval()

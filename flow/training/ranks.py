@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 
 import typer
@@ -35,6 +35,8 @@ def leaving() -> Iterator[None]:
         code = 0
     except typer.Exit as end:
         code = end.exit_code
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
     except BaseException:
         traceback.print_exc()
     finally:
@@ -43,15 +45,18 @@ def leaving() -> Iterator[None]:
         os._exit(code)
 
 
-def run_together(parts: Sequence[Stage], run: Callable[[Sequence[Stage]], None]) -> None:
-    """The stages' work on all ranks; whatever `run` does beside (stamps, messages) on the first alone.
+def run_together(
+    parts: Sequence[Stage], run: Callable[[Sequence[Stage]], None], lock: AbstractContextManager[None]
+) -> None:
+    """The stages' work on all ranks; whatever `run` does beside (stamps, messages) on the first alone, as the lock.
 
     Raises:
         ValueError: as the stages; another rank has ended.
     """
     from scaflow.model import parallel
 
-    with parallel.group():
+    with parallel.group(), ExitStack() as held:
+        parallel.from_first(lambda: held.enter_context(lock))
         for part in parts:
             if parallel.rank() == 0:
                 _lead(part, run)

@@ -131,7 +131,7 @@ def test_options_reach_the_stage(run, tmp_path, monkeypatch):
     def train(project, training, resume, console, device):
         seen[training] = (project.network.train.epochs, resume, device)
         folder = project / training
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for name in ("model.pt", "log.csv"):
             (folder / name).write_text(training)
 

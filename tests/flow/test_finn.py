@@ -15,9 +15,10 @@ from scaflow.flow.cli import app
 from scaflow.flow.finn import compare as finn
 from scaflow.flow.finn import report as finn_report
 from scaflow.flow.finn import worker as finn_worker
-from scaflow.flow.stages import open_project, write_json
+from scaflow.flow.stages import open_project
 from scaflow.hw.fold import Fold
 from scaflow.hw.synth import Resources
+from scaflow.model.files import write_json
 from scaflow.quant.graph import Conv, Edge
 
 BUILD = Path("build")  # where `make finn` puts FINN

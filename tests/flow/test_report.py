@@ -13,7 +13,8 @@ from rich.console import Console
 from scaflow.flow.activity.events import summary
 from scaflow.flow.report import collect as report
 from scaflow.flow.report.page import render
-from scaflow.flow.stages import VARIANTS, design_digests, open_project, write_json
+from scaflow.flow.stages import VARIANTS, design_digests, open_project
+from scaflow.model.files import write_json
 
 
 def row(rung: str, variant: str, compared: int = 10, mismatches: int = 0) -> dict:

@@ -13,11 +13,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from scaflow.flow.stages import Project, open_project, read_json
+from scaflow.flow.stages import Project, open_project
 from scaflow.flow.study import report as study_report
 from scaflow.flow.study import runs as study
 from scaflow.hw.cost import outline
 from scaflow.model.config import NetworkConfig
+from scaflow.model.files import read_json
 from scaflow.quant.graph import execute
 
 NET = """
@@ -87,7 +88,7 @@ def test_pruned_runs_learn_from_the_dense_network_of_their_seed(project):
     assert (dense.teacher, weight.teacher) == (None, dense)
     for run in (warmup, dense):
         run.folder.mkdir(parents=True)
-        run.result.write_text("{}")
+        run.result.write_text('{"settings": ""}')
     assert study._left([warmup, dense, weight]) == [dense, weight]  # its row came without its model
     assert not study._ready(weight)
     dense.model.touch()

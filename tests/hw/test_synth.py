@@ -134,3 +134,21 @@ def test_missing_inputs_and_tools_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(synth.shutil, "which", lambda _: None)
     with pytest.raises(ValueError, match=r"synthesis cannot run:\n  nextpnr: .*pip install"):
         synthesize(two_fifos(tmp_path), "top", "ecp5-85", lambda _: None, tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"fmax_mhz": 1, "per', b"\0\0\0", b"[]", b"{}"])
+def test_a_damaged_result_of_before_is_made_again(tmp_path, monkeypatch, content):
+    runs = []
+
+    def run(*_):
+        runs.append(1)
+        return {"fmax_mhz": 90.0, "per_stage": {"all": {"lut": 1, "ff": 2, "bram": 0, "dsp": 0}}}
+
+    monkeypatch.setattr(synth, "_run", run)
+    monkeypatch.setattr(synth, "_tools", lambda *_: "nextpnr")
+    (tmp_path / "design").mkdir()
+    made = [synthesize(two_fifos(tmp_path / "design"), "top", "ecp5-85", lambda _: None, tmp_path / "c") for _ in "12"]
+    assert made[0] == made[1] and runs == [1]
+    (made[0].log / "result.json").write_bytes(content)
+    assert synthesize(tmp_path / "design", "top", "ecp5-85", lambda _: None, tmp_path / "c") == made[0]
+    assert runs == [1, 1]

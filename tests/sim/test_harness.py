@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scaflow.sim import build as building
-from scaflow.sim import toolchain
+from scaflow.sim import rtl, toolchain
 from scaflow.sim.build import BuildError, build, checks_of, sources_of
 from scaflow.sim.rtl import SimulationError, simulate, simulate_axis, simulate_top
 
@@ -155,7 +155,7 @@ def test_a_build_is_made_once_and_again_for_each_difference(cache: Path, tmp_pat
 
     def compile_nothing(scratch: Path, *rest) -> Path:
         calls.append(rest)
-        (scratch / "made").write_text("")
+        (scratch / "made").write_bytes(Path(sys.executable).read_bytes())  # a whole executable
         return scratch / "made"
 
     monkeypatch.setattr(building, "_compile", compile_nothing)
@@ -170,6 +170,47 @@ def test_a_build_is_made_once_and_again_for_each_difference(cache: Path, tmp_pat
     assert count() == 3
     source.write_text(source.read_text().replace("out_data <= in_data", "out_data <= ~in_data"))
     assert count() == 4
+
+
+def test_a_full_disk_is_told_and_not_taken_for_bad_hardware(tmp_path: Path, monkeypatch) -> None:
+    class Dead:
+        def test(self, **_: object) -> None:
+            raise SystemExit(1)
+
+    def full(path: Path) -> None:
+        if path == waves:
+            raise OSError(28, "No space left on device", str(path))
+
+    waves = tmp_path / "w.vcd"
+    waves.write_text("$half")
+    monkeypatch.setattr(rtl, "get_runner", lambda _: Dead())
+    with pytest.raises(SimulationError):
+        rtl._execute("bench", tmp_path / "top", tmp_path, {"seed": 0}, waves)
+    assert waves.exists()  # of a design that hangs they are what is wanted
+    monkeypatch.setattr(rtl, "check_place", full)
+    with pytest.raises(OSError, match="No space left"):
+        rtl._execute("bench", tmp_path / "top", tmp_path, {"seed": 0}, waves)
+    assert not waves.exists()
+
+
+def test_a_damaged_executable_is_built_again(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(building, "cache_root", lambda: tmp_path / "sim")
+    source = tmp_path / "one.sv"
+    source.write_text("module one (input logic clk); endmodule\n")
+    good, runs = Path(sys.executable).read_bytes(), []
+
+    def compiled(scratch: Path, top: str, *_: object) -> Path:
+        runs.append(top)
+        (scratch / top).write_bytes(good)
+        return scratch / top
+
+    monkeypatch.setattr(building, "_compile", compiled)
+    path = build("one", [source])
+    assert build("one", [source]) == path and runs == ["one"]
+    for content in (b"", good[: len(good) // 2], bytes(len(good))):
+        path.write_bytes(content)
+        assert build("one", [source]).read_bytes() == good
+    assert len(runs) == 4
 
 
 def test_a_design_large_enough_to_be_split_builds(cache: Path, tmp_path: Path, monkeypatch) -> None:
