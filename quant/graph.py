@@ -261,8 +261,8 @@ def execute(
         )
     chunks = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
     # Chunks in parallel, each product on one thread: threads that share a product wait for each other.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(lambda chunk: _run(graph, chunk, trace), chunks or [images]))
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
+        results = list(threads.map(lambda chunk: _run(graph, chunk, trace), chunks or [images]))
     logits = np.concatenate([result for result, _ in results])
     if not trace:
         return logits
@@ -273,10 +273,10 @@ def _run(graph: Graph, images: np.ndarray, trace: bool) -> tuple[np.ndarray, dic
     x = images.transpose(0, 2, 3, 1)[:, None]  # [N, T or 1, H, W, C]
     spikes = {}
     for node in graph.nodes[:-1]:
-        x = _fire(node, _accumulate(node, x), graph.time_steps) if isinstance(node, Conv) else _pool(node, x)
+        x = _fire(node, accumulate(node, x), graph.time_steps) if isinstance(node, Conv) else pool(node, x)
         if trace:
             spikes[node.name] = x.transpose(0, 1, 4, 2, 3)
-    return _integrate(graph.nodes[-1], x), spikes
+    return integrate(graph.nodes[-1], x), spikes
 
 
 def _exact_float(weight: np.ndarray, largest_input: int) -> type:
@@ -291,7 +291,7 @@ def _exact_float(weight: np.ndarray, largest_input: int) -> type:
     return np.float64
 
 
-def _accumulate(node: Conv, x: np.ndarray) -> np.ndarray:
+def accumulate(node: Conv, x: np.ndarray) -> np.ndarray:
     """[N, T, H, W, Ci] -> int64 [N, T, Ho, Wo, Co]: windows times weights, as one matrix product."""
     dtype = _exact_float(node.weight, (1 << node.in_bits) - 1)
     n, steps, height, width, channels = x.shape
@@ -327,7 +327,7 @@ def _fire(node: Conv, acc: np.ndarray, time_steps: int) -> np.ndarray:
     return spikes
 
 
-def _pool(node: Pool, x: np.ndarray) -> np.ndarray:
+def pool(node: Pool, x: np.ndarray) -> np.ndarray:
     n, steps, height, width, channels = x.shape
     size = node.size
     height, width = height // size, width // size
@@ -335,7 +335,7 @@ def _pool(node: Pool, x: np.ndarray) -> np.ndarray:
     return blocks.max((3, 5))
 
 
-def _integrate(node: Readout, x: np.ndarray) -> np.ndarray:
+def integrate(node: Readout, x: np.ndarray) -> np.ndarray:
     n, steps = x.shape[:2]
     dtype = _exact_float(node.weight, steps)
     counts = x.sum(1, dtype=dtype).reshape(n, node.weight[0].size)  # spikes of an input over the steps
