@@ -139,7 +139,9 @@ def finite(value: np.ndarray) -> str:
 def _version_problems(model: ModelProto) -> list[str]:
     problems = []
     if model.ir_version > onnx.IR_VERSION:
-        problems.append(f"IR version {model.ir_version} is above {onnx.IR_VERSION}, the latest known; export with an older one")
+        problems.append(
+            f"IR version {model.ir_version} is above {onnx.IR_VERSION}, the latest known; export with an older one"
+        )
     opset = next((entry.version for entry in model.opset_import if _domain(entry.domain) == ""), 0)
     if not OLDEST <= opset <= NEWEST:
         problems.append(

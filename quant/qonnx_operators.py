@@ -95,10 +95,7 @@ def refusal(node: NodeProto, reason: str) -> str:
 
 def attributes(node: NodeProto) -> dict[str, Any]:
     values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    return {
-        key: value.decode(errors="replace") if isinstance(value, bytes) else value
-        for key, value in values.items()
-    }
+    return {key: value.decode(errors="replace") if isinstance(value, bytes) else value for key, value in values.items()}
 
 
 def table_problems(node: NodeProto, opset: int) -> Iterator[str]:
@@ -134,5 +131,10 @@ def _types(node: NodeProto, opset: int) -> dict[str, int]:
     if node.domain == "":
         schema = defs.get_schema(node.op_type, opset, node.domain)
         return {name: int(attribute.type.value) for name, attribute in schema.attributes.items()}
-    kinds = {"i": AttributeProto.INT, "f": AttributeProto.FLOAT, "s": AttributeProto.STRING, "ints": AttributeProto.INTS}
+    kinds = {
+        "i": AttributeProto.INT,
+        "f": AttributeProto.FLOAT,
+        "s": AttributeProto.STRING,
+        "ints": AttributeProto.INTS,
+    }
     return {name: kinds[spec[0]] for name, spec in getCustomOp(node).get_nodeattr_types().items()}

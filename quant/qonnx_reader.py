@@ -164,9 +164,7 @@ class Reading:
         else:
             exact = floats and np.can_cast(x.dtype, target, "safe")
         if not exact:
-            self._refuse(
-                node, f"casts {x.dtype} to {target}, which does not keep every value here; leave it out"
-            )
+            self._refuse(node, f"casts {x.dtype} to {target}, which does not keep every value here; leave it out")
 
     def _expand(self, node: NodeProto, x: np.ndarray) -> None:
         target = [int(size) for size in self._value(node.input[1]).ravel()]
@@ -179,9 +177,7 @@ class Reading:
         scale, bits = self.runner.constants[node.input[1]], self.runner.constants[node.input[3]]
         attribute, one = attributes(node), uniform(scale)
         if not self._on_image or self._quantised:
-            self._refuse(
-                node, "quantises what is an integer already: behind LIF everything is 0 or 1; leave it out"
-            )
+            self._refuse(node, "quantises what is an integer already: behind LIF everything is 0 or 1; leave it out")
         elif bits.item() != 8 or attribute.get("signed", 1) or attribute.get("narrow", 1):
             self._refuse(node, "the image needs 8 bits, unsigned (signed=0, narrow=0)")
         elif one is None or not broadcasts(scale, x.shape):
@@ -216,13 +212,7 @@ class Reading:
                 if kind == "Sub" and swapped:
                     pending.multiply(np.float64(-1))
                 pending.add(-per_channel if kind == "Sub" and not swapped else per_channel)
-        elif (
-            kind not in ("Mul", "Div")
-            or one is None
-            or one <= 0
-            or not broadcasts(value, x.shape)
-            or self._on_spikes
-        ):
+        elif kind not in ("Mul", "Div") or one is None or one <= 0 or not broadcasts(value, x.shape) or self._on_spikes:
             self._refuse(node, "only a positive scalar factor may stand here, on the image or on the logits")
         elif self._summed:
             self.logit_scale *= one if kind == "Mul" else 1 / one
@@ -233,9 +223,7 @@ class Reading:
         if not self._pending or self._pending.reshaped:
             self._refuse(node, "must follow a Conv, MatMul or Gemm; move it there")
             return
-        gamma, beta, mean, var = (
-            np.asarray(self.runner.constants[i], np.float64) for i in node.input[1:5]
-        )
+        gamma, beta, mean, var = (np.asarray(self.runner.constants[i], np.float64) for i in node.input[1:5])
         if any(value.shape != self._pending.offset.shape for value in (gamma, beta, mean, var)):
             self._refuse(node, f"needs one value per channel ({len(self._pending.offset)}) of each parameter")
             return
@@ -255,7 +243,9 @@ class Reading:
         if perm == list(range(x.ndim)):
             return
         if x.ndim != 4 or perm[0] != 0 or not (self._on_image or self._on_spikes):
-            self._refuse(node, f"perm={perm}: only the axes of an image or a map of spikes may change places, not the batch")
+            self._refuse(
+                node, f"perm={perm}: only the axes of an image or a map of spikes may change places, not the batch"
+            )
             return
         self._order = [self._order[axis - 1] for axis in perm[1:]]
 
@@ -317,7 +307,9 @@ class Reading:
         attribute, conv = attributes(node), node.op_type == "Conv"
         rank = self.runner.constants[node.input[1]].ndim
         if (x.ndim, rank) != ((4, 4) if conv else (2, 2)):
-            need = "rows and columns: data and weight of 4 axes" if conv else "a flattened map: 2 axes; Flatten before it"
+            need = (
+                "rows and columns: data and weight of 4 axes" if conv else "a flattened map: 2 axes; Flatten before it"
+            )
             self._refuse(node, f"reads data of {x.ndim} axes with a weight of {rank}; it needs {need}")
             return
         axis = 0 if conv or attribute.get("transB", 0) else 1
@@ -347,7 +339,9 @@ class Reading:
             given = np.asarray(self.runner.constants[node.input[2]], np.float64)
             along_outputs = along(given, outputs, 1) if not conv else given
             if along_outputs is None or along_outputs.shape != bias.shape:
-                self._refuse(node, f"bias of shape {given.shape} must be a scalar or one value per output ({len(bias)})")
+                self._refuse(
+                    node, f"bias of shape {given.shape} must be a scalar or one value per output ({len(bias)})"
+                )
                 return
             bias = along_outputs * attribute.get("beta", 1.0)
         slope = found.scale * self._gain * attribute.get("alpha", 1.0)

@@ -65,53 +65,56 @@ def replay(reading: Reading, images: np.ndarray) -> tuple[list[LayerReport], lis
     Raises:
         ValueError: a node of the file cannot be executed.
     """
-    graph, steps = reading.graph, reading.graph.time_steps
+    graph, output = reading.graph, reading.runner.file.outputs[0]
     convs = [node for node in graph.nodes if isinstance(node, Conv)]
-    readout = graph.nodes[-1]
+    neurons, readout = reading.roundings[:-1], graph.nodes[-1]
     assert isinstance(readout, Readout)
-    problems = list(_levels(reading))
-    tensors = [name for rounding in reading.roundings[:-1] for name in _tensors(rounding)]
-    *own, logits = run_file(reading, images, [*tensors, reading.runner.file.outputs[0]])
-    found = [_by_image(chunks, steps)[: len(images)] for chunks in own]
-    currents, spikes = found[::2], found[1::2]
+    *own, logits = run_file(reading, images, [*(name for rounding in neurons for name in _tensors(rounding)), output])
+    found = [_by_image(chunks, graph.time_steps)[: len(images)] for chunks in own]
     ours, ours_spikes = execute(graph, images, trace=True)
-    reports, notes, total, off = [], [], 0, 0
+    reports: list[LayerReport] = []
+    problems = list(_levels(reading))
+    alike = np.ones(len(images), bool)  # images of which no layer's spike differs
+    same = np.ones(len(images), bool)  # images of which no spike differs, each layer reading our own
     rng = np.random.default_rng(1)
     x = images.transpose(0, 2, 3, 1)[:, None]
-    before: Rounding | None = None
-    for layer, node in enumerate(convs):
-        rounding = reading.roundings[layer]
-        current, fired = currents[layer], spikes[layer]
-        if before is not None:
-            struck = _struck(rng, before, reading.graph.edges()[graph.nodes.index(convs[layer - 1]) + 1].kept, spikes[layer - 1])
-            more = _run_from(reading, before, struck, _tensors(rounding))
-            current, fired = np.concatenate([current, more[0]]), np.concatenate([fired, more[1]])
-            x = _pooled(reading, convs[layer - 1], np.concatenate([spikes[layer - 1], struck]))
-        wrong, differing = _layer_problem(node, rounding, x, current, fired)
+    more = [found[0][:0], found[1][:0]]
+    for layer, (node, rounding) in enumerate(zip(convs, neurons, strict=True)):
+        current, spikes = found[2 * layer : 2 * layer + 2]
+        all_spikes = np.concatenate([spikes, more[1]])
+        wrong, differing = _layer_problem(node, rounding, x, np.concatenate([current, more[0]]), all_spikes)
         problems += wrong
-        off += differing
-        shape = ours_spikes[node.name].shape
-        differ = int((spikes[layer].reshape(shape) != ours_spikes[node.name]).sum())
-        total += differ
-        count = int(spikes[layer].sum())
-        part = (rounding.bias + rounding.threshold)[list(node.kept)] / node.threshold[list(node.kept)]
+        alike &= differing[: len(images)] == 0
+        other = spikes.reshape(ours_spikes[node.name].shape) != ours_spikes[node.name]
+        same &= ~other.reshape(len(images), -1).any(1)
+        kept = list(node.kept)
         reports.append(
             LayerReport(
-                node.name, title(rounding.source), node.fraction_bits, rounding.exact, fired[: len(images)].size,
-                differ, count, float(part.max()),
+                name=node.name,
+                source=title(rounding.source),
+                fraction_bits=node.fraction_bits,
+                exact=rounding.exact,
+                spikes_compared=other.size,
+                spikes_differ=int(other.sum()),
+                spikes_fired=int(spikes.sum()),
+                rounding=float(((rounding.bias + rounding.threshold)[kept] / node.threshold[kept]).max()),
             )
         )
-        if not count:
-            notes.append(f"layer {node.name}: no neuron fires on the images tried; what lies behind saw spikes at random")
-        before = rounding
-    assert before is not None
-    struck = _struck(rng, before, convs[-1].kept, spikes[-1])
-    more = _run_from(reading, before, struck, [reading.runner.file.outputs[0]], by_rows=False)
+        struck = _struck(rng, node.kept, spikes)
+        last = layer + 1 == len(convs)
+        more = _run_from(reading, rounding, struck, [output] if last else _tensors(neurons[layer + 1]), last)
+        x = _pooled(reading, node, np.concatenate([spikes, struck]))
     theirs = np.concatenate([logits.reshape(-1, logits.shape[-1])[: len(images)], more[0]])
-    x = _pooled(reading, convs[-1], np.concatenate([spikes[-1], struck]))
     problems += _readout_problem(readout, reading.roundings[-1], x, theirs / reading.logit_scale)
-    if not problems and not off and (total or not np.array_equal(ours, integrate(readout, x[: len(images)]))):
-        problems.append(f"graph {graph.name!r}: {total} spikes differ, though no layer by itself does; {_REMEDY}")
+    same &= (ours == integrate(readout, x[: len(images)])).all(1)
+    if not problems and (alike & ~same).any():
+        n = int((alike & ~same).argmax())
+        problems.append(f"graph {graph.name!r}: image {n} differs, though no layer by itself does; {_REMEDY}")
+    notes = [
+        f"layer {report.name}: no neuron fires on the images tried; what lies behind was compared on spikes at random"
+        for report in reports
+        if not report.spikes_fired
+    ]
     return reports, problems, notes
 
 
@@ -129,7 +132,7 @@ def _by_image(chunks: np.ndarray, steps: int) -> np.ndarray:
     return rows.reshape(-1, *rows.shape[2:])
 
 
-def _struck(rng: np.random.Generator, before: Rounding, kept: tuple[int, ...], like: np.ndarray) -> np.ndarray:
+def _struck(rng: np.random.Generator, kept: tuple[int, ...], like: np.ndarray) -> np.ndarray:
     """Spikes at random in the shape of the layer's own [N, T, C, ...], on the channels that may spike."""
     shape = (len(_DENSITIES), *like.shape[1:])
     density = np.array(_DENSITIES).reshape(-1, *[1] * (like.ndim - 1))
@@ -141,7 +144,7 @@ def _struck(rng: np.random.Generator, before: Rounding, kept: tuple[int, ...], l
 
 
 def _run_from(
-    reading: Reading, before: Rounding, spikes: np.ndarray, tensors: list[str], by_rows: bool = True
+    reading: Reading, before: Rounding, spikes: np.ndarray, tensors: list[str], logits: bool
 ) -> list[np.ndarray]:
     """Tensors of the file where the layer `before` makes these spikes [N, T, C, ...]; per image, as those are."""
     batch, steps = reading.input.batch, reading.graph.time_steps
@@ -153,9 +156,9 @@ def _run_from(
         feeds = {reading.input.name: empty, before.source.output[0]: rows}
         found.append(reading.runner.run(feeds, tensors))
     stacked = [np.stack(chunks) for chunks in zip(*found, strict=True)]
-    if by_rows:
-        return [_by_image(chunks, steps)[: len(spikes)] for chunks in stacked]
-    return [chunks.reshape(-1, chunks.shape[-1])[: len(spikes)] for chunks in stacked]
+    if logits:
+        return [chunks.reshape(-1, chunks.shape[-1])[: len(spikes)] for chunks in stacked]
+    return [_by_image(chunks, steps)[: len(spikes)] for chunks in stacked]
 
 
 def _pooled(reading: Reading, conv: Conv, spikes: np.ndarray) -> np.ndarray:
@@ -186,13 +189,15 @@ def _levels(reading: Reading) -> Iterator[str]:
             i = int(wrong.argmax())
             maker = reading.runner.maker(tensor)
             assert maker is not None
-            yield refusal(maker, f"makes {theirs[i]:g} of pixel level {expected[i]:g}; scale the image so that it is itself")
+            yield refusal(
+                maker, f"makes {theirs[i]:g} of pixel level {expected[i]:g}; scale the image so that it is itself"
+            )
 
 
 def _layer_problem(
     node: Conv, rounding: Rounding, x: np.ndarray, current: np.ndarray, spikes: np.ndarray
-) -> tuple[list[str], int]:
-    """What is wrong, and how many spikes differ within the rounding.
+) -> tuple[list[str], np.ndarray]:
+    """What is wrong, and of each image how many spikes differ within the rounding.
 
     Args:
         x: what the layer reads, [N, T or 1, H, W, Ci].
@@ -201,7 +206,7 @@ def _layer_problem(
     kept = list(node.kept)
     weigh = replace(node, weight=abs(node.weight))
     count = replace(node, weight=(node.weight != 0).astype(np.int64))
-    differing = 0
+    differing = np.zeros(len(x), np.int64)
     for n in range(len(x)):
         given = x[n : n + 1]
         acc, size, terms = (
@@ -212,9 +217,9 @@ def _layer_problem(
         theirs = current[n].reshape(len(current[n]), len(node.weight), *acc.shape[2:])[:, kept].astype(np.float64)
         fired = spikes[n].reshape(len(spikes[n]), len(node.weight), *acc.shape[2:]) != 0
         if np.delete(fired, kept, axis=1).any():
-            return [refusal(rounding.source, f"a channel outside {node.kept} spikes in the file; {_REMEDY}")], 0
+            return [refusal(rounding.source, f"a channel outside {node.kept} spikes in the file; {_REMEDY}")], differing
         if not np.isfinite(theirs).all():
-            return [refusal(rounding.source, "its current in the file is not finite; look at the layer before it")], 0
+            return [refusal(rounding.source, "its current in the file is not finite; look at the layer before it")], differing
         column = (slice(None), None, None)
         units = theirs / rounding.grid[kept][column]
         ours = np.broadcast_to((acc << node.fraction_bits) + node.bias[kept][column], shape)
@@ -232,13 +237,13 @@ def _layer_problem(
                     f"its current is {theirs[at]:g} in the file, {(ours * rounding.grid[kept][column])[at]:g} in the"
                     f" integers ({place}); rounding explains {(allowed * rounding.grid[kept][column])[at]:.2g}: {_REMEDY}",
                 )
-            ], 0
+            ], differing
         if rounding.exact:  # the file rounds to the grid itself
             error = abs(np.rint(units) - ours)
         wrong, differ = _membranes(node, rounding, kept, ours, error, fired[:, kept])
-        differing += differ
+        differing[n] = differ
         if wrong:
-            return [refusal(rounding.source, f"{wrong} (image {n}); rounding does not explain it: {_REMEDY}")], 0
+            return [refusal(rounding.source, f"{wrong} (image {n}); rounding does not explain it: {_REMEDY}")], differing
     return [], differing
 
 

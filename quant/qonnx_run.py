@@ -16,9 +16,9 @@ from onnx.reference import ReferenceEvaluator
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
 from qonnx.custom_op.registry import getCustomOp, is_custom_op
 
+from scaflow.quant.ops import DOMAIN
 from scaflow.quant.qonnx_file import File, one_line
 from scaflow.quant.qonnx_operators import QONNX, refusal
-from scaflow.quant.ops import DOMAIN
 
 _IR_VERSION = 10
 _RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
