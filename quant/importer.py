@@ -8,14 +8,15 @@ What is understood, from the image to the logits:
               any constant; then, in any order, BatchNormalization and Mul, Div, Add, Sub by a constant per channel;
               then LIF. In the first layer a Tile repeats the batch T times, before or after the weights.
     MaxPool   on spikes, windows that do not overlap
-    Pad       with zeros, of the image or of spikes; pads, strides and dilations that differ by side become a larger kernel
+    Pad       with zeros, of the image or of spikes; like uneven pads and dilations, a larger kernel in the graph
     read-out  MatMul/Gemm with a Quant weight of one scale, Add, Reshape to [T, N, classes],
               ReduceSum or ReduceMean over axis 0, Mul/Div by a positive scalar
     anywhere  Identity, Dropout, Expand by ones, Cast that keeps every value
     beside    what no logit depends on: further outputs, initialisers and inputs that nothing reads
 
-Everything else is refused; all that is refused is listed together. qonnx_operators.py has each attribute. An import with
-report holds the graph against an execution of the file (qonnx_replay.py) and refuses what rounding does not explain.
+Everything else is refused; all that is refused is listed together. qonnx_operators.py has each attribute. An import
+with report holds the graph against an execution of the file (qonnx_replay.py); what rounding does not explain is
+refused.
 """
 
 from __future__ import annotations

@@ -118,8 +118,9 @@ def image_input(file: File) -> Input | str:
     except KeyError:
         dtype = np.dtype(object)
     if dtype.name not in INPUTS:
-        kind = TensorProto.DataType.Name(tensor.elem_type) if tensor.elem_type in TensorProto.DataType.values() else "?"
-        return f"{name} is of type {kind}, which cannot hold the levels 0 to 255 of a pixel; use one of {', '.join(INPUTS)}"
+        known = tensor.elem_type in TensorProto.DataType.values()
+        kind = TensorProto.DataType.Name(tensor.elem_type) if known else str(tensor.elem_type)
+        return f"{name} is of type {kind}, which cannot hold the 256 levels of a pixel; use one of {', '.join(INPUTS)}"
     sizes = tuple(dim for dim in dims[1:] if dim is not None)
     return Input(value.name, sizes, dims[0] or _OPEN_BATCH, dims[0] is not None, dtype)
 

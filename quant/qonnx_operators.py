@@ -1,8 +1,8 @@
 """The table of understood operators: what an import makes of each of their attributes and inputs.
 
-An attribute is used (the reader or the execution of the file reads it), of no effect whatever its value, or has one neutral
-value and is refused at any other. What the table does not name is refused, so that an attribute of a later opset
-cannot slip through; `table_problems` holds a node against the table and against its schema of the file's opset.
+An attribute is used (the reader or the execution of the file reads it), of no effect whatever its value, or has one
+neutral value and is refused at any other. What the table does not name is refused, so that an attribute of a later
+opset cannot slip through; `table_problems` holds a node against the table and against its schema of the file's opset.
 """
 
 from __future__ import annotations

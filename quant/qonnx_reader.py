@@ -6,19 +6,17 @@ are those that an execution of the file has.
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-
 import numpy as np
-from onnx import NodeProto
+from onnx import NodeProto, helper
 
 from scaflow.quant.graph import Graph, Node, Pool, validate
 from scaflow.quant.qonnx_check import AFFINE, QUANT, TRANSPARENT, WEIGHTED, node_problems
 from scaflow.quant.qonnx_file import image_input
 from scaflow.quant.qonnx_layer import Pending, Rounding, quantised_weight
+from scaflow.quant.qonnx_map import Map
 from scaflow.quant.qonnx_operators import attributes, refusal, title
 from scaflow.quant.qonnx_run import Runner
-from scaflow.quant.qonnx_shapes import along, broadcasts, channelwise, symmetric, uniform, window
+from scaflow.quant.qonnx_shapes import along, broadcasts, channelwise, uniform
 
 _PIXEL_FLOATS = ("float16", "float32", "float64")  # k/255 rounded to them is still nearest to k
 _LEVELS = 256
@@ -40,8 +38,6 @@ class Reading:
         self._nodes: list[Node] = []
         self._pending: Pending | None = None
         self._flat = self._quantised = self._summed = False
-        self._order = [0, 1, 2]  # axis i of the data, behind the batch, is axis order[i] of the map
-        self._pads = [(0, 0), (0, 0), (0, 0)]  # zeros around the map, by its axes
         self._gain = 1.0  # value of one pixel level where the weights see it
         self._tiled = 1
         self._steps: int | None = None
@@ -52,9 +48,9 @@ class Reading:
         if isinstance(found, str) or self.problems:
             return
         self.input = found
-        features = len(found.shape) == 1
-        self._map = (1, 1, found.shape[0]) if features else (found.shape[0], found.shape[1], found.shape[2])
-        self._flat = features
+        self._flat = len(found.shape) == 1
+        c, h, w = (1, 1, *found.shape)[-3:]
+        self._map = Map((c, h, w))
         self._context = {found.name: np.zeros((found.batch, *found.shape), found.dtype)}
         self._follow(found.name)
         if not self.problems:
@@ -154,10 +150,14 @@ class Reading:
         return bool(self._nodes) and not self._pending and not self._summed
 
     def _cast(self, node: NodeProto, x: np.ndarray) -> None:
-        target = self._value(node.output[0]).dtype
+        try:
+            target = helper.tensor_dtype_to_np_dtype(attributes(node)["to"])
+        except KeyError:
+            self._refuse(node, f"to={attributes(node).get('to')} is no type that is known; cast to float")
+            return
         floats = x.dtype.name in _PIXEL_FLOATS and target.name in _PIXEL_FLOATS
         if self._on_spikes:
-            exact = target.kind in "iub" or target.name in (*_PIXEL_FLOATS, "bfloat16")
+            exact = target.kind in "iub" or target.name in _PIXEL_FLOATS
         elif self._on_image and not self._quantised:
             whole = x.dtype.kind in "iu" and target.kind in "iu" and np.iinfo(target).max >= _LEVELS - 1
             exact = floats or whole or (x.dtype.kind in "iu" and target.name in _PIXEL_FLOATS)
@@ -203,8 +203,8 @@ class Reading:
             if per_channel is None:
                 self._refuse(
                     node,
-                    f"constant of shape {value.shape} on data of shape {x.shape}: by broadcasting it is no scalar and no"
-                    f" value per channel (axis {axis}); give a scalar or one value per channel ({x.shape[axis]})",
+                    f"constant of shape {value.shape} on data of shape {x.shape}: by broadcasting it is no scalar and"
+                    f" no value per channel (axis {axis}); give a scalar or one value per channel ({x.shape[axis]})",
                 )
             elif kind in ("Mul", "Div"):
                 pending.multiply(per_channel if kind == "Mul" else 1 / per_channel)
@@ -243,11 +243,9 @@ class Reading:
         if perm == list(range(x.ndim)):
             return
         if x.ndim != 4 or perm[0] != 0 or not (self._on_image or self._on_spikes):
-            self._refuse(
-                node, f"perm={perm}: only the axes of an image or a map of spikes may change places, not the batch"
-            )
+            self._refuse(node, f"perm={perm}: only the axes of an image or of spikes may change places, not the batch")
             return
-        self._order = [self._order[axis - 1] for axis in perm[1:]]
+        self._map.transpose(perm)
 
     def _pad(self, node: NodeProto, x: np.ndarray) -> None:
         attribute, (_, pads, fill, axes) = attributes(node), [*node.input, "", "", ""][:4]
@@ -264,27 +262,16 @@ class Reading:
         elif value != 0 or min(amounts) < 0 or any(by_axis[0]):
             self._refuse(node, f"pads={amounts} of {value:g}: only zeros may be put around a map; pad with 0")
         else:
-            for i, axis in enumerate(self._order):
-                (before, behind), more = self._pads[axis], by_axis[i + 1]
-                self._pads[axis] = (before + more[0], behind + more[1])
+            self._map.pad(by_axis)
 
     def _flatten(self, node: NodeProto, x: np.ndarray) -> None:
         shape = self._value(node.output[0]).shape
-        whole = self._order == [0, 1, 2] and not any(map(any, self._pads))
         if not self._summed and len(shape) == 2 and shape[0] == len(x):
             self._flat = True
-        elif self._on_image and len(shape) == 4 and shape[0] == len(x) and whole:
-            self._map, self._flat = (shape[1], shape[2], shape[3]), False
+        elif self._on_image and len(shape) == 4 and shape[0] == len(x) and self._map.plain:
+            self._map, self._flat = Map((shape[1], shape[2], shape[3])), False
         else:
             self._refuse(node, "is understood only where a map is flattened for a MatMul or Gemm")
-
-    def _settle(self) -> None:
-        """The first weights say which axes of the input are channels, rows and columns."""
-        self._layout = (self._order[0], self._order[1], self._order[2])
-        c, h, w = self._layout
-        self._map = self._image = (self._map[c], self._map[h], self._map[w])
-        self._pads = [self._pads[axis] for axis in self._order]
-        self._order = [0, 1, 2]
 
     def _weighted(self, node: NodeProto, x: np.ndarray) -> None:
         if self._pending or self._summed:
@@ -299,17 +286,15 @@ class Reading:
         elif any(node.input[2:]) and node.input[2] not in self.runner.constants:
             self._refuse(node, "its bias must be a constant; export after training")
         else:
-            if not self._nodes:
-                self._settle()
+            if not self._nodes:  # the first weights say which axes are channels, rows and columns
+                self._layout, self._image = self._map.settle(), self._map.sizes
             self._layer(node, x)
 
     def _layer(self, node: NodeProto, x: np.ndarray) -> None:
         attribute, conv = attributes(node), node.op_type == "Conv"
         rank = self.runner.constants[node.input[1]].ndim
         if (x.ndim, rank) != ((4, 4) if conv else (2, 2)):
-            need = (
-                "rows and columns: data and weight of 4 axes" if conv else "a flattened map: 2 axes; Flatten before it"
-            )
+            need = "rows and columns: data and weight of 4 axes" if conv else "a flattened map: 2 axes each"
             self._refuse(node, f"reads data of {x.ndim} axes with a weight of {rank}; it needs {need}")
             return
         axis = 0 if conv or attribute.get("transB", 0) else 1
@@ -317,65 +302,35 @@ class Reading:
         if isinstance(found, str):
             self.problems.append(found)
             return
-        weight, stride, padding = found.units if axis == 0 else found.units.T, 1, 0
-        if conv:
-            placed = self._window(node, weight)
-            if placed is None:
-                return
+        units, stride, padding = found.units if axis == 0 else found.units.T, 1, 0
+        placed = self._map.convolution(attribute, units) if conv else self._map.linear(units)
+        if isinstance(placed, str):
+            self._refuse(node, placed)
+            return
+        if isinstance(placed, tuple):
             weight, stride, padding = placed
+            self._note_kernel(node, units.shape[2:], weight.shape[2:])
         else:
-            sizes = [self._map[axis] + sum(self._pads[axis]) for axis in self._order]
-            if weight.shape[1] != math.prod(sizes):
-                self._refuse(node, f"reads {weight.shape[1]} values of a {tuple(sizes)} map; flatten the map before it")
-                return
-            weight = weight.reshape(len(weight), *sizes).transpose(0, *(1 + self._order.index(a) for a in range(3)))
-            (_, (top, _), (left, _)), (_, height, width) = self._pads, self._map
-            weight = weight[:, :, top : top + height, left : left + width]
-        before = self._pads[0][0]  # channels of zeros need no weights
-        weight = weight[:, before : before + self._map[0]]
+            weight = placed
         outputs = self._value(node.output[0]).shape
         bias = np.zeros(len(weight))
         if any(node.input[2:]):
             given = np.asarray(self.runner.constants[node.input[2]], np.float64)
             along_outputs = along(given, outputs, 1) if not conv else given
             if along_outputs is None or along_outputs.shape != bias.shape:
-                self._refuse(
-                    node, f"bias of shape {given.shape} must be a scalar or one value per output ({len(bias)})"
-                )
+                self._refuse(node, f"bias of shape {given.shape} is no scalar and no value per output ({len(bias)})")
                 return
             bias = along_outputs * attribute.get("beta", 1.0)
         slope = found.scale * self._gain * attribute.get("alpha", 1.0)
         self._pending = Pending(node, weight, found.bits, stride, padding, slope, bias)
-        self._pads, self._order = [(0, 0)] * 3, [0, 1, 2]
 
-    def _window(self, node: NodeProto, weight: np.ndarray) -> tuple[np.ndarray, int, int] | None:
-        attribute = attributes(node)
-        kernel = tuple(attribute.get("kernel_shape", weight.shape[2:]))
-        (top, bottom), (left, right) = self._pads[1:]
-        _, height, width = self._map
-        if self._order != [0, 1, 2]:
-            self._refuse(node, "reads a map whose axes have changed places; put channels, rows, columns back in order")
-            return None
-        if weight.shape[1] != self._map[0] + sum(self._pads[0]):
-            self._refuse(node, f"reads {weight.shape[1]} channels of a {self._map} map; group=1, all channels")
-            return None
-        found = window(attribute, kernel, (height + top + bottom, width + left + right))
-        if isinstance(found, str):
-            self._refuse(node, found)
-            return None
-        (a, b), (c, d) = found.pads
-        found = replace(found, pads=((a + top, b + bottom), (c + left, d + right)))
-        placed = symmetric(weight, found, (height, width))
-        if isinstance(placed, str):
-            self._refuse(node, placed)
-            return None
-        if placed[0].shape != weight.shape:
-            sizes = ("x".join(map(str, shape[2:])) for shape in (weight.shape, placed[0].shape))
+    def _note_kernel(self, node: NodeProto, own: tuple[int, ...], used: tuple[int, ...]) -> None:
+        if own != used:
+            sizes = " becomes one of ".join("x".join(map(str, shape)) for shape in (own, used))
             self.notes.append(
-                f"node {title(node)!r}: its kernel of {' becomes one of '.join(sizes)}, with zeros for uneven pads,"
-                " strides or dilations: more synapses, the same result"
+                f"node {title(node)!r}: its kernel of {sizes}, with zeros for uneven pads, strides or dilations:"
+                " more synapses, the same result"
             )
-        return placed
 
     def _lif(self, node: NodeProto, x: np.ndarray) -> None:
         pending, steps = self._pending, int(attributes(node)["time_steps"])
@@ -401,44 +356,27 @@ class Reading:
             self._refuse(node, made)
             return
         conv, rounding = made
-        _, height, width = self._map
+        _, height, width = self._map.sizes
         (kh, kw), pad, stride = conv.kernel, conv.padding, conv.stride
-        self._map = (channels, (height + 2 * pad - kh) // stride + 1, (width + 2 * pad - kw) // stride + 1)
-        if x.shape[1:] != (self._map if x.ndim == 4 else self._map[:1]):
-            self._refuse(node, f"its current has the shape {x.shape}, {self._map} were understood; use plain pads")
+        sizes = (channels, (height + 2 * pad - kh) // stride + 1, (width + 2 * pad - kw) // stride + 1)
+        if x.shape[1:] != (sizes if x.ndim == 4 else sizes[:1]):
+            self._refuse(node, f"its current has the shape {x.shape}, {sizes} were understood; use plain pads")
+        self._map = Map(sizes)
         self._nodes.append(conv)
         self.roundings.append(rounding)
         self._pending, self._gain = None, 1.0
 
     def _pool(self, node: NodeProto) -> None:
-        if not self._on_spikes or self._flat or self._order != [0, 1, 2]:
+        if not self._on_spikes or self._flat:
             self._refuse(node, "pools spikes only: put it behind a LIF")
             return
-        attribute = attributes(node)
-        (top, bottom), (left, right) = self._pads[1:]
-        _, height, width = self._map
-        kernel = tuple(attribute["kernel_shape"])
-        found = window(attribute, kernel, (height + top + bottom, width + left + right))
-        if isinstance(found, str):
-            self._refuse(node, found)
-            return
-        outputs = self._value(node.output[0]).shape[2:]
-        first = (top + found.pads[0][0], left + found.pads[1][0])
-        beside = all(s == k or n == 1 for s, k, n in zip(found.strides, kernel, outputs, strict=True))
-        tight = all(d == 1 or k == 1 for d, k in zip(found.dilations, kernel, strict=True))
-        whole = outputs == (height // kernel[0], width // kernel[1])
-        if kernel[0] != kernel[1] or not (beside and tight and whole) or any(first):
-            self._refuse(
-                node,
-                f"windows must be square, side by side, without gaps, and within the {height}x{width} map; set strides"
-                " to kernel_shape, dilations to 1, and leave out pads and ceil_mode",
-            )
+        size = self._map.pool(attributes(node), self._value(node.output[0]).shape[2:])
+        if isinstance(size, str):
+            self._refuse(node, size)
             return
         same = sum(isinstance(n, Pool) for n in self._nodes[-1:])
-        if kernel[0] > 1:
-            self._nodes.append(Pool(f"pool{len(self.roundings) - 1}" + "_next" * same, kernel[0]))
-        self._map = (self._map[0], outputs[0], outputs[1])
-        self._pads[1:] = [(0, 0), (0, 0)]
+        if size > 1:
+            self._nodes.append(Pool(f"pool{len(self.roundings) - 1}" + "_next" * same, size))
 
     def _split_steps(self, node: NodeProto, x: np.ndarray) -> None:
         shape, steps = self._value(node.output[0]).shape, self._steps or 0

@@ -3,8 +3,8 @@
 Each layer of the integer graph is given the spikes that the file's layer before it made, and spikes at random, put
 into the file at the same place. Its current must be that of the file, up to the rounding of the bias and of floating
 point. Membranes then follow the file's own spikes, so that no difference outlives its cause; a spike may differ only
-where the membrane is nearer to the threshold than the rounding of both can account for. Last, the read-out on the file's
-own spikes must give the file's logits, up to the rounding of its bias. With `step` nothing but ties is left to differ.
+where the membrane is nearer to the threshold than the rounding of both can account for. Last, the read-out on the
+file's own spikes must give the file's logits, up to the rounding of its bias. With `step` nothing but ties is left to differ.
 """
 
 from __future__ import annotations
@@ -219,7 +219,9 @@ def _layer_problem(
         if np.delete(fired, kept, axis=1).any():
             return [refusal(rounding.source, f"a channel outside {node.kept} spikes in the file; {_REMEDY}")], differing
         if not np.isfinite(theirs).all():
-            return [refusal(rounding.source, "its current in the file is not finite; look at the layer before it")], differing
+            return [
+                refusal(rounding.source, "its current in the file is not finite; look at the layer before it")
+            ], differing
         column = (slice(None), None, None)
         units = theirs / rounding.grid[kept][column]
         ours = np.broadcast_to((acc << node.fraction_bits) + node.bias[kept][column], shape)
@@ -235,7 +237,8 @@ def _layer_problem(
                 refusal(
                     rounding.source,
                     f"its current is {theirs[at]:g} in the file, {(ours * rounding.grid[kept][column])[at]:g} in the"
-                    f" integers ({place}); rounding explains {(allowed * rounding.grid[kept][column])[at]:.2g}: {_REMEDY}",
+                    f" integers ({place}); rounding explains {(allowed * rounding.grid[kept][column])[at]:.2g}:"
+                    f" {_REMEDY}",
                 )
             ], differing
         if rounding.exact:  # the file rounds to the grid itself
@@ -243,7 +246,9 @@ def _layer_problem(
         wrong, differ = _membranes(node, rounding, kept, ours, error, fired[:, kept])
         differing[n] = differ
         if wrong:
-            return [refusal(rounding.source, f"{wrong} (image {n}); rounding does not explain it: {_REMEDY}")], differing
+            return [
+                refusal(rounding.source, f"{wrong} (image {n}); rounding does not explain it: {_REMEDY}")
+            ], differing
     return [], differing
 
 

@@ -69,7 +69,7 @@ def window(attribute: dict[str, Any], kernel: tuple[int, int], size: tuple[int, 
     if wrong:
         return f"{wrong[0]}={given[wrong[0]]} is of other than two dimensions; use a map of rows and columns"
     if min([*given["strides"], *given["dilations"], 1]) < 1 or min([*given["pads"], 0]) < 0:
-        return f"strides={given['strides']}, dilations={given['dilations']} must be above 0, pads={given['pads']} not below"
+        return ", ".join(f"{key}={value}" for key, value in given.items()) + ": above 0 must be all, pads at least 0"
     strides, dilations = (tuple(given[key] or (1, 1)) for key in ("strides", "dilations"))
     top, left, bottom, right = given["pads"] or (0, 0, 0, 0)
     found = Window(kernel, strides, dilations, ((top, bottom), (left, right)))

@@ -1,4 +1,4 @@
-"""An import is held against its file: a reader that errs anywhere is found out, by the layer; one that does not, is not."""
+"""An import is held against its file: a reader that errs anywhere is found out, and where."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ FAULTS = {
     "no leak": {"leak_shift": lambda n: 0},
     "reset": {"reset": lambda n: "soft" if n.reset == "hard" else "hard"},
     "fraction": {"fraction_bits": lambda n: n.fraction_bits + 1},
-    "padding": {"padding": lambda n: 0, "weight": lambda n: np.pad(n.weight[:, :, 1:-1, 1:-1], ((0, 0),) * 4)[:, :, :1, :1]},
+    "padding": {
+        "padding": lambda n: 0,
+        "weight": lambda n: np.pad(n.weight[:, :, 1:-1, 1:-1], ((0, 0),) * 4)[:, :, :1, :1],
+    },
     "kept": {"kept": lambda n: (0, 1, 2, 4, 5)},
 }
 
@@ -111,7 +114,7 @@ def test_a_misread_pool_readout_and_image_are_named(deep, monkeypatch):
         self.logit_scale *= 1.01
 
     plant(logits)
-    with pytest.raises(ValueError, match="logit . is "):
+    with pytest.raises(ValueError, match=r"logit . is "):
         import_with_report(deep)
 
 
@@ -135,7 +138,7 @@ def test_a_silent_network_is_said_to_be_one_and_is_still_compared(qonnx_files, t
         finish(self)
 
     monkeypatch.setattr(Reading, "_finish", misread)
-    with pytest.raises(ValueError, match="logit . is "):
+    with pytest.raises(ValueError, match=r"logit . is "):
         import_with_report(tmp_path / "silent.onnx")
 
 
@@ -149,4 +152,3 @@ def test_a_file_that_overflows_is_refused(qonnx_files, tmp_path):
     net.write(tmp_path / "net.onnx")
     with pytest.raises(ValueError, match=r"node 'spikes_node' \(LIF\): .*not finite"):
         import_with_report(tmp_path / "net.onnx")
-

@@ -47,7 +47,9 @@ def quantised_addend(net):
 
 def scalar_gemm(net):
     net.constants(bias=2.0)
-    net.nodes[net.nodes.index(net.node("sums"))] = helper.make_node("Gemm", ["flat", "rq", "bias"], ["sums"], alpha=-0.5, beta=4.0)
+    net.nodes[net.nodes.index(net.node("sums"))] = helper.make_node(
+        "Gemm", ["flat", "rq", "bias"], ["sums"], alpha=-0.5, beta=4.0
+    )
 
 
 def names(kind):
@@ -55,6 +57,7 @@ def names(kind):
         for node in net.nodes:
             if node.op_type == "Quant":
                 node.op_type = kind
+
     return change
 
 
@@ -72,6 +75,7 @@ def on_weight(*kinds):
     def change(net):
         for kind, attributes in kinds:
             net.behind("wq", kind, **attributes)
+
     return change
 
 
@@ -261,9 +265,7 @@ def test_features(unflatten, qonnx_files, tmp_path):
         net.nodes.remove(net.node("flat"))
         net.node("sums").input[0] = "spikes"
         net.readout(6)
-    same_logits(
-        net, qonnx_files, tmp_path / "net.onnx", lambda image: (image * HALF).astype(np.float32).reshape(1, 64)
-    )
+    same_logits(net, qonnx_files, tmp_path / "net.onnx", lambda image: (image * HALF).astype(np.float32).reshape(1, 64))
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -278,7 +280,9 @@ def test_random_networks(seed, qonnx_files, tmp_path):
     net.constants(threshold=0.5)
     del net.nodes[2:]
     pads = rng.integers(0, 3, 4).tolist()
-    net.constants(w=rng.integers(-7, 8, (6, 1, *kernel)) * 0.25, step=2.0**-10, fine=0.25, bias=rng.integers(-9, 9, 6) / 64)
+    net.constants(
+        w=rng.integers(-7, 8, (6, 1, *kernel)) * 0.25, step=2.0**-10, fine=0.25, bias=rng.integers(-9, 9, 6) / 64
+    )
     net.add("Conv", "x wq bias", "current", kernel_shape=kernel.tolist(), pads=pads, strides=[stride] * 2)
     net.add("Tile", "current times", "tiled")
     net.add("LIF", "tiled threshold step", "spikes", reset=reset, fraction_bits=2, kept=[0, 1, 3, 4], **neuron)
