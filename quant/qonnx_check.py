@@ -82,6 +82,8 @@ def _not_finite(node: NodeProto, runner: Runner) -> Iterator[str]:
     """Constants that it reads or is the first to spoil."""
     read = [name for name in node.input if name in runner.constants]
     wrong = {name: finite(runner.constants[name]) for name in read}
+    if node.op_type in OPERATORS:
+        yield from (f"{name!r} is empty; give it values" for name in read if not runner.constants[name].size)
     for name, what in wrong.items():
         maker = runner.maker(name)
         if what and (maker is None or maker.op_type == "Constant"):
@@ -98,9 +100,6 @@ def _fine(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Ite
 
 
 def _lif(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Iterator[str]:
-    missing = {"time_steps", "leak_shift", "reset"} - set(attribute)
-    if missing:
-        yield f"attributes {', '.join(sorted(missing))} are missing; write them"
     if attribute.get("time_steps", 1) < 1:
         yield f"time_steps={attribute['time_steps']} must be at least 1"
     if not 0 <= attribute.get("leak_shift", 0) <= 8:
@@ -111,8 +110,6 @@ def _lif(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Iter
         yield f"reset={attribute['reset']!r} must be 'hard' or 'soft'"
     if any(channel < 0 for channel in attribute.get("kept", [])):
         yield f"kept={list(attribute['kept'])} must be channel numbers, from 0"
-    if len(node.input) < 2:
-        yield f"has {len(node.input)} inputs; give current, threshold and, if you have it, step"
     if attribute.get("fraction_bits", 0) and not any(node.input[2:]):
         yield "fraction_bits are of the grid that `step` gives; give step too, or leave them out"
     for name in filter(None, node.input[1:]):
@@ -126,7 +123,7 @@ def _quant(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> It
     if scale is None or zero is None or bits is None:
         yield "scale, zero point and bit width must be constants; export after training"
         return
-    if any(finite(value) for value in (scale, zero, bits)):
+    if any(finite(value) or not value.size for value in (scale, zero, bits)):
         return  # said already
     if not (scale > 0).all():
         yield "scale must be above 0"

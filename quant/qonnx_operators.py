@@ -109,6 +109,18 @@ def table_problems(node: NodeProto, opset: int) -> Iterator[str]:
     except (defs.SchemaError, KeyError) as error:
         yield f"is no operator of opset {opset} of {node.domain or 'ai.onnx'}: {error}"
         return
+    least = operator.inputs - 1 if node.domain == DOMAIN else operator.inputs
+    if node.domain == "":
+        schema = defs.get_schema(node.op_type, opset, "")
+        least = schema.min_input
+        missing = [name for name, spec in schema.attributes.items() if spec.required]
+    else:
+        missing = [name for name, spec in getCustomOp(node).get_nodeattr_types().items() if spec[1]]
+    missing = [name for name in missing if name not in {attribute.name for attribute in node.attribute}]
+    if missing:
+        yield f"attributes {', '.join(sorted(missing))} are missing; write them"
+    if len(node.input) < least or not all(node.input[:least]) or not any(node.output[:1]):
+        yield f"has the inputs {list(node.input)}; it needs {least} at least, and an output"
     if any(node.input[operator.inputs :]):
         yield f"has {len(node.input)} inputs, {operator.inputs} are understood; leave the others out"
     values = attributes(node)

@@ -16,7 +16,7 @@ from scaflow.quant.qonnx_layer import Pending, Rounding, quantised_weight
 from scaflow.quant.qonnx_map import Map
 from scaflow.quant.qonnx_operators import attributes, refusal, title
 from scaflow.quant.qonnx_run import Runner
-from scaflow.quant.qonnx_shapes import along, broadcasts, channelwise, uniform
+from scaflow.quant.qonnx_shapes import LARGEST_PAD, along, broadcasts, channelwise, uniform
 
 _PIXEL_FLOATS = ("float16", "float32", "float64")  # k/255 rounded to them is still nearest to k
 _LEVELS = 256
@@ -237,6 +237,11 @@ class Reading:
             self._refuse(node, "only the batch is repeated, and only before the first LIF")
             return
         self._tiled *= int(repeats[0])
+        steps = [attributes(n)["time_steps"] for n in self.runner.file.nodes if n.op_type == "LIF"]
+        if self._tiled > max(steps, default=1):
+            self._refuse(
+                node, f"repeats the batch {self._tiled} times, the LIF has time_steps={steps}; repeat as often"
+            )
 
     def _transpose(self, node: NodeProto, x: np.ndarray) -> None:
         perm = list(attributes(node).get("perm", range(x.ndim)[::-1]))
@@ -252,6 +257,9 @@ class Reading:
         amounts = self._value(pads).ravel().tolist() if pads else list(attribute.get("pads", ()))
         value = float(self._value(fill).item()) if fill else attribute.get("value", 0.0)
         over = self._value(axes).ravel().tolist() if axes else list(range(x.ndim))
+        if len(amounts) != 2 * len(over) or not all(-x.ndim <= axis < x.ndim for axis in over):
+            self._refuse(node, f"pads={amounts} must be two for each axis; give them before all, then behind all")
+            return
         by_axis = dict.fromkeys(range(x.ndim), (0, 0))
         for i, axis in enumerate(over):
             by_axis[axis % x.ndim] = (int(amounts[i]), int(amounts[i + len(over)]))
@@ -259,8 +267,10 @@ class Reading:
             return
         if x.ndim != 4 or not (self._on_image or self._on_spikes):
             self._refuse(node, "pads an image or a map of spikes only; move it there, or give the Conv pads")
-        elif value != 0 or min(amounts) < 0 or any(by_axis[0]):
-            self._refuse(node, f"pads={amounts} of {value:g}: only zeros may be put around a map; pad with 0")
+        elif value != 0 or min(amounts) < 0 or max(amounts) > LARGEST_PAD or any(by_axis[0]):
+            self._refuse(
+                node, f"pads={amounts} of {value:g}: only zeros, {LARGEST_PAD} at most, may be put around a map"
+            )
         else:
             self._map.pad(by_axis)
 
@@ -328,7 +338,7 @@ class Reading:
         if own != used:
             sizes = " becomes one of ".join("x".join(map(str, shape)) for shape in (own, used))
             self.notes.append(
-                f"node {title(node)!r}: its kernel of {sizes}, with zeros for uneven pads, strides or dilations:"
+                f"node {title(node)!r}: its kernel of {sizes}, zeros for uneven pads or dilations:"
                 " more synapses, the same result"
             )
 

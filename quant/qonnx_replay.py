@@ -4,7 +4,7 @@ Each layer of the integer graph is given the spikes that the file's layer before
 into the file at the same place. Its current must be that of the file, up to the rounding of the bias and of floating
 point. Membranes then follow the file's own spikes, so that no difference outlives its cause; a spike may differ only
 where the membrane is nearer to the threshold than the rounding of both can account for. Last, the read-out on the
-file's own spikes must give the file's logits, up to the rounding of its bias. With `step` nothing but ties is left to differ.
+file's own spikes must give the file's logits, up to the rounding of its bias. With `step` only ties may differ.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnxruntime
-from onnx import NodeProto, helper
+from onnx import NodeProto, checker, helper
 from onnx.reference import ReferenceEvaluator
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
 from qonnx.custom_op.registry import getCustomOp, is_custom_op
@@ -106,18 +106,25 @@ class Runner:
 
 
 class _Kernel:
-    """One standard node, for inputs of these types."""
+    """One standard node, for inputs of these types and shapes."""
 
     def __init__(self, node: NodeProto, inputs: Mapping[str, np.ndarray], opset: int) -> None:
-        types = {name: helper.np_dtype_to_tensor_dtype(value.dtype) for name, value in inputs.items()}
+        # With their shapes: where it knows none, ONNX Runtime may end the process at a rank that does not fit.
+        infos = {
+            name: helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+            for name, value in inputs.items()
+        }
         self.outputs = [name for name in node.output if name]
         graph = helper.make_graph(
             [node],
             "node",
-            [helper.make_tensor_value_info(name, kind, None) for name, kind in types.items()],
+            list(infos.values()),
             [helper.make_empty_tensor_value_info(name) for name in self.outputs],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=_IR_VERSION)
+        context = checker.C.CheckerContext()
+        context.ir_version, context.opset_imports = _IR_VERSION, {"": opset}
+        checker.check_node(node, context)  # ONNX Runtime may end the process at a node that is none
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+LARGEST_PAD = 1024  # more zeros on one side are no map of a design
 Pads = tuple[tuple[int, int], tuple[int, int]]  # rows, columns: (before, behind)
 
 
@@ -68,6 +69,8 @@ def window(attribute: dict[str, Any], kernel: tuple[int, int], size: tuple[int, 
         return f"kernel_shape={list(kernel)} is of other than two dimensions; use a map of rows and columns"
     if wrong:
         return f"{wrong[0]}={given[wrong[0]]} is of other than two dimensions; use a map of rows and columns"
+    if max([*given["pads"], 0]) > LARGEST_PAD:
+        return f"pads={given['pads']} must be {LARGEST_PAD} at most"
     if min([*given["strides"], *given["dilations"], 1]) < 1 or min([*given["pads"], 0]) < 0:
         return ", ".join(f"{key}={value}" for key, value in given.items()) + ": above 0 must be all, pads at least 0"
     strides, dilations = (tuple(given[key] or (1, 1)) for key in ("strides", "dilations"))

@@ -230,6 +230,22 @@ REFUSED = {
     "unsigned weights": (of("wq", signed=0, narrow=0), "node 'wq_node' .Quant.: weights must be signed"),
     "weights of a product": (both(value(two=2.0), behind("wq", "Mul", "two")), "its weight is not quantised"),
     "unknown domain": (behind("current", "Sign", domain="com.acme"), "node 'current_sign_node' .Sign.: has no place"),
+    "an input left out": (
+        lambda net: net.node("sums").input.pop(),
+        "node 'sums_node' .MatMul.: has the inputs .'flat'.",
+    ),
+    "a name left out": (lambda net: net.node("flat").input.__setitem__(0, ""), "."),
+    "attributes left out": (of("spikes", reset=None), "node 'spikes_node' .LIF.: attributes reset are missing"),
+    "an empty constant": (value(w_scale=[]), "'w_scale' is empty; give it values"),
+    "a scalar for an image": (
+        lambda net: net.node("x").input.__setitem__(0, "w_scale"),
+        "node 'current_node' .Conv.: ",
+    ),
+    "pads beyond all": (of("current", pads=[2**31] * 4), "node 'current_node' .Conv.: pads=.* must be 1024 at most"),
+    "a batch repeated beyond all": (
+        lambda net: net.integers(times=[2**31, 1, 1, 1]),
+        "repeats the batch 2147483648 times",
+    ),
     "channels that are not": (of("spikes", kept=[0, 9]), "kept=.0, 9. must be channel numbers below 6"),
     "no such rounding": (of("wq", rounding_mode="SOMEHOW"), "node 'wq_node' .Quant.: cannot be executed"),
 }
