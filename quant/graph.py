@@ -281,8 +281,8 @@ def execute(graph: Graph, images: np.ndarray, trace: bool = False) -> np.ndarray
         )
     chunks = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
     # Chunks in parallel, each product on one thread: threads that share a product wait for each other.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(lambda chunk: _run(graph, chunk, trace), chunks or [images]))
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
+        results = list(threads.map(lambda chunk: _run(graph, chunk, trace), chunks or [images]))
     logits = np.concatenate([result for result, _ in results])
     if not trace:
         return logits
@@ -295,10 +295,10 @@ def _run(graph: Graph, images: np.ndarray, trace: bool) -> Traced:
     for node in graph.nodes:
         if isinstance(node, Readout):
             break
-        x = _fire(node, _accumulate(node, x), graph.time_steps) if isinstance(node, Conv) else _pool(node, x)
+        x = _fire(node, accumulate(node, x), graph.time_steps) if isinstance(node, Conv) else pool(node, x)
         if trace:
             spikes[node.name] = x.transpose(0, 1, 4, 2, 3)
-    return _integrate(graph.readout, x), spikes
+    return integrate(graph.readout, x), spikes
 
 
 def _exact_float(weight: np.ndarray, largest_input: int) -> type:
@@ -313,7 +313,7 @@ def _exact_float(weight: np.ndarray, largest_input: int) -> type:
     return np.float64
 
 
-def _accumulate(node: Conv, x: np.ndarray) -> np.ndarray:
+def accumulate(node: Conv, x: np.ndarray) -> np.ndarray:
     """[N, T, H, W, Ci] -> int64 [N, T, Ho, Wo, Co]: windows times weights, as one matrix product."""
     dtype = _exact_float(node.weight, (1 << node.in_bits) - 1)
     n, steps, height, width, channels = x.shape
@@ -350,7 +350,7 @@ def _fire(node: Conv, acc: np.ndarray, time_steps: int) -> np.ndarray:
     return spikes
 
 
-def _pool(node: Pool, x: np.ndarray) -> np.ndarray:
+def pool(node: Pool, x: np.ndarray) -> np.ndarray:
     n, steps, height, width, channels = x.shape
     size = node.size
     height, width = height // size, width // size
@@ -359,7 +359,7 @@ def _pool(node: Pool, x: np.ndarray) -> np.ndarray:
     return pooled
 
 
-def _integrate(node: Readout, x: np.ndarray) -> np.ndarray:
+def integrate(node: Readout, x: np.ndarray) -> np.ndarray:
     n, steps = x.shape[:2]
     dtype = _exact_float(node.weight, steps)
     counts = x.sum(1, dtype=dtype).reshape(n, node.weight[0].size)  # spikes of an input over the steps

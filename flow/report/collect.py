@@ -218,12 +218,14 @@ def synth_table(rows: list[Row]) -> Table:
 
 def import_table(found: Row) -> Table:
     """A design made of a foreign file: how it is folded, and how near its spikes are to the file's."""
-    names = ("lanes\nPExSIMD", "in", "out", "cycles\nan image", "spikes\ncompared", "other than\nthe file's")
+    names = ("lanes\nPExSIMD", "in", "out", "cycles\nan image", "spikes\ncompared", "other than\nthe file's", "rounding, of\na threshold")
     table = _table(f"Interval {found['interval']:,} cycles, by the law", ("stage",), names)
-    spikes = {layer.name: (layer.spikes_compared, layer.spikes_differ) for layer in found["layers"]}
+    layers = {layer.name: layer for layer in found["layers"]}
     for stage in found["stages"]:
-        figures = (stage.kept_in, stage.kept_out, stage.law, *spikes.get(stage.name, ()))
-        table.add_row(stage.name, f"{stage.pe}x{stage.simd}", *(f"{figure:,}" for figure in figures))
+        cells = [f"{figure:,}" for figure in (stage.kept_in, stage.kept_out, stage.law)]
+        if layer := layers.get(stage.name):
+            cells += [f"{layer.spikes_compared:,}", f"{layer.spikes_differ:,}", f"{layer.rounding:.2%}"]
+        table.add_row(stage.name, f"{stage.pe}x{stage.simd}", *cells)
     return table
 
 
