@@ -17,7 +17,7 @@ from scaflow.flow.activity import report as event_report
 from scaflow.flow.finn import report as finn_report
 from scaflow.flow.fold import report as fold_report
 from scaflow.flow.native import report as native_report
-from scaflow.flow.report import density
+from scaflow.flow.report import dataflow, density
 from scaflow.flow.report.section import Section
 from scaflow.flow.stages import DESIGNS, VARIANTS, Project
 
@@ -68,9 +68,9 @@ def collect(project: Project) -> Report:
         "event": activity["event"],
         "activity": activity,
         "provenance": compiled["provenance"],
-    } | finn_report.collect(project) | fold_report.collect(project) | native | density.collect(
-        compiled["accuracy"], native["native"], synth["synth"]
-    )
+    } | dataflow.collect(project, activity["stages"]) | finn_report.collect(project) | fold_report.collect(
+        project
+    ) | native | density.collect(compiled["accuracy"], native["native"], synth["synth"])
 
 
 def with_ideal(stages: list[Row]) -> list[Row]:
@@ -91,6 +91,7 @@ def with_activity(stages: list[Row], events: list[Row]) -> list[Row]:
 def sections(report: Report) -> list[Section]:
     """The parts of the report that have figures."""
     return [
+        *dataflow.sections(report),
         event_report.section(report["activity"]),
         *fold_report.sections(report),
         *native_report.sections(report),
