@@ -60,14 +60,14 @@ def sections(found: dict[str, Any]) -> list[Section]:
                 )
                 for stage in stages
             ),
-            note="All stages run at once. Cycles: the mean of test images (event), or the law (list). Queues: in beats.",
+            note="All stages run at once. Cycles: means of test images (event) or the law (list). Queues: in beats.",
             plots=lambda: {"Stages and queues; the darker, the busier": plot(stages)},
         )
     ]
 
 
 def plot(stages: list[Row]) -> Figure:
-    """A box a stage, darker the more cycles it takes; an arrow a stream, with the beats that its queue holds."""
+    """A box a stage, darker the more cycles it takes; an arrow a stream, with the beats its queue holds."""
     from matplotlib.figure import Figure
 
     across = min(len(stages), ABREAST) * (WIDTH + GAP) + GAP
