@@ -102,6 +102,7 @@ def test_the_later_verbs_go_on_from_there_without_torch(laid_out):
     folder, command = laid_out
     for verb in (
         ("activity", "digits", "--images", "8"),
+        ("sim", "digits", "--engine", "native", "--variant", "compact", "--images", "4"),
         ("fold", "digits", "--max-luts", "8000"),
         ("sim", "digits", "--variant", "compact", "--images", "2", "--no-stalls"),
     ):
