@@ -16,7 +16,8 @@ from scaflow.model.criteria import CRITERIA
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
-FILE = re.compile(r"(?:bench|docs|flow|hw|model|quant|sim|tests)(?:/[\w.-]+)*/[\w-]+\.(?:py|sv|cpp|toml|md|json|png|j2)")
+ROOMS = "bench|docs|flow|hw|model|quant|sim|tests"
+FILE = re.compile(rf"(?:{ROOMS})(?:/[\w.-]+)*/[\w-]+\.(?:py|sv|cpp|toml|md|json|png|j2)")
 
 
 @pytest.mark.rtl
