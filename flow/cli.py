@@ -15,6 +15,8 @@ from rich.markup import escape
 
 from scaflow.flow import chain, lock, stages
 from scaflow.flow.activity import report as event_report
+from scaflow.flow.designs import compile as compiling
+from scaflow.flow.designs import reference as keeping
 from scaflow.flow.messages import Printer, guarded
 from scaflow.flow.report import collect as report
 from scaflow.flow.stages import DESIGNS, TRAININGS, Project, Stage
@@ -120,7 +122,19 @@ def compile_(net: Net, build: Build = BUILD, folder: Data = DATA, force: Force =
     with messages():
         project = _project(net, build, folder)
         with _at_work(project, "compile"):
-            _run(project, [chain.compile_stage(project, say)], force)
+            _run(project, [compiling.stage(project, say)], force)
+
+
+@app.command()
+def reference(net: Net, build: Build = BUILD, folder: Data = DATA, force: Force = False) -> None:
+    """The four designs of a reference network from the graphs that come with the program: no training, no torch.
+
+    Reads DATA. Writes BUILD/<net>/ as compile does; every later verb goes on from there.
+    """
+    with messages():
+        project = _project(net, build, folder)
+        with _at_work(project, "reference"):
+            _run(project, [keeping.stage(project, say)], force)
 
 
 @app.command()
@@ -366,7 +380,7 @@ def demo(
             chain.fetch_data(project, say)
             _run(project, chain.train_stages(project, TRAININGS, True, err))
             _run(project, chain.export_stages(project))
-            _run(project, [chain.compile_stage(project, say)])
+            _run(project, [compiling.stage(project, say)])
             _run(project, [chain.sim_stage(project, images, True, say)])
             _run(project, [chain.cycles_stage(project, say)])
             _run(project, [chain.activity_stage(project, ACTIVITY_IMAGES, say)])

@@ -16,7 +16,7 @@ from scaflow.flow.activity import report as event_report
 from scaflow.flow.finn import report as finn_report
 from scaflow.flow.fold import report as fold_report
 from scaflow.flow.native import report as native_report
-from scaflow.flow.report import density
+from scaflow.flow.report import dataflow, density
 from scaflow.flow.report.section import Section
 from scaflow.flow.stages import DESIGNS, VARIANTS, Project
 from scaflow.model.files import read_json
@@ -78,9 +78,9 @@ def collect(project: Project) -> Report:
         "event": activity["event"],
         "activity": activity,
         "provenance": compiled["provenance"],
-    } | finn_report.collect(project) | fold_report.collect(project) | native | density.collect(
-        compiled["accuracy"], native["native"], synth["synth"]
-    )
+    } | dataflow.collect(project, activity["stages"]) | finn_report.collect(project) | fold_report.collect(
+        project
+    ) | native | density.collect(compiled["accuracy"], native["native"], synth["synth"])
 
 
 def with_ideal(stages: list[Row]) -> list[Row]:
@@ -101,6 +101,7 @@ def with_activity(stages: list[Row], events: list[Row]) -> list[Row]:
 def sections(report: Report) -> list[Section]:
     """The parts of the report that have figures."""
     return [
+        *dataflow.sections(report),
         event_report.section(report["activity"]),
         *fold_report.sections(report),
         *native_report.sections(report),
@@ -218,7 +219,10 @@ def synth_table(rows: list[Row]) -> Table:
 
 def import_table(found: Row) -> Table:
     """A design made of a foreign file: how it is folded, and how near its spikes are to the file's."""
-    names = ("lanes\nPExSIMD", "in", "out", "cycles\nan image", "spikes\ncompared", "other than\nthe file's", "rounding, of\na threshold")
+    names = (
+        "lanes\nPExSIMD", "in", "out", "cycles\nan image",
+        "spikes\ncompared", "other than\nthe file's", "rounding, of\na threshold",
+    )  # fmt: skip
     table = _table(f"Interval {found['interval']:,} cycles, by the law", ("stage",), names)
     layers = {layer.name: layer for layer in found["layers"]}
     for stage in found["stages"]:

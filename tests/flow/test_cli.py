@@ -12,7 +12,7 @@ from scaflow.flow.stages import shipped
 
 VERBS = (
     "data", "train", "export", "compile", "sim", "cycles", "activity", "synth", "compare-finn", "fold", "import",
-    "report", "demo", "study",
+    "reference", "report", "demo", "study",
 )  # fmt: skip
 
 
