@@ -89,7 +89,7 @@ def test_logits_beyond_a_word(tmp_path):
         f'name = "net"\n{folder}\ntime_steps = 16\nlayers = [{wide}]\n[train]\nepochs = 1\n[sca]\nkeep = 1\n'
         '[data]\npath = "x"\nshape = [1, 64, 64]\nclasses = 2\n'
     )
-    with pytest.raises(ValueError, match="readout: 16 steps of 4096 channels of 4096 pixels .* 36 bits, and 32 go out"):
+    with pytest.raises(ValueError, match=r"16 steps of 4096 channels of 4096 pixels .* 36 bits, and 32 go out"):
         load_network(path)
 
 
