@@ -85,6 +85,17 @@ def test_a_stage_that_waits_takes_its_words_way_in():
     assert folded("downsampling", "few").stages[1].law == 4 * 4 * 3 * 5 * 4
 
 
+@pytest.mark.parametrize(("shape", "cycles"), [
+    ((1, 9, 9), 84), ((2, 9, 7), 64), ((3, 5, 7), 108), ((4, 6, 5), 30), ((6, 5, 5), 76), ((8, 3, 3), 18),
+])  # fmt: skip
+def test_an_image_comes_in_by_whole_beats(shape, cycles):
+    """Of 4 bytes, split and joined to pixels by the bytes that both are made of; a stage that is faster waits."""
+    graph = network("way_in", shape, 1, (1, ONE, 1, 0), (1, TWO, 3, 0), classes=2)
+    laid = design(graph, many(graph))
+    assert laid.interval == cycles
+    assert predict(laid, images_of(laid, 6)).interval[-1] == cycles
+
+
 def test_uneven_rows_ask_for_a_deeper_ring():
     for name, place, least in (("uneven", 1, 64), ("uneven_first", 0, 64)):
         laid = folded(name, "own")
