@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scaflow.hw.cost import folding_of, outline
-from scaflow.hw.cycles import node_law
+from scaflow.hw.cycles import arriving, node_law
 from scaflow.hw.fold import Folding, divisions
 from scaflow.model.config import NetworkConfig
 from scaflow.model.limits import event_problems
@@ -63,7 +63,7 @@ def _least_part(cfg: NetworkConfig, graph: Graph, folding: Folding) -> float:
                 (size + 2 * node.padding - k) // node.stride + 1
                 for size, k in zip((height, width), node.kernel, strict=True)
             )
-            least.append(ceil_div(kept, fold.pe) * rows * columns * graph.time_steps)
+            least.append(max(ceil_div(kept, fold.pe) * rows * columns * graph.time_steps, arriving(edge)))
         else:
             least.append(node_law(graph, node, edge, fold.pe, fold.simd, into, kept))
         dense.append(node_law(graph, node, edge, fold.pe, fold.simd, whole, out))

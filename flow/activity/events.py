@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scaflow.hw.activity import law_events, reads, window_events
-from scaflow.hw.cycles import node_law
+from scaflow.hw.cycles import arriving, node_law
 from scaflow.hw.design import Design, Stage, design
 from scaflow.hw.fold import Fold, Folding, at_equal_lanes, dealt, narrowed, scheduled
 from scaflow.model.config import FoldConfig
@@ -70,7 +70,7 @@ def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, An
                 "scheduler": stage.scheduler,
                 "activity": total.events_seen / total.places,
                 "events": total.events / count,
-                "cycles": float(np.mean(total.cycles)) if stage.scheduler == "event" else stage.law,
+                "cycles": stage.law or max(float(np.mean(total.cycles)), arriving(edge)),
                 "ideal": total.events * stage.kept_out / lanes / count,
                 "list": best_list(graph, node, edge, lanes),
                 "dense_list": best_list(dense, dense_node, dense_edge, lanes),
