@@ -56,7 +56,7 @@ def given(graph: Graph, pe: tuple[int, ...], simd: tuple[int, ...]) -> Folding:
     return {node.name: Fold(p, s) for node, p, s in zip(nodes, pe, simd, strict=True)}
 
 
-def balanced(graph: Graph, lanes: int, granularity: int = 1) -> Folding:
+def balanced(graph: Graph, lanes: int, granularity: int = 1, asked: str = "fold.lanes") -> Folding:
     """The folding with the shortest dense interval within `lanes`, then the fewest lanes.
 
     Lane counts are powers of two that divide `granularity` (where it is above 1), so that a layer pruned in steps of
@@ -64,8 +64,11 @@ def balanced(graph: Graph, lanes: int, granularity: int = 1) -> Folding:
     the depth of one block RAM where it can and the lanes are enough: deeper ones are read through a multiplexer, which
     costs the clock.
 
+    Args:
+        asked: by which field or option, for a refusal to name it.
+
     Raises:
-        ValueError: even one lane a layer does not fit.
+        ValueError: not even one lane a layer and a class; says how many that are.
     """
     top = granularity & -granularity if granularity > 1 else 16
     offered = []
@@ -87,7 +90,7 @@ def balanced(graph: Graph, lanes: int, granularity: int = 1) -> Folding:
             if all(folds for _, folds in enough) and sum(folds[0].lanes for _, folds in enough) <= lanes:
                 return {name: folds[0] for name, folds in enough}
     least = sum(timed[0][0].lanes for _, timed in offered)
-    raise ValueError(f"fold.lanes={lanes}: network {graph.name!r} needs at least {least}; raise fold.lanes")
+    raise ValueError(f"{asked}={lanes}: network {graph.name!r} needs at least {least}; raise {asked}")
 
 
 def narrowed(graph: Graph, folding: Folding) -> Folding:
