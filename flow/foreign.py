@@ -42,7 +42,7 @@ def import_design(file: Path, folder: Path, lanes: int, count: int, progress: Pr
     logits = execute(graph, images)
     wrong = rungs.differing(execute(small, images), logits)
     equality = [rungs.row("certificate: compact = imported, logits", "compact", count, wrong)]
-    laid = design(small, balanced(small, lanes))
+    laid = design(small, balanced(small, lanes, asked="--lanes"))
     folder.mkdir(parents=True, exist_ok=True)
     save(small, folder / "graph")
     emit(laid, folder / "rtl")

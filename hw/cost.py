@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from scaflow.hw.cycles import inside, node_law
+from scaflow.hw.cycles import arriving, inside, node_law
 from scaflow.hw.fold import Folding, balanced, given
 from scaflow.model.config import NetworkConfig
 from scaflow.model.cost import CycleModel, EventStage, ListStage
@@ -99,4 +99,5 @@ def _event(graph: Graph, node: Conv, edge: Edge, folding: Folding) -> EventStage
     rows = inside(height, node.kernel[0], node.stride, node.padding)
     columns = inside(width, node.kernel[1], node.stride, node.padding)
     fold, steps = folding[node.name], graph.time_steps
-    return EventStage(fold.pe, fold.simd, len(rows) * len(columns) * steps, float(sum(rows) * sum(columns) * steps))
+    reach = float(sum(rows) * sum(columns) * steps)
+    return EventStage(fold.pe, fold.simd, len(rows) * len(columns) * steps, reach, arriving(edge))

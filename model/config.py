@@ -21,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from scaflow.model.limits import hardware_problems
+
 
 def _is_none(value: object) -> bool:
     return value is None
@@ -160,6 +162,11 @@ class ScaConfig(_Section):
         """The part left at the end: of the channels, or of the cycles."""
         return self.cycles if self.cycles is not None else self.keep or 1.0
 
+    def least(self, channels: int) -> int:
+        """Channels that pruning leaves at least of so many."""
+        floor = 0.0 if self.criterion == "sca-published" else self.floor
+        return max(1, math.ceil(floor * channels / self.granularity - 1e-9)) * self.granularity
+
     def settled(self) -> ScaConfig:
         """With the criterion that suits the budget, where none is named."""
         if self.cycles is None or "criterion" in self.model_fields_set:
@@ -276,6 +283,10 @@ class NetworkConfig(_Section):
         )
         if (self.sca.keep is None) == (self.sca.cycles is None):
             problems.append("sca: give keep (a part of the channels) or cycles (of the dense design's), one of them")
+        elif self.residual and self.sca.cycles is not None:
+            problems.append(
+                f"sca.cycles={self.sca.cycles}: no hardware runs shortcuts, so that no cycles are known; give sca.keep"
+            )
         elif self.sca.keep is not None and least > self.sca.keep * total:
             problems.append(
                 f"sca: keep={self.sca.keep} of {total} channels is less than the {least} that floor="
@@ -285,13 +296,7 @@ class NetworkConfig(_Section):
         if sca.warmup + sca.ramp + sca.freeze > 1 + 1e-9:
             before = f"warmup={sca.warmup} + " if sca.warmup else ""
             problems.append(f"sca: {before}ramp={sca.ramp} + freeze={sca.freeze} must not exceed 1")
-        problems += _fold_problems("fold", self.fold, n, "then they are balanced for fold.lanes")
-        problems += _fold_problems("fold.event", self.fold.event, n, "then each stage keeps its lanes")
-        schedulers = self.fold.event.scheduler
-        if not isinstance(schedulers, str) and len(schedulers) != n:
-            problems.append(
-                f"fold.event.scheduler: {len(schedulers)} values for {n} spiking layers; give one, or one per layer"
-            )
+        problems += hardware_problems(self)
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -319,19 +324,6 @@ def _shortcut_problems(
         f"{where}: shortcut={shortcut}: no stride takes its map {list(pooled[shortcut])} to this layer's "
         f"{list(maps[-1][1:])}; change strides, padding or pools between them"
     ]
-
-
-def _fold_problems(where: str, fold: FoldConfig | EventFoldConfig, layers: int, otherwise: str) -> list[str]:
-    problems = []
-    if fold.pe is not None and len(fold.pe) != layers:
-        problems.append(f"{where}.pe: {len(fold.pe)} values for {layers} spiking layers; give one per layer")
-    if fold.simd is not None and len(fold.simd) != layers + 1:
-        problems.append(
-            f"{where}.simd: {len(fold.simd)} values; give {layers + 1}: per spiking layer, then the read-out"
-        )
-    if (fold.pe is None) != (fold.simd is None):
-        problems.append(f"{where}: give both pe and simd, or neither ({otherwise})")
-    return problems
 
 
 INPUT_SHAPES: dict[str, tuple[int, int, int]] = {

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from scaflow.hw.activity import law_events, reads, window_events
-from scaflow.hw.cycles import node_law
+from scaflow.hw.cycles import arriving, node_law
 from scaflow.hw.design import Design, Stage, design
-from scaflow.hw.fold import Folding, at_equal_lanes, dealt, given, scheduled
+from scaflow.hw.fold import Fold, Folding, at_equal_lanes, dealt, narrowed, scheduled
 from scaflow.model.config import FoldConfig
+from scaflow.model.limits import MOST_SIMD
 from scaflow.quant.graph import Conv, Edge, Graph
 
 CALIBRATION_IMAGES = 64  # of the training split: they choose schedulers and banks
@@ -21,7 +22,8 @@ def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarr
     """The event design of a graph.
 
     Args:
-        lanes: the folding of the other designs, whose lanes a stage has unless `cfg.event` says its own.
+        lanes: the folding of the other designs, whose lanes a stage has unless `cfg.event` says its own: these are for
+            the dense network, and no more than what pruning left of it.
         calibration: uint8 [N, C, H, W], images whose activity decides.
     """
     edges = reads(graph, calibration)
@@ -32,7 +34,9 @@ def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarr
     if wanted.pe is None:
         folding = at_equal_lanes(graph, lanes, edges, schedulers)
     else:
-        folding = scheduled(graph, given(graph, wanted.pe, wanted.simd), edges, schedulers)
+        sides = zip((*wanted.pe, lanes[graph.nodes[-1].name].pe), wanted.simd, strict=True)
+        asked = {name: Fold(*pair) for name, pair in zip(lanes, sides, strict=True)}
+        folding = scheduled(graph, narrowed(graph, asked), edges, schedulers)
     return design(graph, folding, dealt(graph, folding, edges))
 
 
@@ -65,7 +69,7 @@ def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, An
                 "scheduler": stage.scheduler,
                 "activity": total.events_seen / total.places,
                 "events": total.events / count,
-                "cycles": float(np.mean(total.cycles)) if stage.scheduler == "event" else stage.law,
+                "cycles": stage.law or max(float(np.mean(total.cycles)), arriving(edge)),
                 "ideal": total.events * stage.kept_out / lanes / count,
                 "list": best_list(graph, node, edge, lanes),
                 "dense_list": best_list(dense, dense_node, dense_edge, lanes),
@@ -103,7 +107,8 @@ def best_list(graph: Graph, node: Conv, edge: Edge, lanes: int) -> int:
     """Cycles an image of the list scheduler with the best division of at most `lanes`."""
     into, out = len(edge.kept), len(node.kept)
     return min(
-        node_law(graph, node, edge, min(lanes // simd, out), simd, into, out) for simd in range(1, min(lanes, into) + 1)
+        node_law(graph, node, edge, min(lanes // simd, out), simd, into, out)
+        for simd in range(1, min(lanes, into, MOST_SIMD) + 1)
     )
 
 

@@ -27,6 +27,8 @@ import numpy as np
 from scaflow.flow.chain import read_design
 from scaflow.flow.stages import Progress, Project, Stage
 from scaflow.hw.activity import law_events, reads, window_events
+from scaflow.hw.clock import stage_cycles
+from scaflow.hw.cycles import arriving
 from scaflow.hw.design import Design, design
 from scaflow.hw.emit import TOP
 from scaflow.hw.fold import Fold, at_equal_lanes
@@ -178,33 +180,34 @@ def our_designs(
 def measure_ours(
     laid: Design, name: str, images: np.ndarray, events: dict[str, np.ndarray], build: Path, progress: Progress
 ) -> dict[str, Any]:
-    """A stage of ours alone; where its cycles depend on the data, the mean over `events` of the law they follow.
+    """A stage of ours alone; where its cycles depend on the data, the mean over `events` by the law.
 
     Args:
         images: uint8 [N, C, H, W], simulated; the first of those that `events` was made of.
 
     Raises:
-        ValueError: the stage's output is not the golden model's, or its cycles are not the law's.
+        ValueError: the stage's output is not the golden model's, or its cycles are not the exact clock's.
     """
     from scaflow.flow import rungs
 
     place = next(stage for stage in laid.stages if stage.name == name)
-    laws = np.full(len(images), place.law)
+    cycles = float(place.law or 0)
     if place.law is None:
         node = next(node for node in laid.graph.nodes if isinstance(node, Conv) and node.name == name)
         windows = window_events(events[name], node, place.banks)
         laws = law_events(windows, place.folds, laid.graph.time_steps)
+        cycles = max(float(laws.mean()), arriving(place.in_edge))
     with tempfile.TemporaryDirectory(prefix="scaflow-stage-") as scratch:
         directory = Path(scratch) / "rtl"
         run = rungs.run_stage_alone(laid, name, images, directory)
-        law = tuple(laws[1 : len(images)].tolist())
-        if run.mismatches or run.cycles != law:
+        clock = tuple(stage_cycles(laid, name, images).interval.tolist())
+        if run.mismatches or run.cycles != clock:
             raise ValueError(
                 f"stage {name!r}, {place.scheduler}: {run.mismatches} of {run.compared} beats are not the golden"
-                f" model's; {run.cycles} cycles, by the law {law}; see `scaflow cycles`"
+                f" model's; {run.cycles} cycles, by the clock {clock}; see `scaflow cycles`"
             )
         cells = synthesize(directory, TOP, "xc7", progress, build / "cache/synth")
-    measured = Measured(float(laws.mean()), cells.lut, cells.ff, cells.bram, cells.dsp)
+    measured = Measured(cycles, cells.lut, cells.ff, cells.bram, cells.dsp)
     return {"pe": place.pe, "simd": place.simd, "scheduler": place.scheduler} | asdict(measured)
 
 
