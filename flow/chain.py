@@ -273,11 +273,15 @@ def _train(project: Project, training: str, resume: bool, console: Console, devi
     from scaflow.model import parallel
     from scaflow.model.data import dataset_of
 
+    left: list[str] = []
+    data = dataset_of(project.network, project.data, left.append)
     if parallel.rank() == 0:
         console.print(f"train {training}")
+        for line in left:
+            console.print(f"  {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
     train_network(
         project.network,
-        dataset_of(project.network, project.data),
+        data,
         project / training,
         prune=training == "pruned",
         resume=resume,
