@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.tensorboard import SummaryWriter
 
-from scaflow.model import parallel
+from scaflow.model import parallel, threads
 from scaflow.model.batches import Images
 from scaflow.model.checkpoint import CHECKPOINT, MODEL, Trained, beginning, load_trained, write_csv, write_tensors
 from scaflow.model.config import NetworkConfig
@@ -126,7 +126,9 @@ def train(
         if pruner is not None:
             pruner.memory = Memory(**begin.saved["pruning"])
     try:
-        with SummaryWriter(str(out), purge_step=len(run.state.log)) if first else nullcontext() as run.board:
+        board = SummaryWriter(str(out), purge_step=len(run.state.log)) if first else nullcontext()
+        share = images.batch(cfg) // parallel.ranks()
+        with threads.fitting(threads.work(cfg, net.shapes, share)), board as run.board:
             if not run.stages(net, fold, begin.saved, until):
                 return out / CHECKPOINT
         parallel.from_first(run.finish)

@@ -20,6 +20,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from threadpoolctl import threadpool_limits
 
+from scaflow.model.threads import processors
+
 FORMAT = "scaflow graph 1"
 IMAGE_BITS = 8
 _BATCH = 32  # images executed at once: the unfolded windows of one layer then stay at some tens of megabytes
@@ -261,7 +263,7 @@ def execute(
         )
     chunks = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
     # Chunks in parallel, each product on one thread: threads that share a product wait for each other.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(processors()) as pool:
         results = list(pool.map(lambda chunk: _run(graph, chunk, trace), chunks or [images]))
     logits = np.concatenate([result for result, _ in results])
     if not trace:
