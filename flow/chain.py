@@ -5,7 +5,6 @@ Heavy imports stand inside the functions, so that `--help` and an up-to-date sta
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict
@@ -17,16 +16,20 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 
+from scaflow.flow.images import test_images
 from scaflow.flow.stages import DESIGNS, TRAININGS, VARIANTS, Progress, Project, Stage, design_files
 from scaflow.hw.synth import Target, synthesize
 from scaflow.model.files import read_json, readable, write_json
+from scaflow.model.threads import processors
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from scaflow.hw.design import Design
 
-WORKERS = os.cpu_count() or 1
+WORKERS = processors()
 # of this room, what a result depends on
-OWN = ("flow/chain.py", "flow/native/counters.py", "flow/activity/events.py", "flow/rungs.py")
+OWN = ("flow/chain.py", "flow/images.py", "flow/native/counters.py", "flow/activity/events.py", "flow/rungs.py")
 DENSE_MODEL = "dense/model.pt"
 CYCLE_IMAGES = 3  # two intervals a stage: the second shows that the first was no accident
 LATENCY_IMAGES = 4
@@ -132,11 +135,15 @@ def simulate_designs(
     waves: Path | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Run the tops on test images against the golden model: equality, and interval and latency in cycles."""
-    jobs = [(project, variant, images, stalls, waves) for variant in variants]
+    """Run the tops on test images against the golden model: equality, and interval and latency in cycles.
+
+    The interval is that between images: None where there is one alone.
+    """
+    chosen = test_images(project, images, progress)
+    jobs = [(project, variant, chosen, stalls, waves) for variant in variants]
     results = _in_processes(_simulate_design, jobs, progress, "sim")
     return {
-        "images": images,
+        "images": len(chosen),
         "equality": [line for result in results for line in result["equality"]],
         "counters": [line for result in results for line in result["counters"]],
         **{
@@ -151,12 +158,17 @@ def measure_cycles(project: Project, progress: Progress) -> dict[str, Any]:
 
     The cycles of an event stage are those of each image after the first, in a list.
     """
+    import numpy as np
+
     from scaflow.flow import rungs
 
+    images = test_images(project, CYCLE_IMAGES, progress)
+    # the cycles are counted between images: of fewer than those some come again
+    images = np.resize(images, (CYCLE_IMAGES, *images.shape[1:]))
     names = [stage["name"] for stage in _manifest(project, "dense")["stages"]]
-    jobs = [(project, variant, name) for name in names for variant in DESIGNS]
+    jobs = [(project, variant, name, images) for name in names for variant in DESIGNS]
     results = dict(
-        zip([job[1:] for job in jobs], _in_processes(_measure_stage, jobs, progress, "cycles"), strict=True)
+        zip([job[1:3] for job in jobs], _in_processes(_measure_stage, jobs, progress, "cycles"), strict=True)
     )
     by_name = {
         variant: {stage["name"]: stage for stage in _manifest(project, variant)["stages"]}
@@ -206,10 +218,9 @@ def activity_stage(project: Project, images: int, progress: Progress) -> Stage:
 
 def _activity(project: Project, images: int, progress: Progress) -> None:
     from scaflow.flow.activity import events
-    from scaflow.model.data import dataset_of
     from scaflow.quant.graph import load
 
-    chosen = dataset_of(project.network, project.data).test_images[:images]
+    chosen = test_images(project, images, progress)
     progress(f"activity: spikes of {len(chosen):,} test images")
     rows = events.figures(read_design(project, "event"), load(project / "dense/graph"), chosen)
     write_json(
@@ -249,11 +260,15 @@ def _train(project: Project, training: str, resume: bool, console: Console, devi
     from scaflow.model import parallel
     from scaflow.model.data import dataset_of
 
+    left: list[str] = []
+    data = dataset_of(project.network, project.data, left.append)
     if parallel.rank() == 0:
         console.print(f"train {training}")
+        for line in left:
+            console.print(f"  {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
     train_network(
         project.network,
-        dataset_of(project.network, project.data),
+        data,
         project / training,
         prune=training == "pruned",
         resume=resume,
@@ -284,22 +299,24 @@ def _in_processes(work: Callable, jobs: Sequence[tuple], progress: Progress, tit
 
 
 def _simulate_design(
-    project: Project, variant: str, images: int, stalls: bool, waves: Path | None
+    project: Project, variant: str, chosen: np.ndarray, stalls: bool, waves: Path | None
 ) -> dict[str, Any]:
-    """One design: stalled at random on all images, then flowing on a few: interval and latency."""
+    """One design: stalled at random on all images, then flowing on a few: interval and latency.
+
+    Args:
+        chosen: uint8 [N, C, H, W].
+    """
     import numpy as np
 
     from scaflow.flow import rungs
     from scaflow.flow.native import counters
     from scaflow.hw.clock import predict
     from scaflow.hw.emit import check_emitted
-    from scaflow.model.data import dataset_of
     from scaflow.quant.graph import execute, load
 
     # compact is held against the pruned network itself, not against its own graph
     graph, laid = load(project / f"{'dense' if variant == 'dense' else 'skip'}/graph"), read_design(project, variant)
     check_emitted(laid, project / f"{variant}/rtl")
-    chosen = dataset_of(project.network, project.data).test_images[:images]
     logits = execute(graph, chosen)
     rtl = project / f"{variant}/rtl"
     equality = []
@@ -310,36 +327,37 @@ def _simulate_design(
                 "3 top = golden, random stalls", variant, len(chosen), rungs.wrong_frames(frames, logits)
             )
         )
-    few = images if not stalls else min(images, LATENCY_IMAGES)
+    few = len(chosen) if not stalls else min(len(chosen), LATENCY_IMAGES)
     frames = rungs.run_images(rtl, chosen[:few], logits.shape[1], 0.0, waves=waves)
     wrong = rungs.wrong_frames(frames, logits[:few])
     equality.append(rungs.row("3 top = golden, flowing", variant, few, wrong))
     gaps = [after - before for before, after in pairwise(frames.out_end)]
     law = _manifest(project, variant)["interval"]
-    if law is not None:  # the last gap: by then every stage is full
+    if law is not None and gaps:  # the last gap: by then every stage is full
         equality.append(rungs.row("3 top's interval = slowest stage's law", variant, 1, gaps[-1] != law))
     clock = predict(laid, chosen[:few])
     told = clock.out_at[:, -1] - clock.in_at[0, 0]
     seen = np.array(frames.out_end) - frames.in_start[0]
     equality.append(rungs.row("3 top's cycles = exact clock, image by image", variant, few, (told != seen).sum()))
     counted, rows = counters.measure(variant, laid, chosen[:LATENCY_IMAGES], frames)
+    interval = None
+    if gaps:  # an event design's varies
+        interval = gaps[-1] if law is not None else round(sum(gaps) / len(gaps))
     return {
         "equality": equality + rows,
         "counters": counted,
-        "interval": gaps[-1] if law is not None else round(sum(gaps) / len(gaps)),  # an event design's varies
+        "interval": interval,
         "latency": frames.out_end[0] - frames.in_start[0] + 1,
     }
 
 
-def _measure_stage(project: Project, variant: str, name: str) -> dict[str, Any]:
+def _measure_stage(project: Project, variant: str, name: str, images: np.ndarray) -> dict[str, Any]:
     import tempfile
 
     from scaflow.flow import rungs
     from scaflow.hw.clock import stage_cycles
-    from scaflow.model.data import dataset_of
 
     laid = read_design(project, variant)
-    images = dataset_of(project.network, project.data).test_images[:CYCLE_IMAGES]
     with tempfile.TemporaryDirectory(prefix="scaflow-stage-") as scratch:
         run = rungs.run_stage_alone(laid, name, images, Path(scratch) / "rtl")
     clock = stage_cycles(laid, name, images).interval

@@ -22,6 +22,7 @@ from scaflow.flow.report import collect as report
 from scaflow.flow.stages import DESIGNS, TRAININGS, Project, Stage
 from scaflow.flow.training import ranks
 from scaflow.hw.synth import Target
+from scaflow.model import threads
 from scaflow.model.files import check_place, read_json, write_json, write_text
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Spiking networks from SCA-pruned training to a channel-sparse FPGA dataflow, proved equal.",
 )
+threads.wait_idly()
 # Its advice is about speed on a GPU, and it would stand between the lines of the progress.
 warnings.filterwarnings("ignore", message="fast_hadamard_transform")
 out = Printer()
@@ -307,7 +309,7 @@ def study(
     cycles: Annotated[
         float | None, typer.Option("--cycles", min=0, max=1, help="Budget, of the dense cycles; not the TOML's.")
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, a thread each.")] = os.cpu_count() or 1,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, a thread each.")] = threads.processors(),
     force: Force = False,
 ) -> None:
     """Prune NET by each criterion under equal conditions; goes on where an interrupted study stopped.

@@ -32,10 +32,17 @@ def places(root: Path) -> dict[Path, str]:
 
 
 def find(root: Path) -> tuple[Path, str] | None:
-    """The folder or archive of the set and the suffix of its files; None: there is none."""
-    for place, suffix in places(root).items():
-        if place.is_file() or any((place / (name + suffix)).is_file() for name in TRAIN + TEST):
-            return place, suffix
+    """The folder or archive of the set and the suffix of its files; None: there is none.
+
+    Raises:
+        ValueError: a place cannot be looked at.
+    """
+    try:
+        for place, suffix in places(root).items():
+            if place.is_file() or any((place / (name + suffix)).is_file() for name in TRAIN + TEST):
+                return place, suffix
+    except OSError as error:
+        raise ValueError(f"data set 'cifar10': {error.filename}: {error.strerror}") from None
     return None
 
 
@@ -60,7 +67,9 @@ def read_cifar10(root: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
             batches[name] = _binary(read(file)) if suffix else _python(read(file))
         except FileNotFoundError:
             problems.append(f"{file}: missing")
-        except (ValueError, OSError) as error:
+        except OSError as error:
+            problems.append(f"{file}: {error.strerror or error}")
+        except ValueError as error:
             problems.append(f"{file}: {error}")
     if problems:
         raise ValueError(

@@ -6,6 +6,7 @@ file and reports them together.
 
 from __future__ import annotations
 
+import codecs
 import math
 import tomllib
 from pathlib import Path
@@ -37,7 +38,7 @@ class _Section(BaseModel):
 
 
 class FolderConfig(_Section):
-    """Images of dataset "folder": `{train,test}/<class>/*.{png,jpg,...}` in a folder or a .zip (model/folder.py)."""
+    """Images of dataset "folder": `{train,test}/<class>/**/*.{png,jpg,...}` in a folder or a .zip (model/folder.py)."""
 
     path: str = Field(min_length=1)  # relative to the data folder
     shape: tuple[
@@ -341,10 +342,16 @@ def load_network(path: Path) -> NetworkConfig:
         ValueError: the file is missing, no TOML, or breaks a rule; all problems are listed, one per line.
     """
     try:
-        data = tomllib.loads(Path(path).read_text())
+        content = Path(path).read_bytes()
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; give the path of a network TOML") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; give the path of a network TOML") from None
+    try:
+        data = tomllib.loads(_text(content))
+    except RecursionError:
+        raise ValueError(f"{path}: not valid TOML: its brackets are nested too deeply") from None
+    except ValueError as error:  # of the text, of its syntax, of a number of too many digits
         raise ValueError(f"{path}: not valid TOML: {error}") from None
     try:
         network = NetworkConfig.model_validate(data)
@@ -353,6 +360,24 @@ def load_network(path: Path) -> NetworkConfig:
         lines = _lines(error) + _rules_of_the_rest(data, error)
         raise ValueError(
             f"{path}: {len(lines)} problem(s)\n" + "\n".join(f"  {line}" for line in lines)
+        ) from None
+
+
+def _text(content: bytes) -> str:
+    """The text of a TOML file: UTF-8, with or without the mark that some editors put before it.
+
+    Raises:
+        ValueError: it is none; says where.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
+        raise ValueError("its text is UTF-16 or UTF-32; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1
+        raise ValueError(
+            f"byte 0x{content[error.start]:02x} (at line {line}, column {column}) is no UTF-8; save the file as UTF-8"
         ) from None
 
 

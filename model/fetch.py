@@ -47,11 +47,14 @@ def provide(cfg: NetworkConfig, root: Path, say: Callable[[str], None] = print) 
     if cfg.data is None:
         fetch(cfg.dataset, root, say)
         return
-    images = dataset_of(cfg, root)
+    left: list[str] = []
+    images = dataset_of(cfg, root, left.append)
     say(
         f"{Path(root) / cfg.data.path}: {len(images.train_labels):,} training and {len(images.test_labels):,} test "
         f"images of {cfg.data.classes} classes"
     )
+    for line in left:
+        say(f"  {line}")
 
 
 def fetch(name: str, root: Path, say: Callable[[str], None] = print) -> Path:
@@ -197,11 +200,11 @@ def _collect(tree: Path, files: list[str]) -> dict[str, bytes]:
 def _present(folder: Path, file: str, digest: str) -> bool:
     for spelling in spellings(file):
         path = folder / spelling
-        if path.is_file():
-            try:
+        try:
+            if path.is_file():
                 return check(unpack(path.read_bytes(), str(path)), digest)
-            except ValueError:
-                return False
+        except (OSError, ValueError):
+            return False
     return False
 
 

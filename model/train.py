@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scaflow.model import parallel
+from scaflow.model import parallel, threads
 from scaflow.model.batches import Images
 from scaflow.model.board import Show, board
 from scaflow.model.checkpoint import (
@@ -144,7 +144,9 @@ def train(
         if pruner is not None:
             pruner.memory = Memory(**begin.saved["pruning"])
     try:
-        with board(out, len(run.state.log), say) if first else nullcontext() as run.board:
+        share = images.batch(cfg) // parallel.ranks()
+        showing = board(out, len(run.state.log), say) if first else nullcontext()
+        with threads.fitting(threads.work(cfg, net.shapes, share)), showing as run.board:
             if not run.stages(net, fold, begin.saved, until):
                 return out / CHECKPOINT
         parallel.from_first(run.finish)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -21,6 +20,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from threadpoolctl import threadpool_limits
 
 from scaflow.model.files import read_json, write_bytes, write_json
+from scaflow.model.threads import processors
 
 FORMAT = "scaflow graph 1"
 REMEDY = "write the graph again (`scaflow compile`)"
@@ -281,7 +281,7 @@ def execute(graph: Graph, images: np.ndarray, trace: bool = False) -> np.ndarray
         )
     chunks = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
     # Chunks in parallel, each product on one thread: threads that share a product wait for each other.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(processors()) as threads:
         results = list(threads.map(lambda chunk: _run(graph, chunk, trace), chunks or [images]))
     logits = np.concatenate([result for result, _ in results])
     if not trace:

@@ -6,7 +6,6 @@ stream checker and the law of tlast are those of `simulate_axis`; what is driven
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scaflow.model.threads import processors
 from scaflow.sim.build import NATIVE, build, sources_of
 from scaflow.sim.rtl import SimulationError, last_words
 
@@ -98,7 +98,7 @@ def simulate_native(
             kind = np.dtype([("at", "<i8", 4), ("words", "<u4", expect)])
             return np.fromfile(home / "out", kind), end
 
-        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        with ThreadPoolExecutor(workers or processors()) as pool:
             futures = [pool.submit(one, number) for number in range(len(chunks))]
             try:
                 for future in wait(futures, return_when=FIRST_EXCEPTION).done:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from scaflow.flow.chain import read_design
+from scaflow.flow.images import test_images
 from scaflow.flow.stages import Progress, Project, Stage
 from scaflow.hw.activity import law_events, reads, window_events
 from scaflow.hw.clock import stage_cycles
@@ -67,11 +68,8 @@ def stage(project: Project, progress: Progress) -> Stage:
         name="compare-finn",
         reads=tuple(project / f"{variant}/{name}" for variant in OURS.values() for name in files),
         writes=(project / "finn.json",),
-        run=lambda: write_json(
-            project / "finn.json",
-            {"finn": compare(project, python, progress), "finn_event_images": EVENT_IMAGES},
-        ),
-        rooms=("quant", "hw", "sim", "flow/finn/compare.py", "flow/finn/worker.py", "flow/rungs.py"),
+        run=lambda: write_json(project / "finn.json", compare(project, python, progress)),
+        rooms=("quant", "hw", "sim", "flow/finn/compare.py", "flow/finn/worker.py", "flow/images.py", "flow/rungs.py"),
         remedy=f"scaflow compile {project.net}",
     )
 
@@ -130,14 +128,14 @@ def layer_of(node: Conv, edge: Edge, fold: Fold) -> dict[str, Any]:
     }
 
 
-def compare(project: Project, python: Path, progress: Progress) -> list[dict[str, Any]]:
-    """One row a convolution: lanes, FINN's circuit and ours."""
-    from scaflow.model.data import dataset_of
-
-    data = dataset_of(project.network, project.data)
-    few = data.test_images[:IMAGES]
+def compare(project: Project, python: Path, progress: Progress) -> dict[str, Any]:
+    """`finn`: one row a convolution: lanes, FINN's circuit and ours; over how many images events are counted."""
+    chosen = test_images(project, EVENT_IMAGES, progress)
+    # cycles are counted between images: one alone comes again
+    many = np.resize(chosen, (max(IMAGES, len(chosen)), *chosen.shape[1:]))
+    few = many[:IMAGES]
     dense, pruned = (read_design(project, OURS[kind]).graph for kind in ("dense", "event"))
-    spikes, events = reads(dense, few), reads(pruned, data.test_images[:EVENT_IMAGES])
+    spikes, events = reads(dense, few), reads(pruned, many)
     designs = our_designs(project, spikes, events)
     folds = {stage.name: (stage.pe, stage.simd) for stage in designs["dense"].stages}
     lanes = {stage.name: stage.pe * stage.simd for stage in designs["event"].stages}
@@ -161,7 +159,7 @@ def compare(project: Project, python: Path, progress: Progress) -> list[dict[str
                 },
             }
         )
-    return rows
+    return {"finn": rows, "finn_event_images": len(chosen)}
 
 
 def our_designs(

@@ -140,11 +140,11 @@ def failures(equality: list[Row]) -> list[str]:
 
 
 def images_per_second(report: Report) -> dict[str, float]:
-    """At the routed clock, one image per interval; only variants that were routed."""
+    """At the routed clock, one image per interval; only variants that were routed, and have one."""
     return {
         row["variant"]: row["fmax_mhz"] * 1e6 / report["interval"][row["variant"]]
         for row in report["synth"]
-        if row["fmax_mhz"]
+        if row["fmax_mhz"] and report["interval"][row["variant"]]
     }
 
 
@@ -199,7 +199,7 @@ def speed_table(report: Report) -> Table:
     for variant in DESIGNS:
         table.add_row(
             variant,
-            f"{report['interval'][variant]:,}",
+            f"{interval:,}" if (interval := report["interval"][variant]) else "n/a",
             f"{report['latency'][variant]:,}",
             f"{fmax[variant]:.1f}" if variant in fmax else "-",
             f"{speed[variant]:,.0f}" if variant in speed else "-",
