@@ -8,17 +8,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 
 from scaflow.flow.stages import DESIGNS, TRAININGS, VARIANTS, Progress, Project, Stage, design_files, write_json
+from scaflow.flow.workers import in_processes
 from scaflow.hw.synth import Target, synthesize
 
 if TYPE_CHECKING:
@@ -292,18 +292,12 @@ def _manifest(project: Project, variant: str) -> dict[str, Any]:
 
 
 def _in_processes(work: Callable, jobs: Sequence[tuple], progress: Progress, title: str) -> list:
-    """Results in the order of the jobs; processes of their own, because a simulation changes its process."""
-    with ProcessPoolExecutor(min(WORKERS, len(jobs)), get_context("spawn")) as pool:
-        futures = [pool.submit(work, *job) for job in jobs]
-        try:
-            results = []
-            for job, future in zip(jobs, futures, strict=True):
-                results.append(future.result())
-                progress(f"{title}: {', '.join(part for part in job if isinstance(part, str))} done")
-            return results
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    """Results in the order of the jobs, at most one at work for each processor."""
+
+    def done(job: tuple) -> None:
+        progress(f"{title}: {', '.join(part for part in job if isinstance(part, str))} done")
+
+    return in_processes(work, jobs, WORKERS, done)
 
 
 def _simulate_design(

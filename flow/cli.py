@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from scaflow.flow import chain, stages
 from scaflow.flow.activity import report as event_report
+from scaflow.flow.interruption import exit_code, interruptions
 from scaflow.flow.report import collect as report
 from scaflow.flow.stages import DESIGNS, TRAININGS, Project, Stage
 from scaflow.flow.training import ranks
@@ -53,15 +54,16 @@ def say(line: str) -> None:
 
 @contextlib.contextmanager
 def messages() -> Iterator[None]:
-    """An expected failure becomes a message and an exit code: 2 for a refusal, 130 for an interruption."""
+    """An expected failure becomes a message and an exit code: 2 for a refusal, 130 for Ctrl-C, 143 for SIGTERM."""
     try:
-        yield
+        with interruptions():
+            yield
     except ValueError as error:
         err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         err.print("[bold]interrupted[/]: finished stages are kept; `demo` and `train --resume` go on from there")
-        raise typer.Exit(130) from None
+        raise typer.Exit(exit_code(interruption)) from None
 
 
 @app.command()

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 
+from scaflow.hw import compiled
 from scaflow.quant.graph import Conv, Graph, Pool, execute
 
 
@@ -40,7 +40,7 @@ def window_events(spikes: np.ndarray, node: Conv, bank: Sequence[int]) -> np.nda
     return _fullest(words, banks, int(banks.max(initial=0)) + 1, *node.kernel, node.stride, node.padding)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled.cached()
 def _fullest(words, bank, banks, kernel_h, kernel_w, stride, padding):
     images, steps, height, width, channels = words.shape
     out_h = (height + 2 * padding - kernel_h) // stride + 1
@@ -118,7 +118,7 @@ def law_events(windows: np.ndarray, folds: int, time_steps: int) -> np.ndarray:
     return np.diff(_repeated(steps, folds, time_steps), prepend=0)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled.cached()
 def _repeated(steps, folds, time_steps):
     """The end of each image, by the recurrence of `hw.cycles.repeated`, over steps [N, pixels]."""
     ends = np.empty(len(steps), np.int64)

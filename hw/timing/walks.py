@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from scaflow.hw import compiled
 from scaflow.hw.timing import lanes
 from scaflow.hw.timing.lanes import get, put, where
 from scaflow.hw.timing.records import WORDS, jit
@@ -49,7 +49,7 @@ def bank_walks(spikes: np.ndarray, node: Conv, bank: tuple[int, ...], banks: int
     return out
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled.cached(_nrt=False)
 def _walks(words, chosen, events, counted, out, kernel_h, kernel_w, stride, padding, shared_by):
     runs, images, steps, height, width, parts = words.shape
     banks = len(chosen)
