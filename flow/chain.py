@@ -6,11 +6,10 @@ Heavy imports stand inside the functions, so that `--help` and an up-to-date sta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -18,6 +17,7 @@ from rich.console import Console
 
 from scaflow.flow.images import test_images
 from scaflow.flow.stages import DESIGNS, TRAININGS, VARIANTS, Progress, Project, Stage, design_files
+from scaflow.flow.workers import in_processes
 from scaflow.hw.synth import Target, synthesize
 from scaflow.model.files import read_json, readable, write_json
 from scaflow.model.threads import processors
@@ -284,18 +284,12 @@ def _manifest(project: Project, variant: str) -> dict[str, Any]:
 
 
 def _in_processes(work: Callable, jobs: Sequence[tuple], progress: Progress, title: str) -> list:
-    """Results in the order of the jobs; processes of their own, because a simulation changes its process."""
-    with ProcessPoolExecutor(min(WORKERS, len(jobs)), get_context("spawn")) as pool:
-        futures = [pool.submit(work, *job) for job in jobs]
-        try:
-            results = []
-            for job, future in zip(jobs, futures, strict=True):
-                results.append(future.result())
-                progress(f"{title}: {', '.join(part for part in job if isinstance(part, str))} done")
-            return results
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    """Results in the order of the jobs, at most one at work for each processor."""
+
+    def done(job: tuple) -> None:
+        progress(f"{title}: {', '.join(part for part in job if isinstance(part, str))} done")
+
+    return in_processes(work, jobs, WORKERS, done)
 
 
 def _simulate_design(

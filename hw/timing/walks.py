@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from scaflow.hw import compiled
 from scaflow.hw.timing import lanes
 from scaflow.hw.timing.lanes import Array, get, put, where
-from scaflow.hw.timing.records import WORDS, compiled, jit
+from scaflow.hw.timing.records import WORDS, jit
 from scaflow.quant.graph import Conv
 
 _LANE = 8  # channels counted at once: a byte each of a 64-bit word
@@ -49,7 +50,7 @@ def bank_walks(spikes: np.ndarray, node: Conv, bank: tuple[int, ...], banks: int
     return out
 
 
-@compiled(cache=True)
+@compiled.cached(_nrt=False)
 def _walks(
     words: Array,
     chosen: Array,
