@@ -26,8 +26,10 @@ def depth(graph: Graph, node: Conv, edge: Edge, pe: int, simd: int, kept_in: int
     repeats = graph.time_steps if edge.bits > 1 else 1
     geometry = (height, width, *node.kernel, node.stride, node.padding, edge.time_steps)
     # a ring of a few images always does: what waits for its room is then work that the law has counted since
+    most = 8 * (words + height * width * edge.time_steps)
     while not _keeps(*geometry, steps, folds, repeats, law, words):
         words *= 2
+        assert words < most, f"node {node.name!r}: no ring keeps up with the law's {law} cycles"
     return words
 
 
