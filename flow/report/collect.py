@@ -208,7 +208,8 @@ def synth_table(rows: list[Row]) -> Table:
 
 def import_table(found: Row) -> Table:
     """A design made of a foreign file: how it is folded, and how near its spikes are to the file's."""
-    names = ("lanes\nPExSIMD", "in", "out", "cycles\nan image", "spikes\ncompared", "other than\nthe file's", "rounding, of\na threshold")
+    spikes = ("spikes\ncompared", "other than\nthe file's", "rounding, of\na threshold")
+    names = ("lanes\nPExSIMD", "in", "out", "cycles\nan image", *spikes)
     table = _table(f"Interval {found['interval']:,} cycles, by the law", ("stage",), names)
     layers = {layer.name: layer for layer in found["layers"]}
     for stage in found["stages"]:
