@@ -64,7 +64,9 @@ test: $(READY)   ## the tests, in minutes
 	$(PYTEST) -n 2 -m "not full"
 test-full: $(READY) ## the tests and the wide sweeps
 	$(PYTEST) -n 2
-lint: $(READY)   ## the linter
+lint: $(READY)   ## the linter and the type checker
 	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/mypy --strict -p scaflow.quant -p scaflow.hw
 clean:           ## remove what was generated; the data and .venv stay
 	rm -rf build

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import connection, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, cast
 
 from scaflow.model import processes
 
@@ -42,8 +42,7 @@ def in_processes(
             staff[end], busy[end] = process, number
             _hand(end, jobs[number])
         while busy:
-            for end in connection.wait(list(busy)):
-                assert isinstance(end, Connection)
+            for end in cast(list[Connection], connection.wait(list(busy))):
                 number = busy.pop(end)
                 results[number] = _answer(end, staff[end], jobs[number])
                 done(jobs[number])

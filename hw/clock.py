@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from scaflow.hw.timing import lanes, records
 from scaflow.hw.timing.kernel import advance
 from scaflow.hw.timing.layout import layout, standstill
 from scaflow.hw.timing.walks import bank_walks
-from scaflow.quant.graph import execute
+from scaflow.quant.graph import Conv, execute
 
 LANES = 16  # runs side by side: as many as a vector of 512 bits has times
 BATCH = 64  # images timed between two calls of `progress`
@@ -226,7 +227,7 @@ class Timer:
             if stage.scheduler != "event":
                 continue
             names = [node.name for node in self._graph.nodes]
-            node = self._graph.nodes[names.index(stage.name)]
+            node = cast(Conv, self._graph.nodes[names.index(stage.name)])
             if node is self._graph.nodes[0]:
                 read = images[:, :, None]
             else:

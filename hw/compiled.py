@@ -15,8 +15,9 @@ import numba
 from scaflow.model import places
 
 places.settle()
-if numba.config.CACHE_DIR and not places.writable(Path(numba.config.CACHE_DIR)):
-    numba.config.CACHE_DIR = ""  # of $NUMBA_CACHE_DIR, read when numba was imported
+_settings: Any = numba.config
+if _settings.CACHE_DIR and not places.writable(Path(_settings.CACHE_DIR)):
+    _settings.CACHE_DIR = ""  # of $NUMBA_CACHE_DIR, read when numba was imported
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])

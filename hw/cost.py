@@ -31,12 +31,12 @@ def cycle_model(cfg: NetworkConfig, scheduler: Literal["list", "event"] = "list"
         for (node, edge), table in zip(weighted, tables, strict=True)
     ]
     dense = tuple(float(table.cycles[-1, -1]) for table in tables)
-    return CycleModel(tuple(stages), graph.input_shape[0], len(graph.nodes[-1].weight), dense)
+    return CycleModel(tuple(stages), graph.input_shape[0], len(graph.readout.weight), dense)
 
 
 def folding_of(cfg: NetworkConfig, graph: Graph) -> Folding:
     """The lanes of the list designs: as the description gives them, or balanced for its total."""
-    if cfg.fold.pe is not None:
+    if cfg.fold.pe is not None and cfg.fold.simd is not None:
         return given(graph, cfg.fold.pe, cfg.fold.simd)
     return balanced(graph, cfg.fold.lanes, cfg.sca.granularity)
 

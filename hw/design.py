@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -94,7 +94,8 @@ class Design:
 
     @property
     def readout(self) -> ReadoutModule:
-        return self.stages[-1].instances[-1].cfg
+        module: ReadoutModule = self.stages[-1].instances[-1].cfg
+        return module
 
     def instances(self) -> tuple[Instance, ...]:
         """The whole chain, from AXI4-Stream to AXI4-Stream."""
@@ -143,9 +144,11 @@ def design(
     nodes = list(zip(graph.nodes, graph.edges(), strict=True))
     while nodes:
         node, edge = nodes.pop(0)
-        pools = []
-        while nodes and isinstance(nodes[0][0], Pool):
-            pools.append(nodes.pop(0))
+        pools: list[tuple[Pool, Edge]] = []
+        while nodes and isinstance(pool := nodes[0][0], Pool):
+            pools.append((pool, nodes.pop(0)[1]))
+        if isinstance(node, Pool):
+            continue  # none is left here: each was taken with the layer before it
         kept_in, in_order = len(edge.kept), order
         fold = folding[node.name]
         law = None
@@ -153,16 +156,18 @@ def design(
             kept_out = len(node.weight) if isinstance(node, Readout) else len(node.kept)
             law = node_law(graph, node, edge, fold.pe, fold.simd, kept_in, kept_out)
         if isinstance(node, Readout):
-            instances = _readout(graph, node, edge, bits[node.name], order, kept_in, fold.simd)
+            logits = cast(ReadoutWidths, bits[node.name])
+            instances = _readout(graph, node, edge, logits, order, kept_in, fold.simd)
             kept_out, out_order, out_edge = len(node.weight), None, None
         else:
             kept = (orders or {}).get(node.name, node.kept)
             out_order = (*kept, *sorted(set(range(len(node.weight))) - set(kept)))
             kept_out, out_edge = len(kept), nodes[0][1]
             depth = (fifo_depths or {}).get(node.name, FIFO_DEPTH)
+            currents = cast(ConvWidths, bits[node.name])
             instances = (
                 *_scheduler(graph, node, edge, order, kept_in, kept_out, fold),
-                *_neurons(graph, node, edge, bits[node.name], pools, order, out_order, kept_in, kept_out, fold, depth),
+                *_neurons(graph, node, edge, currents, pools, order, out_order, kept_in, kept_out, fold, depth),
             )
             order = out_order
         stages.append(

@@ -12,7 +12,7 @@ from scaflow.hw.banks import deal, orders
 from scaflow.hw.cycles import node_law
 from scaflow.model.limits import MOST_READOUT_SIMD, MOST_SIMD, event_problems, pe_problem, simd_problem
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Conv, Graph, Readout
+from scaflow.quant.graph import Conv, Edge, Graph, Readout
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,8 @@ def dealt(graph: Graph, folding: Folding, edges: Mapping[str, np.ndarray]) -> di
         edges: what each event stage reads, by its name (`hw.activity.reads`), of some calibration images.
     """
     simds = {name: fold.simd for name, fold in folding.items() if fold.scheduler == "event"}
-    counts = {node.name: channel_counts(edges[node.name], node) for node in graph.nodes if node.name in simds}
+    walked = [node for node in graph.nodes if isinstance(node, Conv) and node.name in simds]
+    counts = {node.name: channel_counts(edges[node.name], node) for node in walked}
     return orders(graph, simds, counts)
 
 
@@ -162,7 +163,8 @@ def _cheapest(
             continue
         out, into = len(node.kept), len(edge.kept)
         counts = channel_counts(edges[node.name], node)
-        options, against = [], []
+        options: list[tuple[float, int, int, str]] = []
+        against: list[str] = []
         for pe, simd in ways(folding[node.name], out, into):
             if schedulers[node.name] != "event":
                 options.append((node_law(graph, node, edge, pe, simd, into, out), pe, simd, "list"))
@@ -173,7 +175,8 @@ def _cheapest(
                 cycles = law_events(windows, ceil_div(out, pe), graph.time_steps).mean()
                 options.append((float(cycles), pe, simd, "event"))
         if options:
-            result[node.name] = Fold(*min(options)[1:])
+            _, pe, simd, scheduler = min(options)
+            result[node.name] = Fold(pe, simd, scheduler)
         else:
             problems.append(f"node {node.name!r}: no events: {'; '.join(against)}; use the scheduler auto or list")
     if problems:
@@ -184,10 +187,11 @@ def _cheapest(
 def _bank_depth(node: Conv | Readout, fold: Fold) -> int:
     """Words of a weight bank of the dense layer."""
     out, into, height, width = node.weight.shape
-    return ceil_div(out, fold.pe) * ceil_div(into, fold.simd) * height * width
+    words: int = ceil_div(out, fold.pe) * ceil_div(into, fold.simd) * height * width
+    return words
 
 
-def _weighted_edges(graph: Graph) -> list[tuple[Conv | Readout, object]]:
+def _weighted_edges(graph: Graph) -> list[tuple[Conv | Readout, Edge]]:
     return [
         (node, edge)
         for node, edge in zip(graph.nodes, graph.edges(), strict=True)

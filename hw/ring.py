@@ -6,9 +6,9 @@ must hold what comes in meanwhile, or the stage waits now for pixels, now for ro
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from scaflow.hw import compiled
 from scaflow.hw.cycles import node_law, waits
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.golden.window_buffer import ring_depth
@@ -33,8 +33,21 @@ def depth(graph: Graph, node: Conv, edge: Edge, pe: int, simd: int, kept_in: int
     return words
 
 
-@numba.njit(cache=True, nogil=True)
-def _keeps(height, width, kernel_h, kernel_w, stride, padding, time_in, steps, folds, repeats, law, depth):
+@compiled.cached()
+def _keeps(
+    height: int,
+    width: int,
+    kernel_h: int,
+    kernel_w: int,
+    stride: int,
+    padding: int,
+    time_in: int,
+    steps: int,
+    folds: int,
+    repeats: int,
+    law: int,
+    depth: int,
+) -> bool:
     """Does a stage with a ring of `depth` words keep up with an image every `law` cycles?
 
     The latencies are at least those of the hardware. Of the times behind a multiple of `law`, an image after the other,
@@ -80,4 +93,4 @@ def _keeps(height, width, kernel_h, kernel_w, stride, padding, time_in, steps, f
                 older, freed = freed, left
             left_rows[image * out_h + row] = entered
         ends[image] = left - image * law
-    return ends[half] == ends[-1]
+    return bool(ends[half] == ends[-1])

@@ -112,7 +112,7 @@ def problem(
         elif isinstance(node, Conv):
             offered = _list_folds(graph, node, edge) if "list" in schedulers else []
             if "event" in schedulers:
-                offered += _event_folds(graph, node, edge, inputs[node.name])
+                offered += _event_folds(graph, node, edge, (inputs or {})[node.name])
             if not offered:
                 why = "; ".join(event_problems(node.kernel, node.padding, len(edge.kept), MOST_BANKS))
                 raise ValueError(f"node {node.name!r}: {why}; use the scheduler auto or list")
@@ -187,7 +187,7 @@ def _program(offered: Sequence[Sequence[Choice]], ends: Area, limits: Limits) ->
 def _list_folds(graph: Graph, node: Conv | Readout, edge: Edge) -> list[tuple[Fold, float]]:
     kept_in = len(edge.kept)
     classes = len(node.weight)
-    found = []
+    found: list[tuple[Fold, float]] = []
     for pe in [classes] if isinstance(node, Readout) else _least(len(node.kept), len(node.kept)):
         for simd in _least(kept_in, MOST_SIMD):
             kept_out = classes if isinstance(node, Readout) else len(node.kept)

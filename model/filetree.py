@@ -168,5 +168,5 @@ def _lost(path: Path, error: OSError) -> str:
     return _reason(error)
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

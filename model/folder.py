@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import PIL
@@ -177,7 +178,7 @@ def _decoded(
             + (f"\n  and {more} more" if more > 0 else "")
         )
     note = f"left out: {sum(frames.values()):,} frame(s) or page(s) behind the first ({_some([*frames], EXAMPLES)})"
-    return tuple(arrays), (note,) if frames else ()
+    return cast(Arrays, tuple(arrays)), (note,) if frames else ()
 
 
 def _reason(error: Exception) -> str:
@@ -191,11 +192,13 @@ def _reason(error: Exception) -> str:
 def _kept(path: Path) -> tuple[Arrays, tuple[str, ...]] | None:
     try:
         with np.load(path) as arrays:
-            return tuple(arrays[str(i)] for i in range(4)), tuple(arrays["notes"].tolist())
+            held = cast(Arrays, tuple(arrays[str(i)] for i in range(4)))
+            return held, tuple(arrays["notes"].tolist())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none, or a damaged one: read again
         return None
 
 
 def _keep(path: Path, arrays: Iterable[np.ndarray], notes: Sequence[str]) -> None:
     with whole(path) as file:
-        np.savez(file, **{str(i): array for i, array in enumerate(arrays)}, notes=np.array(notes, str))
+        held = {str(i): array for i, array in enumerate(arrays)} | {"notes": np.array(notes, str)}
+        np.savez(file, allow_pickle=False, **held)

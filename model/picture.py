@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import cast
 
 import numpy as np
 from PIL import ExifTags, Image
 from PIL.Image import Transpose
+from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from scaflow.model.config import FolderConfig
 
@@ -82,15 +85,15 @@ def _white(image: Image.Image, content: bytes) -> int:
     if image.format == "PNG":
         return 2 ** content[24] - 1  # bit depth, of the chunk that is always the first
     if image.format == "TIFF":
-        tags = image.tag_v2
+        tags = cast(TiffImageFile, image).tag_v2
         if set(tags.get(_SAMPLES, (1,))) & {2}:
             raise ValueError("holds signed values; save it as 8-bit grey or RGB")
         if image.mode in _SIXTEEN and tags.get(_PHOTOMETRIC) == 0:
             raise ValueError("holds 16-bit values with white at 0; save it as 8-bit grey")
         return 2 ** max(tags.get(_BITS, (1,))) - 1
     if image.format == "PPM":
-        decoder = image.tile[0].args
-        if not isinstance(decoder, str) and isinstance(decoder[-1], int):
+        decoder = cast(ImageFile, image).tile[0].args
+        if isinstance(decoder, tuple) and isinstance(decoder[-1], int):
             return decoder[-1]
     if image.format == "JPEG2000":
         at = content.find(b"\xff\x4f\xff\x51")  # the segment of sizes follows the start of the codestream
@@ -137,7 +140,7 @@ def _exact(image: Image.Image, source: Image.Image, white: int) -> Image.Image:
         return image
     whole = image.convert("LA") if source.mode == "La" else image
     whole = whole.convert("RGBA")
-    if whole.getchannel("A").getextrema()[0] < 255:
+    if np.asarray(whole.getchannel("A")).min() < 255:
         raise _transparent(source)
     return whole.convert("RGB")
 

@@ -221,7 +221,7 @@ class FoldedNetwork(nn.Module):
         acc = functional.conv2d(
             x.to(dtype), folded.weight.to(dtype), stride=conv.stride, padding=conv.padding
         ).to(_exact(float(bound.max())))
-        spikes = _IntegerNeuron.apply(
+        spikes = _IntegerNeuron.apply(  # type: ignore[no-untyped-call]
             acc.unflatten(0, (1 if block.first else time_steps, -1)),
             folded.offset,
             folded,

@@ -46,7 +46,7 @@ class Convolution(QuantConv2d):  # type: ignore[misc]  # brevitas has no types
 
         The weights are whole numbers, exact in bfloat16.
         """
-        units, scale = _Integers.apply(self.weight, self.bits)
+        units, scale = _Integers.apply(self.weight, self.bits)  # type: ignore[no-untyped-call]
         return functional.conv2d(x, units.to(x.dtype), None, self.stride, self.padding), scale
 
 
@@ -113,7 +113,7 @@ class _Round(Function):
 
 def round_through(x: Tensor) -> Tensor:
     """Round to the nearest whole number, half to even; the gradient passes straight through."""
-    rounded: Tensor = _Round.apply(x)
+    rounded: Tensor = _Round.apply(x)  # type: ignore[no-untyped-call]
     return rounded
 
 

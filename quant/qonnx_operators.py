@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from onnx import AttributeProto, NodeProto, defs, helper
 from qonnx.custom_op.registry import getCustomOp
@@ -142,7 +142,7 @@ def _types(node: NodeProto, opset: int) -> dict[str, int]:
     """The attributes the operator has, and their types."""
     if node.domain == "":
         schema = defs.get_schema(node.op_type, opset, node.domain)
-        return {name: int(attribute.type.value) for name, attribute in schema.attributes.items()}
+        return {name: cast(Any, attribute.type).value for name, attribute in schema.attributes.items()}
     kinds = {
         "i": AttributeProto.INT,
         "f": AttributeProto.FLOAT,

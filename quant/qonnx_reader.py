@@ -210,7 +210,7 @@ class Reading:
                 pending.multiply(per_channel if kind == "Mul" else 1 / per_channel)
             else:
                 if kind == "Sub" and swapped:
-                    pending.multiply(np.float64(-1))
+                    pending.multiply(np.array(-1.0))
                 pending.add(-per_channel if kind == "Sub" and not swapped else per_channel)
         elif kind not in ("Mul", "Div") or one is None or one <= 0 or not broadcasts(value, x.shape) or self._on_spikes:
             self._refuse(node, "only a positive scalar factor may stand here, on the image or on the logits")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,7 @@ class Window:
         return (self.kernel[axis] - 1) * self.dilations[axis] + 1
 
 
-def window(attribute: dict[str, Any], kernel: tuple[int, int], size: tuple[int, int]) -> Window | str:
+def window(attribute: Mapping[str, Any], kernel: tuple[int, int], size: tuple[int, int]) -> Window | str:
     """The window that the attributes give over a map of this size, or why it is none."""
     auto = attribute.get("auto_pad", "NOTSET")
     given = {key: list(attribute.get(key, ())) for key in ("strides", "dilations", "pads")}

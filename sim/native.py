@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -151,7 +152,7 @@ class _Board:
             SimulationError: with the simulator's last words.
         """
         end = None
-        pipes = {"stdout": subprocess.PIPE, "env": environment()}
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "env": environment()}
         with log.open("w") as errors, processes.started(command, cwd=directory, stderr=errors, **pipes) as process:
             self._begun(process)
             for line in process.stdout or ():

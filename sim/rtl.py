@@ -245,7 +245,8 @@ def _blame_the_disk(scratch: str, waves: Path | None) -> None:
         if waves is not None:
             check_place(waves)
     except OSError:
-        waves.unlink(missing_ok=True)
+        if waves is not None:
+            waves.unlink(missing_ok=True)
         raise
 
 

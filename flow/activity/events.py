@@ -31,7 +31,7 @@ def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarr
     names = [node.name for node in graph.nodes if isinstance(node, Conv)]
     policies = (wanted.scheduler,) * len(names) if isinstance(wanted.scheduler, str) else wanted.scheduler
     schedulers = dict(zip(names, policies, strict=True))
-    if wanted.pe is None:
+    if wanted.pe is None or wanted.simd is None:
         folding = at_equal_lanes(graph, lanes, edges, schedulers)
     else:
         sides = zip((*wanted.pe, lanes[graph.nodes[-1].name].pe), wanted.simd, strict=True)

@@ -68,13 +68,13 @@ class Mask(types.Type):
 @register_model(Lanes)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Lanes) -> None:
-        super().__init__(dmm, fe_type, _vector(fe_type.count))
+        super().__init__(dmm, fe_type, _vector(fe_type.count))  # type: ignore[no-untyped-call]
 
 
 @register_model(Mask)
 class _MaskModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Mask) -> None:
-        super().__init__(dmm, fe_type, _vector(fe_type.count, 1))
+        super().__init__(dmm, fe_type, _vector(fe_type.count, 1))  # type: ignore[no-untyped-call]
 
 
 def _vector(count: int, bits: int = 32) -> ir.VectorType:

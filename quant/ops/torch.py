@@ -79,7 +79,7 @@ def lif(
             "fraction_bits": fraction_bits,
             "kept": kept,
         }
-        recorded: Tensor = _Node.apply(current, threshold, step, attributes)
+        recorded: Tensor = _Node.apply(current, threshold, step, attributes)  # type: ignore[no-untyped-call]
         return recorded
 
     def per_channel(value: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def lif(
             part = v * 2.0**-leak_shift
             v = v - (part.floor() if step is not None else part)
         u = v + i
-        s = _Spike.apply(u, threshold)
+        s = _Spike.apply(u, threshold)  # type: ignore[no-untyped-call]
         fired = s.detach()
         v = u * (1 - fired) if reset == "hard" else u - fired * threshold
         spikes.append(s)
