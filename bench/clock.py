@@ -2,7 +2,7 @@
 
     python bench/clock.py [--images 6] [--clocked 512]
 
-For the dense list design and the pruned event design of docs/reference/fashion, folded as model/configs/fashion.toml
+For the dense list design and the pruned event design of the reference network, folded as model/configs/fashion.toml
 says: the processor time that an image of Fashion-MNIST costs under cocotb (a started and built simulation) and by the
 clock, and the ratio of the two. The clock times LANES separate runs side by side, as it does for the native engine,
 which cuts a test set into runs; the first images of the first run are those that are simulated, and compared cycle by
@@ -35,7 +35,7 @@ from scaflow.quant.graph import execute, load
 from scaflow.sim.rtl import simulate_axis
 
 ROOT = Path(__file__).resolve().parents[1]
-REFERENCE = ROOT / "docs" / "reference" / "fashion"
+REFERENCE = ROOT / "flow" / "designs" / "graphs" / "fashion"
 
 
 def designs() -> dict[str, Design]:

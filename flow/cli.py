@@ -15,11 +15,14 @@ from rich.markup import escape
 
 from scaflow.flow import chain, lock, stages
 from scaflow.flow.activity import report as event_report
+from scaflow.flow.designs import compile as compiling
+from scaflow.flow.designs import reference as keeping
 from scaflow.flow.messages import Printer, guarded
 from scaflow.flow.report import collect as report
 from scaflow.flow.stages import DESIGNS, TRAININGS, Project, Stage
 from scaflow.flow.training import ranks
 from scaflow.hw.synth import Target
+from scaflow.model import threads
 from scaflow.model.files import check_place, read_json, write_json, write_text
 
 app = typer.Typer(
@@ -28,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Spiking networks from SCA-pruned training to a channel-sparse FPGA dataflow, proved equal.",
 )
+threads.wait_idly()
 # Its advice is about speed on a GPU, and it would stand between the lines of the progress.
 warnings.filterwarnings("ignore", message="fast_hadamard_transform")
 out = Printer()
@@ -120,7 +124,19 @@ def compile_(net: Net, build: Build = BUILD, folder: Data = DATA, force: Force =
     with messages():
         project = _project(net, build, folder)
         with _at_work(project, "compile"):
-            _run(project, [chain.compile_stage(project, say)], force)
+            _run(project, [compiling.stage(project, say)], force)
+
+
+@app.command()
+def reference(net: Net, build: Build = BUILD, folder: Data = DATA, force: Force = False) -> None:
+    """The four designs of a reference network from the graphs that come with the program: no training, no torch.
+
+    Reads DATA. Writes BUILD/<net>/ as compile does; every later verb goes on from there.
+    """
+    with messages():
+        project = _project(net, build, folder)
+        with _at_work(project, "reference"):
+            _run(project, [keeping.stage(project, say)], force)
 
 
 @app.command()
@@ -293,7 +309,7 @@ def study(
     cycles: Annotated[
         float | None, typer.Option("--cycles", min=0, max=1, help="Budget, of the dense cycles; not the TOML's.")
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, a thread each.")] = os.cpu_count() or 1,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, a thread each.")] = threads.processors(),
     force: Force = False,
 ) -> None:
     """Prune NET by each criterion under equal conditions; goes on where an interrupted study stopped.
@@ -366,7 +382,7 @@ def demo(
             chain.fetch_data(project, say)
             _run(project, chain.train_stages(project, TRAININGS, True, err))
             _run(project, chain.export_stages(project))
-            _run(project, [chain.compile_stage(project, say)])
+            _run(project, [compiling.stage(project, say)])
             _run(project, [chain.sim_stage(project, images, True, say)])
             _run(project, [chain.cycles_stage(project, say)])
             _run(project, [chain.activity_stage(project, ACTIVITY_IMAGES, say)])

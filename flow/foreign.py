@@ -28,18 +28,21 @@ def import_design(file: Path, folder: Path, lanes: int, count: int, progress: Pr
         layers (how near the integers are to the file's floats), stages (lanes and law), equality rows.
 
     Raises:
-        ValueError: the file holds what the integer graph cannot represent, or needs more lanes.
+        ValueError: the file holds what the integer graph cannot represent, the graph is not what the file computes, or
+            it needs more lanes; nothing is written then.
     """
     if not re.fullmatch(r"[A-Za-z][\w-]*", folder.name):
         raise ValueError(f"name {folder.name!r}: use letters, digits, - and _, a letter first")
     progress(f"import: {file}")
     graph, found = import_with_report(file)
+    for note in found.notes:
+        progress(f"import: {note}")
     images = np.random.default_rng(0).integers(0, 256, (count, *graph.input_shape)).astype(np.uint8)
     small, certificate = compact(graph)
     logits = execute(graph, images)
     wrong = rungs.differing(execute(small, images), logits)
     equality = [rungs.row("certificate: compact = imported, logits", "compact", count, wrong)]
-    laid = design(small, balanced(small, lanes))
+    laid = design(small, balanced(small, lanes, asked="--lanes"))
     folder.mkdir(parents=True, exist_ok=True)
     save(small, folder / "graph")
     emit(laid, folder / "rtl")

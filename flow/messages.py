@@ -23,7 +23,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-REFUSED, NOT_EQUAL, UNEXPECTED, INTERRUPTED, PIPE_CLOSED = 2, 1, 70, 130, 141
+from scaflow.flow.interruption import exit_code, interruptions
+
+REFUSED, NOT_EQUAL, UNEXPECTED, PIPE_CLOSED = 2, 1, 70, 141
 
 MAKE_ROOM = "make room there, or choose another folder (--build, --data, $TMPDIR)"
 RIGHTS = "change its rights, or choose another folder (--build, --data)"
@@ -61,17 +63,19 @@ class Printer(Console):
 
 @contextlib.contextmanager
 def guarded(err: Console) -> Iterator[None]:
-    """A failure becomes a message and an exit code: 2 refused, 1 wrong hardware, 130 interrupted, 70 unexpected."""
+    """A failure becomes a message and an exit code: 2 refused, 1 wrong hardware, 130 interrupted (143 by SIGTERM), 70
+    unexpected."""
     from scaflow.sim.errors import SimulationError
 
     try:
-        yield
+        with interruptions():
+            yield
     except BrokenPipeError:
         _silence()
         raise SystemExit(PIPE_CLOSED) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         err.print("[bold]interrupted[/]: finished stages are kept; `demo` and `train --resume` go on from there")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(exit_code(interruption)) from None
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:

@@ -17,7 +17,7 @@ import numpy as np
 from scaflow.hw.design import AXI_BYTES, Design
 from scaflow.hw.emit import TOP, emit_stage
 from scaflow.quant.golden.beats import pack
-from scaflow.quant.graph import Graph, Pool, execute
+from scaflow.quant.graph import Conv, Graph, Pool, execute
 from scaflow.sim.rtl import Frames, SimulationError, simulate_axis, simulate_top
 
 BATCH = 250  # images compared at once: the spikes of all layers are held
@@ -145,7 +145,7 @@ def _stage_beats(design: Design, name: str, images: np.ndarray) -> tuple[list[in
         beats = [pack(pixel, 8) for pixel in pixels.tolist()]
     else:
         before = names[names.index(name) - 1]
-        beats = list(_words(spikes[before], design.stages[position - 1].out_order))
+        beats = list(_words(spikes[before], design.stages[position - 1].out_order or ()))
     if stage.out_order is None:
         module = design.readout
         shift = module.classes * module.logit_bits
@@ -171,7 +171,7 @@ def channels(graph: Graph) -> dict[str, Any]:
     layers = [
         {"name": node.name, "total": len(node.weight), "kept": len(node.kept)}
         for node in graph.nodes
-        if hasattr(node, "kept")
+        if isinstance(node, Conv)
     ]
     return {
         "total": sum(layer["total"] for layer in layers),

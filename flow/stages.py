@@ -68,7 +68,7 @@ def open_project(net: str, build: Path, data: Path) -> Project:
     """The project of a network TOML, given by its path or by the name of a shipped network.
 
     Raises:
-        ValueError: no such network, or its TOML breaks a rule.
+        ValueError: no such network, or its TOML breaks a rule, or asks of the hardware what it cannot do.
     """
     path = Path(net)
     if path.suffix != ".toml" and not path.is_file():
@@ -79,7 +79,15 @@ def open_project(net: str, build: Path, data: Path) -> Project:
                 f" or one of {', '.join(known)}"
             )
         path = known[net]
-    return Project(net, load_network(path), build, data)
+    return _possible(Project(net, load_network(path), build, data), str(path))
+
+
+def _possible(project: Project, where: str) -> Project:
+    from scaflow.hw.ask import problems
+
+    if found := problems(project.network):
+        raise ValueError(f"{where}: {len(found)} problem(s)\n" + "\n".join(f"  {line}" for line in found))
+    return project
 
 
 def run_stage(project: Project, stage: Stage, progress: Progress, force: bool = False) -> bool:
@@ -123,13 +131,13 @@ def with_cycles(project: Project, cycles: float) -> Project:
     """The project pruned to a part of the dense cycles, whatever its TOML says.
 
     Raises:
-        ValueError: no part.
+        ValueError: no part, or one that no pruning reaches.
     """
     if not 0 < cycles <= 1:
         raise ValueError(f"--cycles {cycles}: give a part of the dense design's cycles, above 0 and at most 1")
     network = project.network
     sca = network.sca.model_copy(update={"cycles": cycles, "keep": None})
-    return replace(project, network=network.model_copy(update={"sca": sca.settled()}))
+    return _possible(replace(project, network=network.model_copy(update={"sca": sca.settled()})), f"--cycles {cycles}")
 
 
 def design_files(project: Project, designs: Sequence[str] = DESIGNS) -> tuple[Path, ...]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 
-from scaflow.quant.graph import Conv, Graph, Pool, execute
+from scaflow.hw import compiled
+from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute
 
 
-def window_events(spikes: np.ndarray, node: Conv, bank: Sequence[int]) -> np.ndarray:
+def window_events(spikes: np.ndarray, node: Conv, bank: Sequence[int] | np.ndarray) -> np.ndarray:
     """Events in the fullest bank of each window, which are the steps a fold of it takes (0 where nothing spiked).
 
     Args:
@@ -37,11 +37,15 @@ def window_events(spikes: np.ndarray, node: Conv, bank: Sequence[int]) -> np.nda
             " give spikes [N, T, C, H, W] and one bank a channel"
         )
     words = np.ascontiguousarray(spikes.transpose(0, 1, 3, 4, 2))  # channels innermost, as the golden model has them
-    return _fullest(words, banks, int(banks.max(initial=0)) + 1, *node.kernel, node.stride, node.padding)
+    count = int(banks.max(initial=0)) + 1
+    fullest: np.ndarray = _fullest(words, banks, count, *node.kernel, node.stride, node.padding)
+    return fullest
 
 
-@numba.njit(cache=True, nogil=True)
-def _fullest(words, bank, banks, kernel_h, kernel_w, stride, padding):
+@compiled.cached()
+def _fullest(
+    words: np.ndarray, bank: np.ndarray, banks: int, kernel_h: int, kernel_w: int, stride: int, padding: int
+) -> np.ndarray:
     images, steps, height, width, channels = words.shape
     out_h = (height + 2 * padding - kernel_h) // stride + 1
     out_w = (width + 2 * padding - kernel_w) // stride + 1
@@ -79,7 +83,8 @@ def reads(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
     for node in graph.nodes:
         if not isinstance(node, Pool):
             edges[node.name] = seen
-        seen = spikes.get(node.name)
+        if not isinstance(node, Readout):
+            seen = spikes[node.name]
     return edges
 
 
@@ -100,7 +105,8 @@ def channel_counts(spikes: np.ndarray, node: Conv, most: int = 2048) -> np.ndarr
     images, steps, _, height, width = windows.shape[:5]
     chosen = np.linspace(0, images * steps * height * width - 1, most).astype(int)
     i, t, y, x = np.unravel_index(np.unique(chosen), (images, steps, height, width))
-    return windows[i, t, :, y, x].sum((2, 3), dtype=np.int64)
+    counts: np.ndarray = windows[i, t, :, y, x].sum((2, 3), dtype=np.int64)
+    return counts
 
 
 def law_events(windows: np.ndarray, folds: int, time_steps: int) -> np.ndarray:
@@ -114,12 +120,13 @@ def law_events(windows: np.ndarray, folds: int, time_steps: int) -> np.ndarray:
     """
     steps = np.maximum(windows, 1).reshape(len(windows), -1).astype(np.int64)
     if windows.shape[3] == time_steps:
-        return folds * steps.sum(1)
+        flowing: np.ndarray = folds * steps.sum(1)
+        return flowing
     return np.diff(_repeated(steps, folds, time_steps), prepend=0)
 
 
-@numba.njit(cache=True, nogil=True)
-def _repeated(steps, folds, time_steps):
+@compiled.cached()
+def _repeated(steps: np.ndarray, folds: int, time_steps: int) -> np.ndarray:
     """The end of each image, by the recurrence of `hw.cycles.repeated`, over steps [N, pixels]."""
     ends = np.empty(len(steps), np.int64)
     entered, left, freed, older = 0, 0, -1, -1

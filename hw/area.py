@@ -110,7 +110,8 @@ def area(instances: Iterable[Instance], family: Family, model: Model | None = No
 @cache
 def coefficients() -> Model:
     """The coefficients of area.json."""
-    return json.loads(COEFFICIENTS.read_text())["model"]
+    model: Model = json.loads(COEFFICIENTS.read_text())["model"]
+    return model
 
 
 def features(module: str, cfg: Any, family: Family) -> Features:
@@ -301,13 +302,14 @@ def _event_words(cfg: Any, family: Family) -> Ram:
         width -= 1  # which channel holds the event need not be told where there is one: a word that is read holds it
     style: Style = "block" if place > 5 else "auto"
     whole, rest = divmod(cfg.simd, cfg.shared_by)
-    rings = whole * ram(family, 1 << place, cfg.shared_by * width, style)
+    rings: Ram = whole * ram(family, 1 << place, cfg.shared_by * width, style)
     return rings + ram(family, 1 << place, rest * width, style) if rest else rings
 
 
 def _event_word_bits(cfg: Any) -> int:
     """Of a bank: its activations, and which of them are events where that is not the same."""
-    return ceil_div(cfg.kept, cfg.simd) * (1 + (cfg.in_bits > 1) * cfg.in_bits)
+    bits: int = ceil_div(cfg.kept, cfg.simd) * (1 + (cfg.in_bits > 1) * cfg.in_bits)
+    return bits
 
 
 def _event_packets(cfg: Any, family: Family) -> Ram:

@@ -50,7 +50,7 @@ def fit(samples: Sequence[Sample]) -> Model:
 
 def errors(model: Model, samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
     """By family: relative error of the LUTs of a stage (median, 90th percentile, worst), and miscounted block RAMs."""
-    result = {}
+    result: dict[str, dict[str, float]] = {}
     for family in FAMILIES:
         stages: dict[str, tuple[Resources, Area]] = {}
         for s in samples:

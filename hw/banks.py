@@ -11,7 +11,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from scaflow.quant.graph import Graph, Pool
+from scaflow.quant.graph import Conv, Graph, Pool
 
 SWEEPS = 8
 
@@ -27,7 +27,7 @@ def orders(graph: Graph, simds: Mapping[str, int], counts: Mapping[str, np.ndarr
     return {
         writer.name: deal(writer.kept, counts[reader.name], simds[reader.name])
         for writer, reader in pairwise(weighted)
-        if reader.name in simds
+        if reader.name in simds and isinstance(writer, Conv)
     }
 
 

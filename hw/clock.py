@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from scaflow.hw.timing import lanes, records
 from scaflow.hw.timing.kernel import advance
 from scaflow.hw.timing.layout import layout, standstill
 from scaflow.hw.timing.walks import bank_walks
-from scaflow.quant.graph import execute
+from scaflow.quant.graph import Conv, execute
 
 LANES = 16  # runs side by side: as many as a vector of 512 bits has times
 BATCH = 64  # images timed between two calls of `progress`
@@ -49,7 +50,8 @@ class Clock:
     @property
     def latency(self) -> np.ndarray:
         """int64 [N]: cycles from an image's first beat in to its last beat out, both included."""
-        return self.out_at[:, -1] - self.in_at[:, 0] + 1
+        cycles: np.ndarray = self.out_at[:, -1] - self.in_at[:, 0] + 1
+        return cycles
 
     @property
     def interval(self) -> np.ndarray:
@@ -105,7 +107,11 @@ def predict_runs(
         part = slice(start, start + LANES)
         traces = None if spikes is None else {name: trace[part] for name, trace in spikes.items()}
         timer = Timer(design, None, len(images[part]), None if stalls is None else stalls[part])
-        told += timer.run(images[part], lambda done, before=start * images.shape[1]: progress(before + done), traces)
+
+        def tell(done: int, before: int = start * images.shape[1]) -> None:
+            progress(before + done)
+
+        told += timer.run(images[part], tell, traces)
     return told
 
 
@@ -198,7 +204,7 @@ class Timer:
 
     def _filled(self) -> list[int]:
         """The run in each lane: the last one also in those left over."""
-        return np.arange(self._lanes).clip(max=self._runs - 1).tolist()
+        return [min(lane, self._runs - 1) for lane in range(self._lanes)]
 
     def _move_on(self) -> None:
         """The times' origin, where they have come far from it; what they are the distances to."""
@@ -221,7 +227,7 @@ class Timer:
             if stage.scheduler != "event":
                 continue
             names = [node.name for node in self._graph.nodes]
-            node = self._graph.nodes[names.index(stage.name)]
+            node = cast(Conv, self._graph.nodes[names.index(stage.name)])
             if node is self._graph.nodes[0]:
                 read = images[:, :, None]
             else:

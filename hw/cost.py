@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from scaflow.hw.cycles import inside, node_law
+from scaflow.hw.cycles import arriving, inside, node_law
 from scaflow.hw.fold import Folding, balanced, given
 from scaflow.model.config import NetworkConfig
 from scaflow.model.cost import CycleModel, EventStage, ListStage
@@ -31,12 +31,12 @@ def cycle_model(cfg: NetworkConfig, scheduler: Literal["list", "event"] = "list"
         for (node, edge), table in zip(weighted, tables, strict=True)
     ]
     dense = tuple(float(table.cycles[-1, -1]) for table in tables)
-    return CycleModel(tuple(stages), graph.input_shape[0], len(graph.nodes[-1].weight), dense)
+    return CycleModel(tuple(stages), graph.input_shape[0], len(graph.readout.weight), dense)
 
 
 def folding_of(cfg: NetworkConfig, graph: Graph) -> Folding:
     """The lanes of the list designs: as the description gives them, or balanced for its total."""
-    if cfg.fold.pe is not None:
+    if cfg.fold.pe is not None and cfg.fold.simd is not None:
         return given(graph, cfg.fold.pe, cfg.fold.simd)
     return balanced(graph, cfg.fold.lanes, cfg.sca.granularity)
 
@@ -99,4 +99,5 @@ def _event(graph: Graph, node: Conv, edge: Edge, folding: Folding) -> EventStage
     rows = inside(height, node.kernel[0], node.stride, node.padding)
     columns = inside(width, node.kernel[1], node.stride, node.padding)
     fold, steps = folding[node.name], graph.time_steps
-    return EventStage(fold.pe, fold.simd, len(rows) * len(columns) * steps, float(sum(rows) * sum(columns) * steps))
+    reach = float(sum(rows) * sum(columns) * steps)
+    return EventStage(fold.pe, fold.simd, len(rows) * len(columns) * steps, reach, arriving(edge))

@@ -5,6 +5,7 @@
     read-out         pixels * T * ceil(kept_in / SIMD), at least classes + 2 (the arg-max)
     with             n = kernel positions inside the map * ceil(kept_in / SIMD),  NF = ceil(kept_out / PE)
 
+and no fewer than the words of its input, which come in at one a cycle: pixels * T, in the first layer pixels.
 This is the interval from the last beat of an image to the last beat of the next; the first image takes `fill` more.
 """
 
@@ -33,12 +34,20 @@ def node_law(
     rows = inside(height, node.kernel[0], node.stride, node.padding)
     columns = inside(width, node.kernel[1], node.stride, node.padding)
     if edge.bits > 1:
-        return repeated([r * c * steps for r in rows for c in columns], folds, graph.time_steps)
-    return graph.time_steps * folds * steps * sum(rows) * sum(columns)
+        work = repeated([r * c * steps for r in rows for c in columns], folds, graph.time_steps)
+    else:
+        work = graph.time_steps * folds * steps * sum(rows) * sum(columns)
+    return max(work, arriving(edge))
 
 
-def starves(node: Conv, edge: Edge, steps: int) -> bool:
-    """Does the node wait for pixels even if they come without gaps, a beat a cycle? Then the law does not hold.
+def arriving(edge: Edge) -> int:
+    """Cycles in which an image's words come in, one a cycle."""
+    _, height, width = edge.shape
+    return height * width * edge.time_steps
+
+
+def waits(node: Conv, edge: Edge, steps: int) -> bool:
+    """Can a row of the node's windows, or an image, wait for pixels that come without gaps, a word a cycle?
 
     steps: cycles a kernel position of an output pixel and time step costs, folds included.
     """

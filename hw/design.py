@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from scaflow.hw.cycles import node_law, starves
+from scaflow.hw import ring
+from scaflow.hw.cycles import node_law
 from scaflow.hw.fold import Fold, Folding
+from scaflow.model.limits import LOGIT_BITS, MOST_READOUT_SIMD, MOST_SIMD, event_problems
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.axis_out import AxisOut
 from scaflow.quant.golden.beats import address_bits, ceil_div
@@ -26,7 +28,7 @@ from scaflow.quant.golden.spike_pool import SpikePool
 from scaflow.quant.golden.stream_fifo import StreamFifo
 from scaflow.quant.golden.synapse_event import SynapseEvent
 from scaflow.quant.golden.synapse_list import SynapseList
-from scaflow.quant.golden.window_buffer import WindowBuffer, ring_depth
+from scaflow.quant.golden.window_buffer import WindowBuffer
 from scaflow.quant.graph import Conv, Edge, Graph, Pool, Readout, validate
 from scaflow.quant.widths import ConvWidths, ReadoutWidths, widths
 
@@ -86,23 +88,21 @@ class Design:
 
     @property
     def interval(self) -> int | None:
-        """Cycles between images: the slowest stage, or the image's way in at a byte a cycle. None: data-dependent."""
-        channels, height, width = self.graph.input_shape
-        laws = [stage.law for stage in self.stages]
-        return None if None in laws else max(channels * height * width, *laws)
+        """Cycles between images: the slowest stage, or the image's way in. None: data-dependent."""
+        laws = [stage.law for stage in self.stages if stage.law is not None]
+        return max(way_in(self.graph).frame_cycles, *laws) if len(laws) == len(self.stages) else None
 
     @property
     def readout(self) -> ReadoutModule:
-        return self.stages[-1].instances[-1].cfg
+        module: ReadoutModule = self.stages[-1].instances[-1].cfg
+        return module
 
     def instances(self) -> tuple[Instance, ...]:
         """The whole chain, from AXI4-Stream to AXI4-Stream."""
-        channels, height, width = self.graph.input_shape
         module = self.readout
         class_bits = address_bits(module.classes)
-        first = Instance(
-            "axis_in", "axis_in", AxisIn(AXI_BYTES, channels, height * width), 8 * AXI_BYTES, 8 * channels
-        )
+        entry = way_in(self.graph)
+        first = Instance("axis_in", "axis_in", entry, 8 * entry.axi_bytes, 8 * entry.pixel_bytes)
         last = Instance(
             "axis_out",
             "axis_out",
@@ -111,6 +111,12 @@ class Design:
             32,
         )
         return (first, *(instance for stage in self.stages for instance in stage.instances), last)
+
+
+def way_in(graph: Graph) -> AxisIn:
+    """Of the images of a graph."""
+    channels, height, width = graph.input_shape
+    return AxisIn(AXI_BYTES, channels, height * width)
 
 
 def design(
@@ -127,18 +133,22 @@ def design(
         fifo_depths: of the queue behind a spiking stage, by its name; FIFO_DEPTH where it is not given.
 
     Raises:
-        ValueError: the graph breaks a rule.
+        ValueError: the graph breaks a rule, or a module cannot be built so; all problems are listed.
     """
     validate(graph)
     bits = widths(graph)
+    if problems := _problems(graph, folding, bits):
+        raise ValueError("\n".join(problems))
     stages: list[Stage] = []
     order = tuple(range(graph.input_shape[0]))
     nodes = list(zip(graph.nodes, graph.edges(), strict=True))
     while nodes:
         node, edge = nodes.pop(0)
-        pools = []
-        while nodes and isinstance(nodes[0][0], Pool):
-            pools.append(nodes.pop(0))
+        pools: list[tuple[Pool, Edge]] = []
+        while nodes and isinstance(pool := nodes[0][0], Pool):
+            pools.append((pool, nodes.pop(0)[1]))
+        if isinstance(node, Pool):
+            continue  # none is left here: each was taken with the layer before it
         kept_in, in_order = len(edge.kept), order
         fold = folding[node.name]
         law = None
@@ -146,16 +156,18 @@ def design(
             kept_out = len(node.weight) if isinstance(node, Readout) else len(node.kept)
             law = node_law(graph, node, edge, fold.pe, fold.simd, kept_in, kept_out)
         if isinstance(node, Readout):
-            instances = _readout(graph, node, edge, bits[node.name], order, kept_in, fold.simd)
+            logits = cast(ReadoutWidths, bits[node.name])
+            instances = _readout(graph, node, edge, logits, order, kept_in, fold.simd)
             kept_out, out_order, out_edge = len(node.weight), None, None
         else:
             kept = (orders or {}).get(node.name, node.kept)
             out_order = (*kept, *sorted(set(range(len(node.weight))) - set(kept)))
             kept_out, out_edge = len(kept), nodes[0][1]
             depth = (fifo_depths or {}).get(node.name, FIFO_DEPTH)
+            currents = cast(ConvWidths, bits[node.name])
             instances = (
-                *_scheduler(node, edge, order, kept_in, kept_out, fold),
-                *_neurons(graph, node, edge, bits[node.name], pools, order, out_order, kept_in, kept_out, fold, depth),
+                *_scheduler(graph, node, edge, order, kept_in, kept_out, fold),
+                *_neurons(graph, node, edge, currents, pools, order, out_order, kept_in, kept_out, fold, depth),
             )
             order = out_order
         stages.append(
@@ -177,6 +189,28 @@ def design(
     return Design(graph, tuple(stages))
 
 
+def _problems(graph: Graph, folding: Folding, bits: Mapping[str, ConvWidths | ReadoutWidths]) -> list[str]:
+    """What the modules cannot be built with, a line each."""
+    problems = []
+    for node, edge in zip(graph.nodes, graph.edges(), strict=True):
+        if isinstance(node, Pool):
+            continue
+        fold, found = folding[node.name], []
+        most = MOST_READOUT_SIMD if isinstance(node, Readout) else MOST_SIMD
+        if fold.pe < 1 or not 1 <= fold.simd <= most:
+            found.append(f"pe={fold.pe} must be at least 1, and simd={fold.simd} 1 to {most}")
+        elif fold.scheduler == "event":
+            found += ["the read-out has no event scheduler; give it the list"] if isinstance(node, Readout) else [
+                f"{problem}; use the scheduler auto or list"
+                for problem in event_problems(node.kernel, node.padding, len(edge.kept), fold.simd)
+            ]
+        width = bits[node.name]
+        if isinstance(width, ReadoutWidths) and width.logit_bits > LOGIT_BITS:
+            found.append(f"its logits have {width.logit_bits} bits, a word of the output {LOGIT_BITS}; use fewer bits")
+        problems += [f"node {node.name!r}: {problem}" for problem in found]
+    return problems
+
+
 def _banks(weight: np.ndarray, order: Sequence[int], kept: int, steps: int, simd: int) -> np.ndarray:
     """[out, in, positions] -> [simd, steps, positions, out]: bank b holds every simd-th channel of the order."""
     lanes = np.zeros((*weight.shape[::2], steps * simd), dtype=np.int64)  # [out, positions, in]
@@ -196,7 +230,7 @@ def from_manifest(graph: Graph, manifest: Mapping[str, Any]) -> Design:
 
 
 def _scheduler(
-    node: Conv, edge: Edge, in_order: Sequence[int], kept_in: int, kept_out: int, fold: Fold
+    graph: Graph, node: Conv, edge: Edge, in_order: Sequence[int], kept_in: int, kept_out: int, fold: Fold
 ) -> tuple[Instance, ...]:
     """From the words of the map to synapse steps."""
     channels, height, width = edge.shape
@@ -208,12 +242,7 @@ def _scheduler(
         events = SynapseEvent(channels, kept_in, fold.simd, edge.bits, *geometry, folds)
         out_bits = fold.simd * (edge.bits + events.addr_bits) + 1
         return (Instance("synapse_event", f"{node.name}_synapse_event", events, word_bits, out_bits),)
-    if starves(node, edge, steps * folds):
-        raise ValueError(
-            f"node {node.name!r}: with pe={fold.pe} and simd={fold.simd} a row of windows takes fewer cycles than its"
-            f" {node.stride * width} new pixels need to come in; use a smaller pe or simd, or a smaller stride"
-        )
-    depth = ring_depth(height, width, node.kernel[0], node.stride, node.padding, edge.time_steps)
+    depth = ring.depth(graph, node, edge, fold.pe, fold.simd, kept_in, kept_out)
     buffer = WindowBuffer(word_bits, *geometry, folds, depth)
     walk = SynapseList(channels, fold.simd, edge.bits, kernel, folds, steps, np.arange(steps).reshape(-1, 1))
     beat_bits = word_bits + address_bits(kernel) + 1
@@ -264,7 +293,7 @@ def _neurons(
         direct=int(edge.bits > 1 and graph.time_steps > 1),  # with one time step nothing is repeated
         weight_bits=node.weight_bits,
         acc_bits=bits.acc_bits,
-        v_bits=bits.v_bits,
+        v_bits=max(bits.v_bits, node.leak_shift + 1),  # a bit at least is left of what leaks
         fraction_bits=node.fraction_bits,
         leak_shift=node.leak_shift,
         soft_reset=int(node.reset == "soft"),

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from scaflow.hw.design import Design, Instance
 from scaflow.hw.mem import images, parameters
@@ -188,7 +189,7 @@ def _write(
     chain: Sequence[Instance],
     title: str,
     axi: bool,
-    manifest: dict,
+    manifest: dict[str, Any],
     taps: Sequence[str] = (),
 ) -> Path:
     """Write everything beside `directory`, then put it in place."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from scaflow.hw.activity import channel_counts, law_events, window_events
 from scaflow.hw.banks import deal, orders
 from scaflow.hw.cycles import node_law
+from scaflow.model.limits import MOST_READOUT_SIMD, MOST_SIMD, event_problems, pe_problem, simd_problem
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Conv, Graph, Readout
+from scaflow.quant.graph import Conv, Edge, Graph, Readout
 
 
 @dataclass(frozen=True)
@@ -47,49 +48,59 @@ def given(graph: Graph, pe: tuple[int, ...], simd: tuple[int, ...]) -> Folding:
         pe = (*pe, len(nodes[-1].weight))
         for node, p, s in zip(nodes, pe, simd, strict=True):
             out, into = node.weight.shape[:2]
-            if not 1 <= p <= out:
-                problems.append(f"node {node.name!r}: pe={p} must be 1 to its {out} output channels")
-            if not 1 <= s <= min(into, 100):
-                problems.append(f"node {node.name!r}: simd={s} must be 1 to {min(into, 100)}, its input channels")
+            most = MOST_READOUT_SIMD if isinstance(node, Readout) else MOST_SIMD
+            found = (pe_problem(p, out), simd_problem(s, into, most))
+            problems += [f"node {node.name!r}: {problem}" for problem in found if problem]
     if problems:
         raise ValueError("\n".join(problems))
     return {node.name: Fold(p, s) for node, p, s in zip(nodes, pe, simd, strict=True)}
 
 
-def balanced(graph: Graph, lanes: int, granularity: int = 1) -> Folding:
+def balanced(graph: Graph, lanes: int, granularity: int = 1, asked: str = "fold.lanes") -> Folding:
     """The folding with the shortest dense interval within `lanes`, then the fewest lanes.
 
     Lane counts are powers of two that divide `granularity` (where it is above 1), so that a layer pruned in steps of
     the granularity leaves no lane idle. The read-out computes all classes side by side. A weight bank stays within
-    the depth of one block RAM where it can: deeper ones are read through a multiplexer, which costs the clock.
+    the depth of one block RAM where it can and the lanes are enough: deeper ones are read through a multiplexer, which
+    costs the clock.
+
+    Args:
+        asked: by which field or option, for a refusal to name it.
 
     Raises:
-        ValueError: even one lane a layer does not fit.
+        ValueError: not even one lane a layer and a class; says how many that are.
     """
     top = granularity & -granularity if granularity > 1 else 16
-    nodes, edges = zip(*_weighted_edges(graph), strict=True)
-    choices = []
-    for node, edge in zip(nodes, edges, strict=True):
+    offered = []
+    for node, edge in _weighted_edges(graph):
         out, into = node.weight.shape[:2]
         simds = [s for s in (1, 2, 4, 8, 16) if s <= min(top, into)]
         pes = [out] if isinstance(node, Readout) else [p for p in (1, 2, 4, 8, 16) if p <= min(top, out)]
         folds = [Fold(p, s) for p in pes for s in simds]
-        folds = [f for f in folds if _bank_depth(node, f) <= BLOCK_RAM_DEPTH] or folds
         timed = [(f, node_law(graph, node, edge, f.pe, f.simd, len(edge.kept), out)) for f in folds]
         # fewest lanes first, and then the fewest neurons: a membrane costs more than a synapse
-        choices.append(sorted(timed, key=lambda c: (c[0].lanes, c[0].pe)))
+        offered.append((node, sorted(timed, key=lambda c: (c[0].lanes, c[0].pe))))
+    shallow = [
+        (node, [choice for choice in timed if _bank_depth(node, choice[0]) <= BLOCK_RAM_DEPTH] or timed)
+        for node, timed in offered
+    ]
+    for choices in (shallow, offered):
+        for target in sorted({cycles for _, timed in choices for _, cycles in timed}):
+            enough = [(node.name, [f for f, cycles in timed if cycles <= target]) for node, timed in choices]
+            if all(folds for _, folds in enough) and sum(folds[0].lanes for _, folds in enough) <= lanes:
+                return {name: folds[0] for name, folds in enough}
+    least = sum(timed[0][0].lanes for _, timed in offered)
+    raise ValueError(f"{asked}={lanes}: network {graph.name!r} needs at least {least}; raise {asked}")
 
-    def fit(target: int) -> list[Fold] | None:
-        picked = [next((f for f, cycles in options if cycles <= target), None) for options in choices]
-        if None in picked or sum(f.lanes for f in picked) > lanes:
-            return None
-        return picked
 
-    for target in sorted({cycles for options in choices for _, cycles in options}):
-        if picked := fit(target):
-            return {node.name: f for node, f in zip(nodes, picked, strict=True)}
-    least = sum(options[0][0].lanes for options in choices)
-    raise ValueError(f"fold.lanes={lanes}: network {graph.name!r} needs at least {least}; raise fold.lanes")
+def narrowed(graph: Graph, folding: Folding) -> Folding:
+    """The folding of a network on what pruning left of it: no more lanes than channels."""
+    result = {}
+    for node, edge in _weighted_edges(graph):
+        out = len(node.weight) if isinstance(node, Readout) else len(node.kept)
+        fold = folding[node.name]
+        result[node.name] = replace(fold, pe=min(fold.pe, out), simd=min(fold.simd, len(edge.kept)))
+    return result
 
 
 def at_equal_lanes(
@@ -103,24 +114,27 @@ def at_equal_lanes(
     Args:
         edges: what each node reads, by its name (`hw.activity.reads`), of some calibration images.
         schedulers: of each convolution, by its name; "auto" is the one with fewer cycles.
+
+    Raises:
+        ValueError: events are asked for where they cannot be had.
     """
-    return _cheapest(
-        graph,
-        folding,
-        edges,
-        schedulers,
-        lambda fold, out, into: [
-            (min(fold.lanes // simd, out), simd)
-            for simd in range(1, min(fold.lanes, into) + 1)
-            if fold.lanes % simd == 0
-        ],
-    )
+    return _cheapest(graph, folding, edges, schedulers, divisions)
+
+
+def divisions(fold: Fold, out: int, into: int) -> list[tuple[int, int]]:
+    """PE and SIMD of the same lanes for a layer with so many kept channels on both sides."""
+    simds = range(1, min(fold.lanes, into, MOST_SIMD) + 1)
+    return [(min(fold.lanes // simd, out), simd) for simd in simds if fold.lanes % simd == 0]
 
 
 def scheduled(
     graph: Graph, folding: Folding, edges: Mapping[str, np.ndarray], schedulers: Mapping[str, str]
 ) -> Folding:
-    """The same PE and SIMD, with the schedulers asked for; "auto" is the one with fewer cycles."""
+    """The same PE and SIMD, with the schedulers asked for; "auto" is the one with fewer cycles.
+
+    Raises:
+        ValueError: events are asked for where they cannot be had.
+    """
     return _cheapest(graph, folding, edges, schedulers, lambda fold, *_: [(fold.pe, fold.simd)])
 
 
@@ -131,7 +145,8 @@ def dealt(graph: Graph, folding: Folding, edges: Mapping[str, np.ndarray]) -> di
         edges: what each event stage reads, by its name (`hw.activity.reads`), of some calibration images.
     """
     simds = {name: fold.simd for name, fold in folding.items() if fold.scheduler == "event"}
-    counts = {node.name: channel_counts(edges[node.name], node) for node in graph.nodes if node.name in simds}
+    walked = [node for node in graph.nodes if isinstance(node, Conv) and node.name in simds]
+    counts = {node.name: channel_counts(edges[node.name], node) for node in walked}
     return orders(graph, simds, counts)
 
 
@@ -140,34 +155,43 @@ def _cheapest(
     folding: Folding,
     edges: Mapping[str, np.ndarray],
     schedulers: Mapping[str, str],
-    divisions: Callable[[Fold, int, int], list[tuple[int, int]]],
+    ways: Callable[[Fold, int, int], list[tuple[int, int]]],
 ) -> Folding:
-    result = dict(folding)
+    result, problems = dict(folding), []
     for node, edge in _weighted_edges(graph):
         if isinstance(node, Readout):
             continue
         out, into = len(node.kept), len(edge.kept)
         counts = channel_counts(edges[node.name], node)
-        options = []
-        for pe, simd in divisions(folding[node.name], out, into):
+        options: list[tuple[float, int, int, str]] = []
+        against: list[str] = []
+        for pe, simd in ways(folding[node.name], out, into):
             if schedulers[node.name] != "event":
                 options.append((node_law(graph, node, edge, pe, simd, into, out), pe, simd, "list"))
-            if schedulers[node.name] != "list":
+            against = event_problems(node.kernel, node.padding, into, simd)
+            if schedulers[node.name] != "list" and not against:
                 place = {c: i % simd for i, c in enumerate(deal(edge.kept, counts, simd))}
                 windows = window_events(edges[node.name], node, [place.get(c, -1) for c in range(edge.shape[0])])
                 cycles = law_events(windows, ceil_div(out, pe), graph.time_steps).mean()
                 options.append((float(cycles), pe, simd, "event"))
-        result[node.name] = Fold(*min(options)[1:])
+        if options:
+            _, pe, simd, scheduler = min(options)
+            result[node.name] = Fold(pe, simd, scheduler)
+        else:
+            problems.append(f"node {node.name!r}: no events: {'; '.join(against)}; use the scheduler auto or list")
+    if problems:
+        raise ValueError("\n".join(problems))
     return result
 
 
 def _bank_depth(node: Conv | Readout, fold: Fold) -> int:
     """Words of a weight bank of the dense layer."""
     out, into, height, width = node.weight.shape
-    return ceil_div(out, fold.pe) * ceil_div(into, fold.simd) * height * width
+    words: int = ceil_div(out, fold.pe) * ceil_div(into, fold.simd) * height * width
+    return words
 
 
-def _weighted_edges(graph: Graph) -> list[tuple[Conv | Readout, object]]:
+def _weighted_edges(graph: Graph) -> list[tuple[Conv | Readout, Edge]]:
     return [
         (node, edge)
         for node, edge in zip(graph.nodes, graph.edges(), strict=True)

@@ -18,16 +18,15 @@ from scipy.optimize import LinearConstraint, milp
 from scaflow.hw.activity import channel_counts, law_events, window_events
 from scaflow.hw.area import Area, Device, area
 from scaflow.hw.banks import deal
-from scaflow.hw.cycles import node_law, starves
-from scaflow.hw.design import design
+from scaflow.hw.cycles import arriving, node_law
+from scaflow.hw.design import design, way_in
 from scaflow.hw.fold import Fold, Folding
 from scaflow.hw.ram import Family
+from scaflow.model.limits import MOST_SIMD, event_problems
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import Conv, Edge, Graph, Readout
 
-MOST_SIMD = 64  # the pipeline of lif_pe is then as long as its credits
 MOST_BANKS = 24  # of an event stage: more only wait for the fullest
-MOST_KERNEL = 64  # kernel positions that synapse_event can search in a cycle
 DEAL_WINDOWS = 256  # by which channels are dealt to banks, here where many numbers of banks are tried
 
 
@@ -102,7 +101,7 @@ def problem(
         inputs: for "event", what each spiking node reads on the calibration images, uint8 [N, T, C, H, W].
 
     Raises:
-        ValueError: a stage for which every folding outruns its input, or a scheduler without inputs.
+        ValueError: a stage that no event scheduler can have, where there is no list; or events without inputs.
     """
     if "event" in schedulers and inputs is None:
         raise ValueError("solve: the cycles of an event stage depend on its spikes; give those of calibration images")
@@ -113,17 +112,17 @@ def problem(
         elif isinstance(node, Conv):
             offered = _list_folds(graph, node, edge) if "list" in schedulers else []
             if "event" in schedulers:
-                offered += _event_folds(graph, node, edge, inputs[node.name])
+                offered += _event_folds(graph, node, edge, (inputs or {})[node.name])
             if not offered:
-                raise ValueError(f"node {node.name!r}: it outruns its input in every folding; use a smaller stride")
+                why = "; ".join(event_problems(node.kernel, node.padding, len(edge.kept), MOST_BANKS))
+                raise ValueError(f"node {node.name!r}: {why}; use the scheduler auto or list")
             timed[node.name] = offered
     areas = _areas(graph, {name: [fold for fold, _ in offered] for name, offered in timed.items()}, family)
     choices = {
         name: _best([Choice(fold, cycles, areas[name, fold]) for fold, cycles in offered])
         for name, offered in timed.items()
     }
-    channels, height, width = graph.input_shape
-    return Problem(choices, areas["", None], channels * height * width)
+    return Problem(choices, areas["", None], way_in(graph).frame_cycles)
 
 
 def least_area(problem: Problem, limits: Limits, interval: float) -> Plan | None:
@@ -188,30 +187,26 @@ def _program(offered: Sequence[Sequence[Choice]], ends: Area, limits: Limits) ->
 def _list_folds(graph: Graph, node: Conv | Readout, edge: Edge) -> list[tuple[Fold, float]]:
     kept_in = len(edge.kept)
     classes = len(node.weight)
-    found = []
+    found: list[tuple[Fold, float]] = []
     for pe in [classes] if isinstance(node, Readout) else _least(len(node.kept), len(node.kept)):
         for simd in _least(kept_in, MOST_SIMD):
             kept_out = classes if isinstance(node, Readout) else len(node.kept)
-            steps = ceil_div(kept_in, simd) * ceil_div(kept_out, pe)
-            if isinstance(node, Readout) or not starves(node, edge, steps):
-                found.append((Fold(pe, simd), node_law(graph, node, edge, pe, simd, kept_in, kept_out)))
+            found.append((Fold(pe, simd), node_law(graph, node, edge, pe, simd, kept_in, kept_out)))
     return found
 
 
 def _event_folds(graph: Graph, node: Conv, edge: Edge, spikes: np.ndarray) -> list[tuple[Fold, float]]:
-    """An event stage takes at least the cycles in which its words come in."""
-    if node.kernel[0] * node.kernel[1] > MOST_KERNEL or 2 * node.padding > node.kernel[0]:
-        return []
     counts = channel_counts(spikes, node, DEAL_WINDOWS)
-    arriving = edge.shape[1] * edge.shape[2] * edge.time_steps
     found = []
     for simd in range(1, min(len(edge.kept), MOST_BANKS) + 1):
+        if event_problems(node.kernel, node.padding, len(edge.kept), simd):
+            continue
         place = {channel: i for i, channel in enumerate(deal(edge.kept, counts, simd))}
         banks = [place[c] % simd if c in place else -1 for c in range(edge.shape[0])]
         windows = window_events(spikes, node, banks)
         for pe in _least(len(node.kept), len(node.kept)):
             cycles = law_events(windows, ceil_div(len(node.kept), pe), graph.time_steps)
-            found.append((Fold(pe, simd, "event"), max(arriving, float(cycles.mean()))))
+            found.append((Fold(pe, simd, "event"), max(arriving(edge), float(cycles.mean()))))
     return found
 
 

@@ -38,7 +38,8 @@ def stall_pattern(chance: float, seed: int, longest: int) -> np.ndarray:
             length += len(phases[-1])
         ends.append(np.concatenate(phases)[:period])
         ends[-1][-1] = True  # never closed for good
-    return (ends[0] * OFFERS | ends[1] * TAKES).astype(np.uint8)
+    pattern: np.ndarray = (ends[0] * OFFERS | ends[1] * TAKES).astype(np.uint8)
+    return pattern
 
 
 def _phase(rng: np.random.Generator, chance: float, longest: int) -> np.ndarray:

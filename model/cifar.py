@@ -24,7 +24,7 @@ _LARGEST = 2 * RECORDS * PIXELS  # bytes of a file that is still read into memor
 
 def places(root: Path) -> dict[Path, str]:
     """Where the set may be, best first, with the suffix of its files there."""
-    places = {}
+    places: dict[Path, str] = {}
     for base in (Path(root) / "cifar10", Path(root)):
         places |= {base: ".bin"} if (base / f"{TEST[0]}.bin").is_file() else {base: ""}
         places |= {base / name: suffix for name, suffix in (FOLDERS | ARCHIVES).items()}
@@ -32,10 +32,17 @@ def places(root: Path) -> dict[Path, str]:
 
 
 def find(root: Path) -> tuple[Path, str] | None:
-    """The folder or archive of the set and the suffix of its files; None: there is none."""
-    for place, suffix in places(root).items():
-        if place.is_file() or any((place / (name + suffix)).is_file() for name in TRAIN + TEST):
-            return place, suffix
+    """The folder or archive of the set and the suffix of its files; None: there is none.
+
+    Raises:
+        ValueError: a place cannot be looked at.
+    """
+    try:
+        for place, suffix in places(root).items():
+            if place.is_file() or any((place / (name + suffix)).is_file() for name in TRAIN + TEST):
+                return place, suffix
+    except OSError as error:
+        raise ValueError(f"data set 'cifar10': {error.filename}: {error.strerror}") from None
     return None
 
 
@@ -60,7 +67,9 @@ def read_cifar10(root: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
             batches[name] = _binary(read(file)) if suffix else _python(read(file))
         except FileNotFoundError:
             problems.append(f"{file}: missing")
-        except (ValueError, OSError) as error:
+        except OSError as error:
+            problems.append(f"{file}: {error.strerror or error}")
+        except ValueError as error:
             problems.append(f"{file}: {error}")
     if problems:
         raise ValueError(
@@ -81,7 +90,8 @@ def _from_archive(path: Path, suffix: str) -> Callable[[str], bytes]:
             for member in archive:
                 name = PurePosixPath(member.name).name
                 if member.isfile() and name in wanted and member.size <= _LARGEST:
-                    contents[name] = archive.extractfile(member).read()
+                    held = archive.extractfile(member)
+                    contents[name] = held.read() if held is not None else b""  # always there, of a file
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{path}: damaged archive ({error}); remove it and get the set again") from None
 
@@ -128,12 +138,15 @@ def _bytes(text: str, encoding: str | bytes) -> bytes:
     return text.encode("latin1")
 
 
+_RECONSTRUCT = np.empty(0).__reduce__()[0]  # numpy's own, wherever it keeps it
+
+
 class _ArraysOnly(pickle.Unpickler):
     """Unpickles numpy arrays and what Python has built in, and no other object: a pickle can run any code."""
 
     _ALLOWED = {  # noqa: RUF012
-        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
+        ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+        ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
         ("_codecs", "encode"): _bytes,

@@ -6,6 +6,7 @@ file and reports them together.
 
 from __future__ import annotations
 
+import codecs
 import math
 import tomllib
 from pathlib import Path
@@ -21,6 +22,8 @@ from pydantic import (
     model_validator,
 )
 
+from scaflow.model.limits import hardware_problems
+
 
 def _is_none(value: object) -> bool:
     return value is None
@@ -35,7 +38,7 @@ class _Section(BaseModel):
 
 
 class FolderConfig(_Section):
-    """Images of dataset "folder": `{train,test}/<class>/*.{png,jpg,...}` in a folder or a .zip (model/folder.py)."""
+    """Images of dataset "folder": `{train,test}/<class>/**/*.{png,jpg,...}` in a folder or a .zip (model/folder.py)."""
 
     path: str = Field(min_length=1)  # relative to the data folder
     shape: tuple[
@@ -155,6 +158,16 @@ class ScaConfig(_Section):
     soft: float = _unset(0.0, ge=0, le=1)  # weight in the loss of the dense network's answers (see model/teacher.py)
     temperature: float = _unset(4.0, gt=0)  # of those answers
 
+    @property
+    def aim(self) -> float:
+        """The part left at the end: of the channels, or of the cycles."""
+        return self.cycles if self.cycles is not None else self.keep or 1.0
+
+    def least(self, channels: int) -> int:
+        """Channels that pruning leaves at least of so many."""
+        floor = 0.0 if self.criterion == "sca-published" else self.floor
+        return max(1, math.ceil(floor * channels / self.granularity - 1e-9)) * self.granularity
+
     def settled(self) -> ScaConfig:
         """With the criterion that suits the budget, where none is named."""
         if self.cycles is None or "criterion" in self.model_fields_set:
@@ -271,6 +284,10 @@ class NetworkConfig(_Section):
         )
         if (self.sca.keep is None) == (self.sca.cycles is None):
             problems.append("sca: give keep (a part of the channels) or cycles (of the dense design's), one of them")
+        elif self.residual and self.sca.cycles is not None:
+            problems.append(
+                f"sca.cycles={self.sca.cycles}: no hardware runs shortcuts, so that no cycles are known; give sca.keep"
+            )
         elif self.sca.keep is not None and least > self.sca.keep * total:
             problems.append(
                 f"sca: keep={self.sca.keep} of {total} channels is less than the {least} that floor="
@@ -280,13 +297,7 @@ class NetworkConfig(_Section):
         if sca.warmup + sca.ramp + sca.freeze > 1 + 1e-9:
             before = f"warmup={sca.warmup} + " if sca.warmup else ""
             problems.append(f"sca: {before}ramp={sca.ramp} + freeze={sca.freeze} must not exceed 1")
-        problems += _fold_problems("fold", self.fold, n, "then they are balanced for fold.lanes")
-        problems += _fold_problems("fold.event", self.fold.event, n, "then each stage keeps its lanes")
-        schedulers = self.fold.event.scheduler
-        if not isinstance(schedulers, str) and len(schedulers) != n:
-            problems.append(
-                f"fold.event.scheduler: {len(schedulers)} values for {n} spiking layers; give one, or one per layer"
-            )
+        problems += hardware_problems(self)
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -316,19 +327,6 @@ def _shortcut_problems(
     ]
 
 
-def _fold_problems(where: str, fold: FoldConfig | EventFoldConfig, layers: int, otherwise: str) -> list[str]:
-    problems = []
-    if fold.pe is not None and len(fold.pe) != layers:
-        problems.append(f"{where}.pe: {len(fold.pe)} values for {layers} spiking layers; give one per layer")
-    if fold.simd is not None and len(fold.simd) != layers + 1:
-        problems.append(
-            f"{where}.simd: {len(fold.simd)} values; give {layers + 1}: per spiking layer, then the read-out"
-        )
-    if (fold.pe is None) != (fold.simd is None):
-        problems.append(f"{where}: give both pe and simd, or neither ({otherwise})")
-    return problems
-
-
 INPUT_SHAPES: dict[str, tuple[int, int, int]] = {
     "digits": (1, 8, 8),
     "mnist": (1, 28, 28),
@@ -344,10 +342,16 @@ def load_network(path: Path) -> NetworkConfig:
         ValueError: the file is missing, no TOML, or breaks a rule; all problems are listed, one per line.
     """
     try:
-        data = tomllib.loads(Path(path).read_text())
+        content = Path(path).read_bytes()
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; give the path of a network TOML") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}; give the path of a network TOML") from None
+    try:
+        data = tomllib.loads(_text(content))
+    except RecursionError:
+        raise ValueError(f"{path}: not valid TOML: its brackets are nested too deeply") from None
+    except ValueError as error:  # of the text, of its syntax, of a number of too many digits
         raise ValueError(f"{path}: not valid TOML: {error}") from None
     try:
         network = NetworkConfig.model_validate(data)
@@ -356,6 +360,24 @@ def load_network(path: Path) -> NetworkConfig:
         lines = _lines(error) + _rules_of_the_rest(data, error)
         raise ValueError(
             f"{path}: {len(lines)} problem(s)\n" + "\n".join(f"  {line}" for line in lines)
+        ) from None
+
+
+def _text(content: bytes) -> str:
+    """The text of a TOML file: UTF-8, with or without the mark that some editors put before it.
+
+    Raises:
+        ValueError: it is none; says where.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
+        raise ValueError("its text is UTF-16 or UTF-32; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1
+        raise ValueError(
+            f"byte 0x{content[error.start]:02x} (at line {line}, column {column}) is no UTF-8; save the file as UTF-8"
         ) from None
 
 

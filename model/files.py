@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 PART = ".part"  # parts are .<number>.part
 # what the fsync of a folder says where there is none of folders, or no right to read them
@@ -209,7 +209,7 @@ def complete_binary(path: Path) -> bool:
         return len(head) == 64 and any(head)  # of another system: no more is known
     if len(head) < 64 or head[4] != 2:
         return len(head) >= 52
-    order = "little" if head[5] == 1 else "big"
+    order: Literal["little", "big"] = "little" if head[5] == 1 else "big"
     sections = int.from_bytes(head[40:48], order)
     return sections + int.from_bytes(head[58:60], order) * int.from_bytes(head[60:62], order) <= size
 

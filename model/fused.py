@@ -2,8 +2,8 @@
 
 What the modules of a `SpikingBlock` compute one after the other, over the convolution's output in its own type. Inside
 everything is float32, and no membrane is stored. Written in C++ (fused.cpp), compiled at the first use for this
-processor into `build/fused` (or $SCAFLOW_BUILD/fused). Where that fails, `available` is false, with one warning, and
-the modules do it.
+processor into `build/fused` (or $SCAFLOW_BUILD/fused) by $CXX or another compiler. Where that fails, `available` is
+false, with one warning, and the modules do it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
-import shutil
 import subprocess
 import tempfile
 import warnings
@@ -21,8 +20,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from scaflow.model import parallel
+from scaflow.model import compiler, parallel, places, processes
 from scaflow.model.config import NeuronConfig
+from scaflow.model.environment import environment
 from scaflow.model.files import complete_binary, sync
 
 _SOURCE = Path(__file__).with_suffix(".cpp")
@@ -46,34 +46,40 @@ class _Shape(ctypes.Structure):
 @cache
 def _library() -> ctypes.CDLL | None:
     """The compiled operation; None where there is no compiler for it, which is said once."""
-    try:
-        return ctypes.CDLL(str(_compiled()))
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = getattr(error, "stderr", None) or str(error)
-        warnings.warn(
-            f"training runs in plain torch, about half as fast: {_SOURCE.name} was not compiled ({reason.strip()}); "
-            "install a C++ compiler (g++ or clang++ with OpenMP, or name one in $CXX)",
-            stacklevel=2,
-        )
-        return None
+    failures = []
+    for command in compiler.candidates():
+        try:
+            library = ctypes.CDLL(str(_compiled(command)))
+        except (OSError, subprocess.SubprocessError) as error:
+            failures.append(f"{' '.join(command)}: {(getattr(error, 'stderr', None) or str(error)).strip()}")
+            continue
+        if failures:
+            warnings.warn(f"{_SOURCE.name} is compiled by {command[0]}, not by {'; '.join(failures)}", stacklevel=2)
+        return library
+    reason = "; ".join(failures) or f"no {', '.join(compiler.USUAL)} on the path"
+    warnings.warn(
+        f"training runs in plain torch, about half as fast: {_SOURCE.name} was not compiled ({reason}); "
+        "install a C++ compiler (g++ or clang++ with OpenMP, or name one in $CXX)",
+        stacklevel=2,
+    )
+    return None
 
 
-def _compiled() -> Path:
+def _compiled(command: list[str]) -> Path:
     """The shared library for this source, compiler and processor; made if it is not there.
 
     Raises:
-        OSError, subprocess.SubprocessError: no compiler, or it fails.
+        OSError, subprocess.SubprocessError: there is no such compiler, or it fails.
     """
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++") or shutil.which("clang++")
-    if not compiler:
-        raise OSError("no g++, c++ or clang++ on the path")
 
     def run(*arguments: str) -> str:
-        return subprocess.run([compiler, *arguments], capture_output=True, text=True, check=True).stdout
+        done = processes.run([*command, *arguments], env=environment(), stderr=subprocess.PIPE)
+        done.check_returncode()
+        return done.stdout
 
     target = run("-march=native", "-dM", "-E", "-x", "c++", os.devnull)  # compiler and instruction set, as macros
-    identity = "\n".join((_SOURCE.read_text(), target, *_FLAGS, *_EXACT))
-    folder = Path(os.environ.get("SCAFLOW_BUILD", "build")).absolute() / "fused"
+    identity = "\n".join((_SOURCE.read_text(), target, *command, *_FLAGS, *_EXACT))
+    folder = places.generated("fused")
     path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
     if not complete_binary(path):
         folder.mkdir(parents=True, exist_ok=True)

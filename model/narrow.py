@@ -73,16 +73,17 @@ def picked_optimizer(
     names = {id(parameter): name for name, parameter in whole.named_parameters()}
     order = [(names[id(parameter)], parameter.shape) for group in groups for parameter in group]
     moments = {
-        number: {key: _moment(value, *order[number], where) for key, value in entry.items()}
+        number: {key: _moment(value, order[number], where) for key, value in entry.items()}
         for number, entry in state["state"].items()
     }
     return {**state, "state": moments}
 
 
-def _moment(value: Any, name: str, shape: torch.Size, where: Mapping[str, Index]) -> Any:
+def _moment(value: Any, parameter: tuple[str, torch.Size], where: Mapping[str, Index]) -> Any:
     """What of a parameter's optimizer state stays: of tensors of its shape some entries, of all else a copy."""
     if not isinstance(value, Tensor):
         return value
+    name, shape = parameter
     return _pick(value, where.get(name) if value.shape == shape else None)
 
 

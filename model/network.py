@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +65,8 @@ class SpikingBlock(nn.Module):
     """
 
     mask: Tensor  # bool [C]: False is a pruned channel, which gets no current
+    conv: Any  # a factory's module: what it offers beside nn.Conv2d, its owner knows
+    neuron: MultiStepNeuron
 
     def __init__(
         self, conv: nn.Module, channels: int, neuron: MultiStepNeuron, pool: int, first: bool
@@ -74,7 +77,7 @@ class SpikingBlock(nn.Module):
         self.neuron = neuron
         self.pool = pool
         self.first = first
-        self.bfloat16 = False  # convolve in bfloat16 while training; see SpikingNetwork.accelerate
+        self.in_bfloat16 = False  # convolve in bfloat16 while training; see SpikingNetwork.accelerate
         self.register_buffer("mask", torch.ones(channels, dtype=torch.bool))
 
     def forward(self, x: Tensor, join: Join | None = None) -> Tensor:
@@ -84,7 +87,7 @@ class SpikingBlock(nn.Module):
         """
         if self.training and fused.available(x):
             return self._fused(x, join)
-        fast = self.bfloat16 and self.training
+        fast = self.in_bfloat16 and self.training
         with torch.autocast(x.device.type, torch.bfloat16) if fast else nullcontext():
             z = self.conv(x)
         y = self.bn(join(_scaled(z, None)) if join else z)
@@ -98,8 +101,8 @@ class SpikingBlock(nn.Module):
 
         An image has too few channels to gain by bfloat16, and would be rounded.
         """
-        dtype = torch.bfloat16 if self.bfloat16 else x.dtype
-        z, scale = _convolve(self.conv, x.to(dtype) if self.bfloat16 and not self.first else x)
+        dtype = torch.bfloat16 if self.in_bfloat16 else x.dtype
+        z, scale = _convolve(self.conv, x.to(dtype) if self.in_bfloat16 and not self.first else x)
         if join is not None:
             z, scale = join(_scaled(z, scale)), None
         spikes, self.neuron.activity = fused.fire(
@@ -117,7 +120,7 @@ class SpikingBlock(nn.Module):
         return spikes
 
 
-def _convolve(conv: nn.Module, x: Tensor) -> tuple[Tensor, Tensor | None]:
+def _convolve(conv: Any, x: Tensor) -> tuple[Tensor, Tensor | None]:
     """(z, scale [C] or None for 1), in the type of x where that is bfloat16."""
     if hasattr(conv, "scaled"):
         return conv.scaled(x)
@@ -142,6 +145,8 @@ class SpikingNetwork(nn.Module):
     those of spikes.
     """
 
+    readout: Any  # the linear factory's module
+
     def __init__(
         self, cfg: NetworkConfig, conv: ConvFactory = float_conv, linear: LinearFactory = float_linear
     ) -> None:
@@ -150,7 +155,9 @@ class SpikingNetwork(nn.Module):
         self.shapes: list[tuple[int, int, int]] = []
         self.channels_last = False
         self._joined: dict[int, int] = {}  # a block -> the block whose current its shortcut adds as it is
-        blocks, shortcuts, currents = [], {}, []
+        blocks: list[SpikingBlock] = []
+        shortcuts: dict[str, nn.Module] = {}
+        currents: list[tuple[int, ...]] = []
         shape = cfg.input_shape
         for i, layer in enumerate(cfg.layers):
             channels, height, width = shape
@@ -171,11 +178,11 @@ class SpikingNetwork(nn.Module):
                     shortcuts[str(i)] = nn.Identity() if source else parallel.BatchNorm2d(layer.channels)
                 else:
                     before, *map_before = self.shapes[source]
-                    step = shortcut_stride(tuple(map_before), tuple(size))
+                    step = shortcut_stride((map_before[0], map_before[1]), (size[0], size[1]))
                     shortcuts[str(i)] = conv(before, layer.channels, 1, step, 0, bits, False)
             shape = (layer.channels, size[0] // layer.pool, size[1] // layer.pool)
             self.shapes.append(shape)
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = cast("Sequence[SpikingBlock]", nn.ModuleList(blocks))
         self.shortcuts = nn.ModuleDict(shortcuts)  # by the block they lead to
         inputs = shape[0] if cfg.readout == "mean" else shape[0] * shape[1] * shape[2]
         self.readout = linear(inputs, cfg.classes, cfg.quant.last_bits)
@@ -220,7 +227,8 @@ class SpikingNetwork(nn.Module):
             else:
                 current = current + added
         elif str(i) in self.shortcuts:
-            z, scale = _convolve(self.shortcuts[str(i)], spikes[i + self.cfg.layers[i].shortcut])
+            source = self.cfg.layers[i].shortcut or 0
+            z, scale = _convolve(self.shortcuts[str(i)], spikes[i + source])
             current = current + _scaled(z, scale)
         if i in self._joined.values():
             trunk[i] = current
@@ -238,9 +246,9 @@ class SpikingNetwork(nn.Module):
         Evaluation stays in float32.
         """
         self.channels_last = True
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # of parameters of four dimensions
         for block in self.blocks:
-            block.bfloat16 = bfloat16
+            block.in_bfloat16 = bfloat16
         return self
 
 

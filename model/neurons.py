@@ -11,7 +11,7 @@ The derivative of s is a surrogate; the reset is detached: no gradient flows thr
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -54,11 +54,11 @@ class _MultiStep(torch.autograd.Function):
         layout = torch.channels_last if _is_channels_last(current) else torch.contiguous_format
         rows = current.shape[0] if constant else current.shape[0] // steps
         shape = (steps * rows, *current.shape[1:])
-        like = {"dtype": current.dtype, "device": current.device, "memory_format": layout}
+        like: dict[str, Any] = {"dtype": current.dtype, "device": current.device, "memory_format": layout}
         membranes = torch.empty(shape, **like)
         spikes = torch.empty_like(membranes)
         v = torch.empty((rows, *shape[1:]), **like)
-        activity = torch.zeros(shape[1], device=current.device) if record else None
+        activity = torch.zeros(shape[1], device=current.device)
         currents = [current] * steps if constant else current.split(rows)
         for t, (u, s, i) in enumerate(zip(membranes.split(rows), spikes.split(rows), currents, strict=True)):
             if t == 0:
@@ -79,7 +79,7 @@ class _MultiStep(torch.autograd.Function):
             ctx.mark_non_differentiable(activity)
         ctx.save_for_backward(membranes)
         ctx.neuron, ctx.keep, ctx.rows, ctx.constant = neuron, keep, rows, constant
-        return spikes, activity
+        return spikes, activity if record else None
 
     @staticmethod
     def backward(ctx, grad_spikes: Tensor, _grad_activity: Tensor | None):

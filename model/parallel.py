@@ -19,11 +19,14 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from scaflow.model import processes
 
 TIMEOUT = 600.0  # seconds that a rank waits for the others, unless $SCAFLOW_TIMEOUT says otherwise
 
@@ -69,6 +72,7 @@ def group() -> Iterator[None]:
         seconds = float(os.environ.get("SCAFLOW_TIMEOUT", TIMEOUT))
     except ValueError:
         raise ValueError(f"SCAFLOW_TIMEOUT={os.environ['SCAFLOW_TIMEOUT']!r}: give seconds, as 600") from None
+    processes.end_with_parent()  # a killed torchrun leaves none behind
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -173,7 +177,7 @@ def spread(module: nn.Module) -> None:
     """The first rank's parameters and buffers, for all: ranks on unlike processors round unlike."""
     if active():
         for tensor in module.state_dict().values():
-            _reached(lambda tensor=tensor: dist.broadcast(tensor, 0))
+            _reached(partial(dist.broadcast, tensor, 0))
 
 
 def agree(what: str, tensors: Iterable[Tensor]) -> None:
@@ -212,10 +216,13 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 def track(bn: nn.BatchNorm2d, mean_: Tensor, variance: Tensor, count: int) -> None:
     """The running statistics, as nn.BatchNorm2d keeps them, from those of `count` values a channel."""
-    bn.num_batches_tracked.add_(1)
-    share = 1 / float(bn.num_batches_tracked) if bn.momentum is None else bn.momentum
-    bn.running_mean.mul_(1 - share).add_(mean_, alpha=share)
-    bn.running_var.mul_(1 - share).add_(variance * (count / (count - 1)), alpha=share)
+    seen, running_mean, running_var = (
+        cast(Tensor, buffer) for buffer in (bn.num_batches_tracked, bn.running_mean, bn.running_var)
+    )
+    seen.add_(1)
+    share = 1 / float(seen) if bn.momentum is None else bn.momentum
+    running_mean.mul_(1 - share).add_(mean_, alpha=share)
+    running_var.mul_(1 - share).add_(variance * (count / (count - 1)), alpha=share)
 
 
 class _Normalise(torch.autograd.Function):

@@ -50,7 +50,7 @@ class Pruner:
     def __init__(self, cfg: NetworkConfig, budget: Budget, images: Tensor) -> None:
         self.cfg, self.budget, self.images = cfg, budget, images[:PROBE_IMAGES]
         self.criterion = CRITERIA[cfg.sca.criterion]
-        self.aim = cfg.sca.keep if cfg.sca.cycles is None else cfg.sca.cycles
+        self.aim = cfg.sca.aim
         self.memory = Memory()
 
     def check(self, net: SpikingNetwork) -> None:

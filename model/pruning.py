@@ -12,10 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from scaflow.model import parallel
 from scaflow.model.config import ScaConfig
@@ -237,13 +238,12 @@ def schedule(sca: ScaConfig, epoch: int, epochs: int) -> Schedule:
     Nothing happens in the warm-up. Then sparsity rises as 1 - (1 - p)^3 with p the progress through the ramp; regrowth
     decays linearly to 0 at the last event.
     """
-    aim = sca.keep if sca.cycles is None else sca.cycles
     first = min(round(sca.warmup * epochs), max(0, epochs - 2))
     last = max(first, math.floor((1 - sca.freeze) * epochs + _SLACK) - 1)
     last = min(last, max(0, epochs - 2))  # at least one epoch learns with the final mask
     ramp_events = min(max(1, round(sca.ramp * epochs)), last - first + 1)
     progress = min(1.0, max(0.0, (epoch - first + 1) / ramp_events))
-    limit = 1 - (1 - aim) * (1 - (1 - progress) ** 3)
+    limit = 1 - (1 - sca.aim) * (1 - (1 - progress) ** 3)
     regrow = sca.regrow * (last - epoch) / (last - first) if last > first else 0.0
     return Schedule(limit, min(max(0.0, regrow), sca.regrow), first <= epoch <= last, epoch > last)
 
@@ -254,8 +254,8 @@ class Statistics:
     def __init__(self, net: SpikingNetwork) -> None:
         self.net = net
         self.batches = 0
-        self.activity = [torch.zeros_like(block.bn.running_mean) for block in net.blocks]
-        self.gradient = [torch.zeros_like(block.bn.running_mean) for block in net.blocks]
+        self.activity = [torch.zeros_like(block.bn.weight.detach()) for block in net.blocks]
+        self.gradient = [torch.zeros_like(block.bn.weight.detach()) for block in net.blocks]
 
     def record(self, on: bool) -> None:
         for block in self.net.blocks:
@@ -265,8 +265,9 @@ class Statistics:
         """After backward of one batch, when the gradients are those of all ranks."""
         self.batches += 1
         for i, block in enumerate(self.net.blocks):
-            self.activity[i] += (block.neuron.activity - self.activity[i]) / self.batches
-            self.gradient[i] += block.bn.weight.grad.abs()
+            activity, gradient = cast(Tensor, block.neuron.activity), cast(Tensor, block.bn.weight.grad)
+            self.activity[i] += (activity - self.activity[i]) / self.batches
+            self.gradient[i] += gradient.abs()
 
     def arrays(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """(activity, gradient) as numpy arrays, of all ranks."""

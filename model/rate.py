@@ -27,4 +27,5 @@ def spike_cost(
     ]
     fans = [*fan_out, classes]
     worst = sum(fan * math.prod(shape) for fan, shape in zip(fans, shapes, strict=True))
-    return sum(fan * s.sum(dtype=torch.float32) / len(s) for fan, s in zip(fans, spikes, strict=True)) / worst
+    first, *rest = (fan * s.sum(dtype=torch.float32) / len(s) for fan, s in zip(fans, spikes, strict=True))
+    return sum(rest, first) / worst

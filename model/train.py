@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scaflow.model import parallel
+from scaflow.model import parallel, threads
 from scaflow.model.batches import Images
 from scaflow.model.board import Show, board
 from scaflow.model.checkpoint import (
@@ -52,6 +52,7 @@ LOG_FIELDS = ("stage", "epoch", "loss", "train_accuracy", "validation_accuracy",
 EVENT_FIELDS = ("epoch", "layer", "kept", "pruned", "regrown")
 
 Fold = Callable[[SpikingNetwork], nn.Module]
+Module = Any  # a SpikingNetwork or its integer form: both have blocks, spikes and integrate
 
 
 @dataclass
@@ -134,7 +135,7 @@ def train(
     pruner = Pruner(cfg, budget or Budget(None), images.validation) if prune else None
     run = _Run(cfg, pruner, images, out, console, identity, (conv, linear), where)
     run.shapes = net.shapes
-    if soft:
+    if soft and teacher is not None:
         run.teacher = Teacher.of(teacher, cfg, images.train, (conv, linear), where)
     if pruner is not None:
         pruner.check(net)
@@ -143,7 +144,9 @@ def train(
         if pruner is not None:
             pruner.memory = Memory(**begin.saved["pruning"])
     try:
-        with board(out, len(run.state.log), say) if first else nullcontext() as run.board:
+        share = images.batch(cfg) // parallel.ranks()
+        showing = board(out, len(run.state.log), say) if first else nullcontext()
+        with threads.fitting(threads.work(cfg, net.shapes, share)), showing as run.board:
             if not run.stages(net, fold, begin.saved, until):
                 return out / CHECKPOINT
         parallel.from_first(run.finish)
@@ -155,14 +158,14 @@ def train(
 
 
 def evaluate(
-    module: nn.Module, images: np.ndarray | Tensor, labels: np.ndarray | Tensor, batch: int = 500
+    module: Module, images: np.ndarray | Tensor, labels: np.ndarray | Tensor, batch: int = 500
 ) -> float:
     """Part of the images uint8 [N, C, H, W] whose arg-max logit (lowest index on a tie) is the label."""
     return _right(module, torch.as_tensor(images), torch.as_tensor(labels), batch) / len(images)
 
 
 @torch.no_grad()
-def _right(module: nn.Module, images: Tensor, labels: Tensor, batch: int = 500) -> int:
+def _right(module: Module, images: Tensor, labels: Tensor, batch: int = 500) -> int:
     """How many."""
     was_training = module.training
     module.eval()
@@ -243,7 +246,7 @@ class _Run:
 
     def fit(
         self,
-        module: nn.Module,
+        module: Module,
         epochs: int,
         lr: float,
         kind: str,
@@ -267,21 +270,21 @@ class _Run:
         while self.state.epoch < min(epochs, until or epochs):
             epoch, started = self.state.epoch, time.perf_counter()
             plan = pruner.plan(epoch, epochs) if pruner else None
-            if plan and plan.final and pruner.memory.whole is None and whole.is_chain:
+            if pruner and plan and plan.final and pruner.memory.whole is None and whole.is_chain:
                 pruner.memory.whole = _copied(whole)
                 module, optimizer, scheduler = self._narrow(whole, optimizer, scheduler)
             statistics = Statistics(module) if plan and plan.event else None
             loss, accuracy = self._epoch(module, optimizer, scheduler, statistics, epochs)
-            masks = self._event(module, statistics, plan) if plan and plan.event else None
-            published = masks is not None and pruner.criterion.published
-            if published:  # judged as what it will be on the accelerator: forgotten and masked
+            masks = self._event(pruner, module, statistics, plan) if pruner and plan and statistics else None
+            published = masks is not None and pruner is not None and pruner.criterion.published
+            if masks is not None and published:  # judged as what it will be on the accelerator: forgotten and masked
                 forget(module, masks.layers)
                 set_mask(module, masks)
             validation = self.validate(module)
             if plan is None or plan.final or published:
                 self.offer(module, validation)
             self._log(loss, accuracy, validation, optimizer.param_groups[0]["lr"], module, started)
-            if published:
+            if masks is not None and published:
                 set_mask(module, KeepMask(tuple(np.ones_like(layer) for layer in masks.layers)))
             elif masks is not None:
                 set_mask(module, masks)
@@ -298,11 +301,11 @@ class _Run:
         scheduler: torch.optim.lr_scheduler.LRScheduler,
     ) -> tuple[SpikingNetwork, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         """The network at its final mask without the pruned channels, with the optimizer where it stood."""
-        state = self.pruner.memory.whole
+        state = cast("dict[str, Tensor]", cast(Pruner, self.pruner).memory.whole)
         whole.load_state_dict(state)
         masks = get_mask(whole).layers
         net = SpikingNetwork(narrowed(self.cfg, masks), *self.factories).to(self.device)
-        net.accelerate(whole.blocks[0].bfloat16)
+        net.accelerate(whole.blocks[0].in_bfloat16)
         where = indices(whole, masks)
         net.load_state_dict(picked(state, where))
         groups = [group["params"] for group in optimizer.param_groups]
@@ -313,13 +316,13 @@ class _Run:
         fresh_scheduler.load_state_dict(scheduler.state_dict())
         return net, fresh, fresh_scheduler
 
-    def validate(self, module: nn.Module) -> float:
+    def validate(self, module: Module) -> float:
         """Part of the validation images that are classified right; each rank looks at some of them."""
         mine = slice(parallel.rank(), None, parallel.ranks())
         right = _right(module, self.images.validation[mine], self.images.validation_labels[mine])
         return int(parallel.total(torch.tensor(right))) / len(self.images.validation)
 
-    def offer(self, module: nn.Module, validation: float) -> None:
+    def offer(self, module: Module, validation: float) -> None:
         """Keep these weights if they are the stage's best so far."""
         if validation > self.state.best.get(self.state.stage, -1.0):
             self.state.best[self.state.stage] = validation
@@ -332,7 +335,7 @@ class _Run:
 
     def _epoch(
         self,
-        module: nn.Module,
+        module: Module,
         optimizer: torch.optim.Optimizer,
         scheduler: torch.optim.lr_scheduler.LRScheduler,
         statistics: Statistics | None,
@@ -386,18 +389,18 @@ class _Run:
             statistics.record(False)
         return total / seen, correct / seen
 
-    def _event(self, net: SpikingNetwork, statistics: Statistics, plan: Schedule) -> KeepMask:
+    def _event(self, pruner: Pruner, net: SpikingNetwork, statistics: Statistics, plan: Schedule) -> KeepMask:
         """The masks after an epoch, by the criterion; they are written down here and set by the caller."""
-        mask, events = self.pruner.decide(net, statistics, plan)
+        mask, events = pruner.decide(net, statistics, plan)
         for event in events:
             row = (self.state.epoch, event.layer, event.kept, event.pruned, event.regrown)
-            self.pruner.memory.events.append(dict(zip(EVENT_FIELDS, row, strict=True)))
+            pruner.memory.events.append(dict(zip(EVENT_FIELDS, row, strict=True)))
             self._show(f"kept/layer{event.layer}", event.kept, self.state.epoch)
         self.console.print(f"    kept {sum(mask.kept)} of {mask.total}: {list(mask.kept)}")
         return mask
 
     def _log(
-        self, loss: float, accuracy: float, validation: float, lr: float, module: nn.Module, started: float
+        self, loss: float, accuracy: float, validation: float, lr: float, module: Module, started: float
     ) -> None:
         masks = [buffer for name, buffer in module.named_buffers() if name.endswith("mask")]
         kept = sum(int(mask.sum()) for mask in masks)
@@ -417,7 +420,7 @@ class _Run:
 
     def _save(
         self,
-        module: nn.Module,
+        module: Module,
         optimizer: torch.optim.Optimizer,
         scheduler: torch.optim.lr_scheduler.LRScheduler,
     ) -> None:
@@ -439,23 +442,24 @@ class _Run:
         write_checkpoint(self.out, content)
 
 
-def _copied(module: nn.Module) -> dict[str, Tensor]:
+def _copied(module: Module) -> dict[str, Tensor]:
     """Its state as it is now, on the CPU."""
     return {name: value.to("cpu", copy=True) for name, value in module.state_dict().items()}
 
 
 def _optimizer(
-    cfg: NetworkConfig, module: nn.Module, lr: float, kind: str, steps: int
+    cfg: NetworkConfig, module: Module, lr: float, kind: str, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": cfg.train.weight_decay},
         {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},  # BatchNorm, bias
     ]
-    if cfg.train.optimizer == "adamw":
-        optimizer = torch.optim.AdamW(groups, lr)
-    else:
-        optimizer = torch.optim.SGD(groups, lr, momentum=0.9)
+    optimizer: torch.optim.Optimizer = (
+        torch.optim.AdamW(groups, lr)
+        if cfg.train.optimizer == "adamw"
+        else torch.optim.SGD(groups, lr, momentum=0.9)
+    )
     if kind == "onecycle":
         return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps, cycle_momentum=False)
     if kind == "step":

@@ -56,12 +56,11 @@ def compact(graph: Graph, images: np.ndarray | None = None) -> tuple[Graph, Cert
         if isinstance(node, Pool):
             nodes.append(node)
             continue
-        added = node.weight[:, constant].sum((1, 2, 3))
-        narrowed = replace(node, weight=node.weight[:, alive])
+        weight, added = node.weight[:, alive], node.weight[:, constant].sum((1, 2, 3))
         if isinstance(node, Readout):
-            nodes.append(replace(narrowed, bias=node.bias + added))
+            nodes.append(replace(node, weight=weight, bias=node.bias + added))
             break
-        narrowed = replace(narrowed, bias=node.bias + (added << node.fraction_bits))
+        narrowed = replace(node, weight=weight, bias=node.bias + (added << node.fraction_bits))
         # The edge in front of this node, of the graph as far as it is compacted.
         edge = Graph(graph.name, graph.input_shape, graph.time_steps, (*nodes, narrowed)).edges()[len(nodes)]
         found = _removable(
@@ -119,7 +118,7 @@ def _certify(
 ) -> Certificate:
     if images is None:
         return Certificate(removed, 0, 0)
-    differ = (execute(graph, images) != execute(result, images)).any(1)
+    differ = np.any(execute(graph, images) != execute(result, images), axis=1)
     if differ.any():
         raise ValueError(
             f"graph {graph.name!r}: the compact graph differs on {int(differ.sum())} of {len(images)} images,"

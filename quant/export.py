@@ -11,6 +11,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from brevitas.export import export_qonnx
@@ -30,7 +31,7 @@ from scaflow.quant.folded import PIXEL_MAX, FoldedNetwork, fold_block, to_graph
 from scaflow.quant.graph import Conv, Graph, Pool, Readout
 from scaflow.quant.layers import integer_weight
 from scaflow.quant.ops.torch import OPSETS, lif
-from scaflow.quant.widths import widths
+from scaflow.quant.widths import ConvWidths, ReadoutWidths, widths
 
 _FLOAT32_BITS = 25  # a signed whole number of so many bits is exact in float32
 
@@ -47,11 +48,15 @@ class _Image(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.quant(x * float(PIXEL_MAX))
+        levels: Tensor = self.quant(x * float(PIXEL_MAX))
+        return levels
 
 
 class _Spiking(nn.Module):
     """Convolution of integers, its current once for all steps if it sees the image, and the neuron."""
+
+    threshold: Tensor
+    step: Tensor
 
     def __init__(self, node: Conv, step: Tensor, time_steps: int, v_bits: int) -> None:
         super().__init__()
@@ -79,7 +84,7 @@ class _Spiking(nn.Module):
         self.register_buffer("step", step.to(dtype))
         self.first = node.in_bits != 1
         self.time_steps = time_steps
-        self.attributes = {
+        self.attributes: dict[str, Any] = {
             "time_steps": time_steps,
             "leak_shift": node.leak_shift,
             "reset": node.reset,
@@ -119,7 +124,8 @@ class _Integrator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits = self.linear(x.flatten(1))
         logits = (logits.double() if self.wide else logits) + self.bias
-        return logits.reshape(self.time_steps, -1, logits.shape[1]).sum(0)
+        total: Tensor = logits.reshape(self.time_steps, -1, logits.shape[1]).sum(0)
+        return total
 
 
 class _Pool(nn.Module):
@@ -144,12 +150,12 @@ def export(folded: FoldedNetwork, path: Path) -> Graph:
     for node in graph.nodes:
         if isinstance(node, Conv):
             step = _power_of_two(fold_block(next(blocks), node.fraction_bits).step)
-            parts.append(_Spiking(node, step, graph.time_steps, bits[node.name].v_bits))
+            parts.append(_Spiking(node, step, graph.time_steps, cast(ConvWidths, bits[node.name]).v_bits))
         elif isinstance(node, Pool):
             parts.append(_Pool(node))
         else:
             scale = float(_power_of_two(integer_weight(folded.readout)[1]))
-            parts.append(_Integrator(node, scale, graph.time_steps, bits[node.name].logit_bits))
+            parts.append(_Integrator(node, scale, graph.time_steps, cast(ReadoutWidths, bits[node.name]).logit_bits))
     _write(nn.Sequential(*parts).eval(), graph, Path(path))
     return graph
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -55,9 +56,10 @@ def fold_block(block: SpikingBlock, fraction_bits: int) -> FoldedBlock:
     weight, scale, bits = integer_weight(block.conv)
     largest_input = PIXEL_MAX if block.first else 1
     bn = block.bn
-    gain = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
+    mean, variance = cast(Tensor, bn.running_mean), cast(Tensor, bn.running_var)
+    gain = bn.weight.double() / (variance.double() + bn.eps).sqrt()
     slope = gain * scale.reshape(-1).double() / largest_input
-    offset = (bn.bias.double() - gain * bn.running_mean.double()).clamp(-_BIAS_LIMIT, _BIAS_LIMIT)
+    offset = (bn.bias.double() - gain * mean.double()).clamp(-_BIAS_LIMIT, _BIAS_LIMIT)
     live = slope.detach().abs() * largest_input * (2 ** (bits - 1) - 1) >= _CONSTANT_BELOW
     magnitude = torch.where(live, slope.abs(), _CONSTANT_STEP)
     step = magnitude.detach()
@@ -83,7 +85,7 @@ class _IntegerNeuron(Function):
 
     @staticmethod
     def forward(
-        ctx,
+        ctx: Any,
         acc: Tensor,  # [T or 1, N, C, H, W]
         offset: Tensor,  # [C]: its gradient is the bias's
         integers: FoldedBlock,
@@ -121,7 +123,7 @@ class _IntegerNeuron(Function):
         return spikes
 
     @staticmethod
-    def backward(ctx, grad_spikes: Tensor):
+    def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor | None, ...]:
         threshold, step, kept, *membranes = ctx.saved_tensors
         neuron: NeuronConfig = ctx.neuron
         dtype = membranes[0].dtype
@@ -219,7 +221,7 @@ class FoldedNetwork(nn.Module):
         acc = functional.conv2d(
             x.to(dtype), folded.weight.to(dtype), stride=conv.stride, padding=conv.padding
         ).to(_exact(float(bound.max())))
-        spikes = _IntegerNeuron.apply(
+        spikes = _IntegerNeuron.apply(  # type: ignore[no-untyped-call]
             acc.unflatten(0, (1 if block.first else time_steps, -1)),
             folded.offset,
             folded,

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from threadpoolctl import threadpool_limits
 
 from scaflow.model.files import read_json, write_bytes, write_json
+from scaflow.model.threads import processors
 
 FORMAT = "scaflow graph 1"
 REMEDY = "write the graph again (`scaflow compile`)"
@@ -120,6 +120,14 @@ class Graph(_Node):
             == (other.name, other.input_shape, other.time_steps, other.nodes)
         )
 
+    @property
+    def readout(self) -> Readout:
+        """The last node; a graph that is not validated may end otherwise."""
+        last = self.nodes[-1]
+        if not isinstance(last, Readout):
+            raise TypeError(f"graph {self.name!r} ends with {last.name!r}, which is no read-out")
+        return last
+
     def edges(self) -> tuple[Edge, ...]:
         """`edges()[i]` is what `nodes[i]` reads, `edges()[i + 1]` what it writes; the logits are no edge."""
         edge = Edge(self.input_shape, 1, IMAGE_BITS, tuple(range(self.input_shape[0])))
@@ -159,17 +167,17 @@ def validate(graph: Graph) -> Graph:
         problems.append(f"graph: input_shape={graph.input_shape} must be three positive numbers (C, H, W)")
     kinds = [type(node) for node in graph.nodes]
     if not kinds or kinds[0] is not Conv or kinds[-1] is not Readout or Readout in kinds[:-1]:
-        names = ", ".join(kind.__name__ for kind in kinds) or "nothing"
-        problems.append(f"graph: nodes are {names}; start with a Conv and end with the only Readout")
+        found = ", ".join(kind.__name__ for kind in kinds) or "nothing"
+        problems.append(f"graph: nodes are {found}; start with a Conv and end with the only Readout")
     names = [node.name for node in graph.nodes]
     for name in sorted({n for n in names if names.count(n) > 1}):
         problems.append(f"node {name!r}: the name is used {names.count(name)} times; names must differ")
     if not problems:
         edge = Edge(graph.input_shape, 1, IMAGE_BITS, tuple(range(graph.input_shape[0])))
         for node in graph.nodes:
-            found = _node_problems(node, edge)
-            problems += [f"node {node.name!r}: {problem}" for problem in found]
-            if found or isinstance(node, Readout):
+            faults = _node_problems(node, edge)
+            problems += [f"node {node.name!r}: {fault}" for fault in faults]
+            if faults or isinstance(node, Readout):
                 break  # what follows a faulty node would be measured against a wrong edge
             edge = _output(node, edge, graph.time_steps)
     if problems:
@@ -241,9 +249,18 @@ def _node_problems(node: Node, edge: Edge) -> list[str]:
     return problems
 
 
-def execute(
-    graph: Graph, images: np.ndarray, trace: bool = False
-) -> np.ndarray | tuple[np.ndarray, dict[str, np.ndarray]]:
+Traced = tuple[np.ndarray, dict[str, np.ndarray]]  # logits, and spikes by node name
+
+
+@overload
+def execute(graph: Graph, images: np.ndarray, trace: Literal[False] = False) -> np.ndarray: ...
+
+
+@overload
+def execute(graph: Graph, images: np.ndarray, trace: Literal[True]) -> Traced: ...
+
+
+def execute(graph: Graph, images: np.ndarray, trace: bool = False) -> np.ndarray | Traced:
     """Run the network exactly.
 
     Args:
@@ -264,22 +281,24 @@ def execute(
         )
     chunks = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
     # Chunks in parallel, each product on one thread: threads that share a product wait for each other.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(lambda chunk: _run(graph, chunk, trace), chunks or [images]))
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(processors()) as threads:
+        results = list(threads.map(lambda chunk: _run(graph, chunk, trace), chunks or [images]))
     logits = np.concatenate([result for result, _ in results])
     if not trace:
         return logits
     return logits, {name: np.concatenate([spikes[name] for _, spikes in results]) for name in results[0][1]}
 
 
-def _run(graph: Graph, images: np.ndarray, trace: bool) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _run(graph: Graph, images: np.ndarray, trace: bool) -> Traced:
     x = images.transpose(0, 2, 3, 1)[:, None]  # [N, T or 1, H, W, C]
     spikes = {}
-    for node in graph.nodes[:-1]:
-        x = _fire(node, _accumulate(node, x), graph.time_steps) if isinstance(node, Conv) else _pool(node, x)
+    for node in graph.nodes:
+        if isinstance(node, Readout):
+            break
+        x = _fire(node, accumulate(node, x), graph.time_steps) if isinstance(node, Conv) else pool(node, x)
         if trace:
             spikes[node.name] = x.transpose(0, 1, 4, 2, 3)
-    return _integrate(graph.nodes[-1], x), spikes
+    return integrate(graph.readout, x), spikes
 
 
 def _exact_float(weight: np.ndarray, largest_input: int) -> type:
@@ -294,7 +313,7 @@ def _exact_float(weight: np.ndarray, largest_input: int) -> type:
     return np.float64
 
 
-def _accumulate(node: Conv, x: np.ndarray) -> np.ndarray:
+def accumulate(node: Conv, x: np.ndarray) -> np.ndarray:
     """[N, T, H, W, Ci] -> int64 [N, T, Ho, Wo, Co]: windows times weights, as one matrix product."""
     dtype = _exact_float(node.weight, (1 << node.in_bits) - 1)
     n, steps, height, width, channels = x.shape
@@ -304,8 +323,9 @@ def _accumulate(node: Conv, x: np.ndarray) -> np.ndarray:
     windows = sliding_window_view(padded, node.kernel, axis=(1, 2))[:, :: node.stride, :: node.stride]
     # columns and rows: kernel row, kernel column, channel
     columns = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, node.weight[0].size)
-    rows = node.weight.transpose(2, 3, 1, 0).reshape(-1, len(node.weight)).astype(dtype)
-    return (columns @ rows).astype(np.int64).reshape(n, steps, *windows.shape[1:3], len(node.weight))
+    rows: np.ndarray = node.weight.transpose(2, 3, 1, 0).reshape(-1, len(node.weight)).astype(dtype)
+    sums: np.ndarray = columns @ rows
+    return sums.astype(np.int64).reshape(n, steps, *windows.shape[1:3], len(node.weight))
 
 
 def _fire(node: Conv, acc: np.ndarray, time_steps: int) -> np.ndarray:
@@ -330,20 +350,22 @@ def _fire(node: Conv, acc: np.ndarray, time_steps: int) -> np.ndarray:
     return spikes
 
 
-def _pool(node: Pool, x: np.ndarray) -> np.ndarray:
+def pool(node: Pool, x: np.ndarray) -> np.ndarray:
     n, steps, height, width, channels = x.shape
     size = node.size
     height, width = height // size, width // size
     blocks = x[:, :, : height * size, : width * size].reshape(n, steps, height, size, width, size, channels)
-    return blocks.max((3, 5))
+    pooled: np.ndarray = blocks.max((3, 5))
+    return pooled
 
 
-def _integrate(node: Readout, x: np.ndarray) -> np.ndarray:
+def integrate(node: Readout, x: np.ndarray) -> np.ndarray:
     n, steps = x.shape[:2]
     dtype = _exact_float(node.weight, steps)
     counts = x.sum(1, dtype=dtype).reshape(n, node.weight[0].size)  # spikes of an input over the steps
-    rows = node.weight.transpose(2, 3, 1, 0).reshape(-1, len(node.weight)).astype(dtype)
-    return (counts @ rows).astype(np.int64) + steps * node.bias
+    rows: np.ndarray = node.weight.transpose(2, 3, 1, 0).reshape(-1, len(node.weight)).astype(dtype)
+    sums: np.ndarray = (counts @ rows).astype(np.int64) + steps * node.bias
+    return sums
 
 
 def save(graph: Graph, stem: Path) -> None:
@@ -364,7 +386,7 @@ def save(graph: Graph, stem: Path) -> None:
         nodes.append(entry)
     npz, document = _files(stem)
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
+    np.savez_compressed(content, allow_pickle=False, **arrays)
     record = {
         "format": FORMAT,
         "name": graph.name,

@@ -2,16 +2,21 @@
 
 What is understood, from the image to the logits:
 
-    image     Mul/Div by a scalar, one unsigned 8-bit Quant; its integers are the pixels
-    layer     Conv, or Flatten and MatMul/Gemm, with a Quant weight of 2 to 8 bits; then, in any order,
-              BatchNormalization and Mul, Div, Add, Sub by a constant per channel; then LIF.
-              In the first layer a Tile repeats the batch T times, before or after the weights.
+    image     [N, C, H, W], [N, H, W, C] with a Transpose, or [N, features]; floats, or unsigned bytes and wider
+              integers; Mul/Div by a scalar, one unsigned 8-bit Quant; its integers are the pixels
+    layer     Conv, or Flatten and MatMul/Gemm, with a weight of 2 to 8 bits by Quant, IntQuant or BipolarQuant; bias
+              any constant; then, in any order, BatchNormalization and Mul, Div, Add, Sub by a constant per channel;
+              then LIF. In the first layer a Tile repeats the batch T times, before or after the weights.
     MaxPool   on spikes, windows that do not overlap
+    Pad       with zeros, of the image or of spikes; like uneven pads and dilations, a larger kernel in the graph
     read-out  MatMul/Gemm with a Quant weight of one scale, Add, Reshape to [T, N, classes],
               ReduceSum or ReduceMean over axis 0, Mul/Div by a positive scalar
-    anywhere  Identity, Dropout, Cast between float types, Expand by ones
+    anywhere  Identity, Dropout, Expand by ones, Cast that keeps every value
+    beside    what no logit depends on: further outputs, initialisers and inputs that nothing reads
 
-Everything else is refused; all that is refused is listed together.
+Everything else is refused; all that is refused is listed together. qonnx_operators.py has each attribute. An import
+with report holds the graph against an execution of the file (qonnx_replay.py); what rounding does not explain is
+refused.
 """
 
 from __future__ import annotations
@@ -20,25 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.transformation.fold_constants import FoldConstants
-from qonnx.transformation.infer_shapes import InferShapes
 
-from scaflow.quant.graph import Conv, Graph, execute
-from scaflow.quant.qonnx_reader import Reading, title
-from scaflow.quant.qonnx_run import run
+from scaflow.quant.graph import Graph
+from scaflow.quant.qonnx_file import listed, open_file
+from scaflow.quant.qonnx_reader import Reading
+from scaflow.quant.qonnx_replay import LayerReport, images_to_try, replay, run_file
+from scaflow.quant.qonnx_run import Runner
 
-
-@dataclass(frozen=True)
-class LayerReport:
-    """How one neuron layer became integer; spikes are compared with those qonnx computes from the file."""
-
-    name: str
-    source: str  # the LIF node
-    fraction_bits: int
-    exact: bool  # the file carries `step`: it is the integer network
-    spikes_compared: int
-    spikes_differ: int
+__all__ = ["ImportReport", "LayerReport", "execute_qonnx", "import_qonnx", "import_with_report"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +40,7 @@ class ImportReport:
     layers: tuple[LayerReport, ...]
     input_scale: float  # what one pixel level is worth at the file's input
     logit_scale: float  # what one integer of a logit is worth at the file's output
+    notes: tuple[str, ...] = ()  # what one should know of the design
 
 
 def import_qonnx(path: Path) -> Graph:
@@ -55,30 +50,29 @@ def import_qonnx(path: Path) -> Graph:
         ValueError: the file is missing, is no ONNX, or holds what the graph cannot represent: every such node
             with its reason and remedy.
     """
-    return _read(Path(path))[1].graph
+    return _read(Path(path)).graph
 
 
 def import_with_report(path: Path, images: np.ndarray | None = None) -> tuple[Graph, ImportReport]:
-    """As `import_qonnx`, and how near the integers came to the file.
+    """As `import_qonnx`, held against the file layer by layer, and how near the integers came to it.
 
-    Spikes are compared on `images`, uint8 [N, C, H, W]; without images, on eight of noise.
+    Spikes are compared on `images`, uint8 [N, C, H, W]; without images, on nothing, full scale, and noise.
+
+    Raises:
+        ValueError: also where the graph differs from the file by more than the rounding it announces.
     """
-    model, reading = _read(Path(path))
-    graph = reading.graph
+    path = Path(path)
+    reading = _read(path)
     if images is None:
-        images = np.random.default_rng(0).integers(0, 256, (8, *graph.input_shape)).astype(np.uint8)
-    tensors = run(model, images * reading.input_scale, [source.output[0] for source in reading.sources])
-    _, spikes = execute(graph, images, trace=True)
-    layers = []
-    convs = [node for node in graph.nodes if isinstance(node, Conv)]
-    for node, source in zip(convs, reading.sources, strict=True):
-        chunks = tensors[source.output[0]]
-        rows = chunks.reshape(len(chunks), graph.time_steps, -1, *chunks.shape[2:]).swapaxes(1, 2)
-        theirs = rows.reshape(-1, *rows.shape[2:])[: len(images)].reshape(spikes[node.name].shape)
-        differ = int((theirs != spikes[node.name]).sum())
-        exact = len(source.input) > 2
-        layers.append(LayerReport(node.name, title(source), node.fraction_bits, exact, theirs.size, differ))
-    return graph, ImportReport(tuple(layers), reading.input_scale, reading.logit_scale)
+        images = images_to_try(reading.graph.input_shape)
+    try:
+        layers, problems, notes = replay(reading, images)
+    except ValueError as error:
+        raise listed(path, [str(error)]) from error
+    if problems:
+        raise listed(path, problems, "the graph is not the file's: ")
+    report = ImportReport(tuple(layers), reading.input_scale, reading.logit_scale, (*reading.notes, *notes))
+    return reading.graph, report
 
 
 def execute_qonnx(path: Path, images: np.ndarray) -> np.ndarray:
@@ -87,22 +81,28 @@ def execute_qonnx(path: Path, images: np.ndarray) -> np.ndarray:
     Args:
         images: uint8 [N, C, H, W].
     """
-    model, reading = _read(Path(path))
-    output = model.graph.output[0].name
-    logits = run(model, images * reading.input_scale, [output])[output]
+    path = Path(path)
+    reading = _read(path)
+    try:
+        logits = run_file(reading, images, [reading.runner.file.outputs[0]])[0]
+    except ValueError as error:
+        raise listed(path, [str(error)]) from error
     return np.rint(logits.reshape(-1, logits.shape[-1])[: len(images)] / reading.logit_scale).astype(np.int64)
 
 
-def _read(path: Path) -> tuple[ModelWrapper, Reading]:
-    if not path.exists():
-        raise ValueError(f"{path}: no such file; export the network first")
-    try:
-        model = ModelWrapper(str(path))
-        model = model.transform(InferShapes()).transform(FoldConstants())
-    except Exception as error:  # the readers of ONNX raise whatever their layers raise
-        raise ValueError(f"{path}: cannot be read as ONNX: {error}") from error
-    reading = Reading(model)
+def _read(path: Path) -> Reading:
+    """The part of the file that makes logits, read; of several outputs the first that are logits."""
+    file = open_file(path)
+    readings: list[Reading] = []
+    for output in file.outputs:
+        readings.append(Reading(Runner(file.up_to(output))))
+        if not readings[-1].problems:
+            break
+    reading, outputs = readings[-1], ", ".join(map(repr, file.outputs))
     if reading.problems:
-        lines = "\n".join(f"  {problem}" for problem in reading.problems)
-        raise ValueError(f"{path}: {len(reading.problems)} problem(s)\n{lines}")
-    return model, reading
+        few = min(readings, key=lambda other: len(other.problems))
+        head = "" if len(readings) == 1 else f"{len(readings)} outputs ({outputs}), none can be read as logits: "
+        raise listed(path, few.problems, head)
+    if len(file.outputs) > 1:
+        reading.notes.append(f"of the outputs {outputs}, {reading.runner.file.outputs[0]!r} is taken for the logits")
+    return reading

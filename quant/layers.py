@@ -8,6 +8,8 @@ take about a hundred operations for it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from brevitas.inject.enum import ScalingPerOutputType
 from brevitas.nn import QuantConv2d, QuantLinear
@@ -19,7 +21,7 @@ from torch.nn import functional
 SMALLEST_SCALE = 2.0**-20  # of weights that are all zero
 
 
-class Convolution(QuantConv2d):
+class Convolution(QuantConv2d):  # type: ignore[misc]  # brevitas has no types
     """Brevitas's convolution without bias, weights of `bits` bits, one scale per output channel."""
 
     def __init__(
@@ -44,7 +46,7 @@ class Convolution(QuantConv2d):
 
         The weights are whole numbers, exact in bfloat16.
         """
-        units, scale = _Integers.apply(self.weight, self.bits)
+        units, scale = _Integers.apply(self.weight, self.bits)  # type: ignore[no-untyped-call]
         return functional.conv2d(x, units.to(x.dtype), None, self.stride, self.padding), scale
 
 
@@ -52,7 +54,7 @@ class _Integers(Function):
     """Weight [Co, ...] -> (its integers, scale [Co]), as `integer_weight` gives them, and with the same gradient."""
 
     @staticmethod
-    def forward(ctx, weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
         largest = 2 ** (bits - 1) - 1
         magnitude, at = weight.flatten(1).abs().max(1, keepdim=True)
         scale = magnitude.clamp_(min=SMALLEST_SCALE) / largest
@@ -62,7 +64,7 @@ class _Integers(Function):
         return units.round_().clamp_(-largest, largest), scale.flatten()
 
     @staticmethod
-    def backward(ctx, grad_units: Tensor, grad_scale: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad_units: Tensor, grad_scale: Tensor) -> tuple[Tensor, None]:
         """Rounding and clamping pass the gradient: that of weight / scale, the scale's at the largest weight alone."""
         weight, scale, at = ctx.saved_tensors
         grad = grad_units / scale.view(-1, 1, 1, 1)
@@ -101,17 +103,18 @@ def brevitas_linear(in_features: int, out_features: int, bits: int) -> QuantLine
 
 class _Round(Function):
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         return x.round()
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         return grad
 
 
 def round_through(x: Tensor) -> Tensor:
     """Round to the nearest whole number, half to even; the gradient passes straight through."""
-    return _Round.apply(x)
+    rounded: Tensor = _Round.apply(x)  # type: ignore[no-untyped-call]
+    return rounded
 
 
 def integer_weight(layer: QuantConv2d | QuantLinear) -> tuple[Tensor, Tensor, int]:

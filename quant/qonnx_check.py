@@ -1,4 +1,4 @@
-"""Which nodes of a QONNX model the integer graph can hold, each judged by itself."""
+"""Which nodes of a QONNX file the integer graph can hold, each judged by itself."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, helper
-from qonnx.core.modelwrapper import ModelWrapper
+from onnx import NodeProto
 
-from scaflow.quant.ops import DOMAIN
+from scaflow.quant.qonnx_file import finite
+from scaflow.quant.qonnx_operators import OPERATORS, attributes, refusal, table_problems
+from scaflow.quant.qonnx_run import Runner
 
 QUANT = ("Quant", "IntQuant")
 AFFINE = ("Mul", "Div", "Add", "Sub")
 WEIGHTED = ("Conv", "MatMul", "Gemm")
-TRANSPARENT = ("Identity", "Dropout", "Cast")
-_SHAPE = ("Transpose", "Flatten", "Reshape", "Tile", "Expand")
+TRANSPARENT = ("Identity", "Dropout")
+_ON_WEIGHTS = (*TRANSPARENT, "Cast", "Transpose", "Reshape", "Flatten")  # they move values and keep them
 _REMEDIES = {
     "GlobalAveragePool": "use a read-out over the whole map, or a strided convolution",
     "AveragePool": "use MaxPool on spikes, or a strided convolution",
-    "BipolarQuant": "use weights of 2 to 8 bits; a spike needs no quantiser behind LIF",
     "Concat": "the graph is a chain: use one path from the image to the logits",
     "Softmax": "end with the logits",
     "ArgMax": "end with the logits",
@@ -27,55 +27,79 @@ _REMEDIES = {
 Constant = Callable[[str], np.ndarray | None]  # a tensor's value, if it is a constant
 
 
-def title(node: NodeProto) -> str:
-    return node.name or f"the one that makes {node.output[0]}"
+def weight_chain(runner: Runner, tensor: str) -> list[NodeProto]:
+    """The nodes that make a weight, from its quantiser on; empty where it has none."""
+    chain: list[NodeProto] = []
+    while (node := runner.maker(tensor)) is not None:
+        chain.insert(0, node)
+        if node.op_type in (*QUANT, "BipolarQuant"):
+            return chain
+        if node.op_type not in _ON_WEIGHTS:
+            return []
+        tensor = node.input[0]
+    return []
 
 
-def refusal(node: NodeProto, reason: str) -> str:
-    return f"node {title(node)!r} ({node.op_type}): {reason}"
-
-
-def attributes(node: NodeProto) -> dict[str, Any]:
-    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    return {key: value.decode() if isinstance(value, bytes) else value for key, value in values.items()}
-
-
-def node_problems(model: ModelWrapper) -> list[str]:
+def node_problems(runner: Runner) -> list[str]:
     """All nodes that have no place in the integer graph: name, reason and remedy, one string each."""
     checks: dict[str, Callable[[NodeProto, dict[str, Any], Constant], Iterator[str]]] = {
         "LIF": _lif,
-        "Conv": _conv,
-        "Gemm": _gemm,
-        "MaxPool": _max_pool,
         "BatchNormalization": _batch_norm,
-        "ReduceSum": _fine,
-        "ReduceMean": _fine,
-        "MatMul": _fine,
+        "Dropout": _dropout,
         **dict.fromkeys(QUANT, _quant),
         **dict.fromkeys(AFFINE, _affine),
-        **dict.fromkeys((*TRANSPARENT, *_SHAPE), _fine),
     }
-    return [
-        refusal(node, reason)
-        for node in model.graph.node
-        for reason in checks.get(node.op_type, _unknown)(node, attributes(node), model.get_initializer)
-    ]
+    file, constant = runner.file, runner.constants.get
+    quantisers = {id(chain[0]) for chain in _weight_chains(runner)}
+    problems = [*runner.problems]
+    for node in file.nodes:
+        problems += [refusal(node, reason) for reason in _not_finite(node, runner)]
+        fixed = all(name in runner.fixed for name in node.output if name)
+        if fixed and id(node) not in quantisers:
+            continue  # a constant, taken as it is
+        if node.op_type not in OPERATORS or (fixed and node.op_type == "BipolarQuant"):
+            remedy = _REMEDIES.get(node.op_type, "replace it, or leave it out")
+            reason = "" if node.op_type in OPERATORS else f"has no place in the integer graph; {remedy}"
+            problems += [refusal(node, reason)] if reason else []
+            continue
+        found = list(table_problems(node, file.opsets.get(node.domain, 1)))
+        if not found:
+            check = checks.get(node.op_type, _fine)
+            found = list(check(node, attributes(node), lambda name: constant(name)))
+        problems += [refusal(node, reason) for reason in found]
+    return problems
+
+
+def _weight_chains(runner: Runner) -> Iterator[list[NodeProto]]:
+    for node in runner.file.nodes:
+        if node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in runner.constants:
+            chain = weight_chain(runner, node.input[1])
+            if chain:
+                yield chain
+
+
+def _not_finite(node: NodeProto, runner: Runner) -> Iterator[str]:
+    """Constants that it reads or is the first to spoil."""
+    read = [name for name in node.input if name in runner.constants]
+    wrong = {name: finite(runner.constants[name]) for name in read}
+    if node.op_type in OPERATORS:
+        yield from (f"{name!r} is empty; give it values" for name in read if not runner.constants[name].size)
+    for name, what in wrong.items():
+        maker = runner.maker(name)
+        if what and (maker is None or maker.op_type == "Constant"):
+            yield f"{name!r} {what}; export a network whose training did not go astray"
+    if any(wrong.values()) or node.op_type == "Constant":
+        return
+    for name in node.output:
+        if name in runner.constants and (what := finite(runner.constants[name])):
+            yield f"{name!r}, which it makes of constants, {what}; look at its inputs"
 
 
 def _fine(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Iterator[str]:
     yield from ()
 
 
-def _unknown(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Iterator[str]:
-    yield f"has no place in the integer graph; {_REMEDIES.get(node.op_type, 'replace it, or leave it out')}"
-
-
 def _lif(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Iterator[str]:
-    if node.domain != DOMAIN:
-        yield f"domain {node.domain!r} must be {DOMAIN!r}"
-    missing = {"time_steps", "leak_shift", "reset"} - set(attribute)
-    if missing:
-        yield f"attributes {', '.join(sorted(missing))} are missing; write them"
     if attribute.get("time_steps", 1) < 1:
         yield f"time_steps={attribute['time_steps']} must be at least 1"
     if not 0 <= attribute.get("leak_shift", 0) <= 8:
@@ -84,11 +108,13 @@ def _lif(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Iter
         yield f"fraction_bits={attribute['fraction_bits']} must be 0 to 16"
     if attribute.get("reset", "hard") not in ("hard", "soft"):
         yield f"reset={attribute['reset']!r} must be 'hard' or 'soft'"
-    if not 2 <= len(node.input) <= 3:
-        yield f"has {len(node.input)} inputs; give current, threshold and, if you have it, step"
-    for name in node.input[1:]:
+    if any(channel < 0 for channel in attribute.get("kept", [])):
+        yield f"kept={list(attribute['kept'])} must be channel numbers, from 0"
+    if attribute.get("fraction_bits", 0) and not any(node.input[2:]):
+        yield "fraction_bits are of the grid that `step` gives; give step too, or leave them out"
+    for name in filter(None, node.input[1:]):
         value = constant(name)
-        if value is None or not (value > 0).all():
+        if value is None or not (finite(value) or (value > 0).all()):
             yield f"{name!r} must be a constant above 0"
 
 
@@ -97,44 +123,39 @@ def _quant(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> It
     if scale is None or zero is None or bits is None:
         yield "scale, zero point and bit width must be constants; export after training"
         return
+    if any(finite(value) or not value.size for value in (scale, zero, bits)):
+        return  # said already
     if not (scale > 0).all():
         yield "scale must be above 0"
     if (zero != 0).any():
         yield f"zero point {zero.ravel()[0]:g} must be 0; use a symmetric quantiser"
     if bits.size != 1 or not float(bits.item()).is_integer() or not 2 <= bits.item() <= 8:
         yield f"bit width {bits.ravel()[0]:g} must be a whole number from 2 to 8"
-    if attribute.get("rounding_mode", "ROUND") != "ROUND":
-        yield f"rounding_mode={attribute['rounding_mode']} must be ROUND"
-
-
-def _conv(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Iterator[str]:
-    pads, strides = attribute.get("pads", [0]), attribute.get("strides", [1])
-    if attribute.get("group", 1) != 1:
-        yield f"group={attribute['group']} must be 1; use a full convolution"
-    if len(set(pads)) > 1 or len(set(strides)) > 1:
-        yield f"pads={list(pads)}, strides={list(strides)} must be the same on all sides"
-    if attribute.get("auto_pad", "NOTSET") != "NOTSET":
-        yield f"auto_pad={attribute['auto_pad']} must be NOTSET; write the pads"
-    if set(attribute.get("dilations", [1])) != {1}:
-        yield f"dilations={list(attribute['dilations'])} must be 1"
-
-
-def _gemm(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Iterator[str]:
-    if (attribute.get("alpha", 1.0), attribute.get("beta", 1.0), attribute.get("transA", 0)) != (1, 1, 0):
-        yield "alpha and beta must be 1 and transA 0; scale in a Mul behind it"
-
-
-def _max_pool(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Iterator[str]:
-    window = [*attribute["kernel_shape"], *attribute.get("strides", [1])]
-    if len(set(window)) > 1 or any(attribute.get("pads", [0])) or attribute.get("ceil_mode", 0):
-        yield "windows must be square, side by side and without padding; set the stride to the kernel size"
 
 
 def _batch_norm(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Iterator[str]:
-    if any(constant(name) is None for name in node.input[1:5]) or attribute.get("training_mode", 0):
+    parameters = [constant(name) for name in node.input[1:5]]
+    if len(parameters) < 4 or any(value is None for value in parameters):
         yield "its parameters must be constants; export in evaluation mode"
+        return
+    variance = np.asarray(parameters[3], np.float64) + attribute.get("epsilon", 1e-5)
+    if not finite(variance) and (variance <= 0).any():
+        c = int((variance <= 0).argmax())
+        yield (
+            f"variance + epsilon of channel {c} is {variance.ravel()[c]:g}: no finite number is its inverse root;"
+            " a variance is above 0: export a network whose training did not go astray"
+        )
+
+
+def _dropout(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Iterator[str]:
+    mode = node.input[2] if len(node.input) > 2 else ""
+    if mode and (constant(mode) is None or np.any(constant(mode))):
+        yield f"training_mode {mode!r} must be a constant false; export in evaluation mode"
 
 
 def _affine(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Iterator[str]:
-    if sum(constant(name) is not None for name in node.input) != 1:
+    values = [constant(name) for name in node.input]
+    if sum(value is not None for value in values) != 1:
         yield "one operand must be a constant: the graph is a chain; remove the second path"
+    elif node.op_type == "Div" and values[1] is not None and (values[1] == 0).any():
+        yield f"{node.input[1]!r} divides by 0: the quotient is not finite; leave out the node or mend its constant"

@@ -6,14 +6,12 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cocotb_tools.config
-
+from scaflow.model import places, processes
 from scaflow.model.files import complete_binary, locked, sync
 from scaflow.sim import toolchain
 
@@ -41,11 +39,11 @@ class Engine:
 
 COCOTB = Engine(
     name="cocotb",
-    main=cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp",
+    main=toolchain.COCOTB / "share/lib/verilator/verilator.cpp",
     # Python reaches the ports of the top, the rest stays optimisable; an unrolled loop compiles for long, runs briefly
     flags=("--vpi", "--public-depth", "1", "--unroll-count", "2"),
     optimise="-O1",  # measured: -O2 and -O3 compile longer and run no faster, and -O0 compiles no faster
-    link=f"-Wl,-rpath,{cocotb_tools.config.libs_dir} -L{cocotb_tools.config.libs_dir} -lcocotbvpi_verilator",
+    link=f"-L{toolchain.LIBRARIES} -lcocotbvpi_verilator",  # found again by the environment of the run
 )
 NATIVE = Engine(
     name="native",
@@ -60,8 +58,13 @@ class BuildError(ValueError):
 
 
 def cache_root() -> Path:
-    """`build/sim` of the working directory, or of $SCAFLOW_BUILD."""
-    return Path(os.environ.get("SCAFLOW_BUILD", "build")).absolute() / "sim"
+    """`build/sim` of the working directory, or of $SCAFLOW_BUILD; or a place that can be written."""
+    return places.generated("sim")
+
+
+def runtime_root() -> Path:
+    """Where Verilator's own runtime is kept, compiled: beside the builds."""
+    return cache_root()
 
 
 def sources_of(top: Path, library: Path = RTL) -> list[Path]:
@@ -154,8 +157,10 @@ def lint(top: str, sources: Sequence[Path], parameters: Mapping[str, int | str] 
         BuildError: there is one.
     """
     arguments = [f"-G{name}={_literal(value)}" for name, value in (parameters or {}).items()]
-    command = [str(toolchain.verilator()), "--lint-only", "-Wall", "--top-module", top]
-    _call(top, [*command, *arguments, *map(str, sources)])
+    with tempfile.TemporaryDirectory(prefix="scaflow-lint-") as directory:
+        scratch = Path(directory)
+        names = _gather(scratch, sources)
+        _call(top, scratch, [*toolchain.command(), "--lint-only", "-Wall", "--top-module", top, *arguments, *names])
 
 
 def _compile(
@@ -167,26 +172,28 @@ def _compile(
     trace: bool,
     engine: Engine,
 ) -> Path:
+    names = _gather(scratch, [engine.main, *sources, CHECK])
     (scratch / "stream_checks.sv").write_text(checks)
     command = [
-        str(toolchain.verilator()), *flags, "-Mdir", str(scratch), "-o", top,
+        *toolchain.command(), *flags, "-Mdir", ".", "-o", top,
         *(["-LDFLAGS", engine.link] if engine.link else []),
-        str(engine.main), *map(str, sources), str(CHECK), str(scratch / "stream_checks.sv"),
+        *names, "stream_checks.sv",
     ]  # fmt: skip
-    _call(top, command)
-    make = ["make", "-j", "2", "-C", str(scratch), "-f", "Vtop.mk", f"VM_TRACE={int(trace)}"]
+    _call(top, scratch, command)
+    make = ["make", "-j", "2", "-f", "Vtop.mk", f"VM_TRACE={int(trace)}"]
     make += [f"OPT_FAST={engine.optimise}"]
     runtime = _runtime(top, scratch, make, trace, engine)
     for lent in runtime.glob("*.o"):
         shutil.copy(lent, scratch)
+    (scratch / "lent").symlink_to(runtime)
     if "VM_PARALLEL_BUILDS = 1" in (scratch / "Vtop_classes.mk").read_text():
-        _call(top, make)  # a large design is split, and Verilator then precompiles a header of its own
+        _call(top, scratch, make)  # a large design is split, and Verilator then precompiles a header of its own
     else:  # one call of the compiler: each further one reads the headers again
-        parts = [*sorted(scratch.glob("Vtop*.cpp")), engine.main]
+        parts = [*sorted(path.name for path in scratch.glob("Vtop*.cpp")), f"src/{engine.main.name}"]
         (scratch / "whole.cpp").write_text("".join(f'#include "{part}"\n' for part in parts))
         link = "$(CXX) $(OPT_FAST) $(CXXFLAGS) $(CPPFLAGS) $^ $(LDFLAGS) $(LDLIBS) -o $@"
         (scratch / "whole.mk").write_text(f"whole: whole.cpp $(VK_GLOBAL_OBJS)\n\t{link}\n")
-        _call(top, [*make, "-f", "whole.mk", f"CXXFLAGS=-include {runtime}/runtime.h", "whole"])
+        _call(top, scratch, [*make, "-f", "whole.mk", "CXXFLAGS=-include lent/runtime.h", "whole"])
         os.replace(scratch / "whole", scratch / top)
     return scratch / top
 
@@ -196,20 +203,21 @@ def _runtime(top: str, scratch: Path, make: list[str], trace: bool, engine: Engi
 
     Without them a small module takes five times as long to build.
     """
-    home = cache_root() / f"runtime-{_digest(toolchain.versions(), str(trace), engine.name)}"
-    with locked(cache_root() / "locks" / home.name):
+    home = runtime_root() / f"runtime-{_digest(toolchain.versions(), str(trace), engine.name)}"
+    with locked(home.parent / "locks" / home.name):
         if not home.exists():
             headers = ("verilated.h", *(["verilated_vpi.h"] if "--vpi" in engine.flags else []))
             (scratch / "runtime.h").write_text("".join(f'#include "{header}"\n' for header in headers))
             compile_header = "$(CXX) $(OPT_FAST) $(CXXFLAGS) $(CPPFLAGS) -x c++-header $< -o $@"
             rules = f"runtime.h.gch: runtime.h\n\t{compile_header}\nruntime: runtime.h.gch $(VK_GLOBAL_OBJS)\n"
             (scratch / "runtime.mk").write_text(rules)
-            _call(top, [*make, "-f", "runtime.mk", "runtime"])
-            shelf = scratch / "runtime-shelf"
-            shelf.mkdir()
-            for made in (*scratch.glob("verilated*.o"), *scratch.glob("runtime.h*")):
-                shutil.move(made, shelf)
-            os.replace(shelf, home)
+            _call(top, scratch, [*make, "-f", "runtime.mk", "runtime"])
+            with tempfile.TemporaryDirectory(prefix="build-", dir=home.parent) as beside:
+                shelf = Path(beside) / "shelf"
+                shelf.mkdir()
+                for made in (*scratch.glob("verilated*.o"), *scratch.glob("runtime.h*")):
+                    shutil.move(made, shelf)
+                os.replace(shelf, home)
     return home
 
 
@@ -217,11 +225,21 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
 
 
-def _call(top: str, command: list[str]) -> None:
-    env = toolchain.environment()
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def _gather(scratch: Path, files: Sequence[Path]) -> list[str]:
+    """The tools' links and copies of `files` in `scratch`; the names to call them by."""
+    toolchain.lay_out(scratch)
+    (scratch / "src").mkdir()
+    for path in files:
+        shutil.copyfile(path, scratch / "src" / path.name)
+    return [f"src/{path.name}" for path in files]
+
+
+def _call(top: str, scratch: Path, command: list[str]) -> None:
+    """A tool of the build, in `scratch`, where all that its arguments name lies."""
+    done = processes.run(command, cwd=scratch, env=toolchain.environment())
     if done.returncode:
-        raise BuildError(f"{top}: {Path(command[0]).name} failed:\n{done.stdout[-6000:]}")
+        name = "make" if command[0] == "make" else "verilator"
+        raise BuildError(f"{top}: {name} failed:\n{done.stdout[-6000:]}")
 
 
 def _literal(value: int | str) -> str:

@@ -6,7 +6,6 @@ stream checker and the law of tlast are those of `simulate_axis`; what is driven
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 import threading
@@ -15,9 +14,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from scaflow.model import processes
+from scaflow.model.environment import environment
+from scaflow.model.threads import processors
 from scaflow.sim.build import NATIVE, build, sources_of
 from scaflow.sim.rtl import SimulationError, last_words
 
@@ -98,7 +101,7 @@ def simulate_native(
             kind = np.dtype([("at", "<i8", 4), ("words", "<u4", expect)])
             return np.fromfile(home / "out", kind), end
 
-        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        with ThreadPoolExecutor(workers or processors()) as pool:
             futures = [pool.submit(one, number) for number in range(len(chunks))]
             try:
                 for future in wait(futures, return_when=FIRST_EXCEPTION).done:
@@ -149,7 +152,9 @@ class _Board:
             SimulationError: with the simulator's last words.
         """
         end = None
-        with log.open("w") as errors, self._started(command, directory, errors) as process:
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "env": environment()}
+        with log.open("w") as errors, processes.started(command, cwd=directory, stderr=errors, **pipes) as process:
+            self._begun(process)
             for line in process.stdout or ():
                 word, *values = line.split()
                 if word == "done":
@@ -164,13 +169,11 @@ class _Board:
             raise SimulationError(f"{Path(command[0]).name}, chunk {number}: {last_words(log)}")
         return end
 
-    def _started(self, command: list[str], directory: Path, errors) -> subprocess.Popen:
+    def _begun(self, process: subprocess.Popen[str]) -> None:
         with self._lock:
             if self._stopped:
                 raise SimulationError("stopped before it began")
-            process = subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, stderr=errors, text=True)
             self._running.add(process)
-            return process
 
     def tell(self, number: int, done: int) -> None:
         """Chunk `number` has done so many frames."""

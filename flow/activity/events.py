@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from scaflow.hw.activity import law_events, reads, window_events
-from scaflow.hw.cycles import node_law
+from scaflow.hw.cycles import arriving, node_law
 from scaflow.hw.design import Design, Stage, design
-from scaflow.hw.fold import Folding, at_equal_lanes, dealt, given, scheduled
+from scaflow.hw.fold import Fold, Folding, at_equal_lanes, dealt, narrowed, scheduled
 from scaflow.model.config import FoldConfig
-from scaflow.quant.graph import Conv, Graph
+from scaflow.model.limits import MOST_SIMD
+from scaflow.quant.graph import Conv, Edge, Graph
 
 CALIBRATION_IMAGES = 64  # of the training split: they choose schedulers and banks
 BATCH = 250  # images traced at once
@@ -21,7 +22,8 @@ def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarr
     """The event design of a graph.
 
     Args:
-        lanes: the folding of the other designs, whose lanes a stage has unless `cfg.event` says its own.
+        lanes: the folding of the other designs, whose lanes a stage has unless `cfg.event` says its own: these are for
+            the dense network, and no more than what pruning left of it.
         calibration: uint8 [N, C, H, W], images whose activity decides.
     """
     edges = reads(graph, calibration)
@@ -29,10 +31,12 @@ def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarr
     names = [node.name for node in graph.nodes if isinstance(node, Conv)]
     policies = (wanted.scheduler,) * len(names) if isinstance(wanted.scheduler, str) else wanted.scheduler
     schedulers = dict(zip(names, policies, strict=True))
-    if wanted.pe is None:
+    if wanted.pe is None or wanted.simd is None:
         folding = at_equal_lanes(graph, lanes, edges, schedulers)
     else:
-        folding = scheduled(graph, given(graph, wanted.pe, wanted.simd), edges, schedulers)
+        sides = zip((*wanted.pe, lanes[graph.nodes[-1].name].pe), wanted.simd, strict=True)
+        asked = {name: Fold(*pair) for name, pair in zip(lanes, sides, strict=True)}
+        folding = scheduled(graph, narrowed(graph, asked), edges, schedulers)
     return design(graph, folding, dealt(graph, folding, edges))
 
 
@@ -45,8 +49,7 @@ def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, An
     fullest bank over those of the mean bank, before and after dealing); images (activity, cycles of each).
     """
     graph = laid.graph
-    nodes = {node.name: (node, edge) for node, edge in zip(graph.nodes, graph.edges(), strict=True)}
-    whole = {node.name: (node, edge) for node, edge in zip(dense.nodes, dense.edges(), strict=True)}
+    nodes, whole = _spiking(graph), _spiking(dense)
     sums = {stage.name: _Sums(stage, nodes[stage.name][0], graph.time_steps) for stage in laid.stages[:-1]}
     for batch in range(0, len(images), BATCH):
         edges = reads(graph, images[batch : batch + BATCH])
@@ -66,7 +69,7 @@ def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, An
                 "scheduler": stage.scheduler,
                 "activity": total.events_seen / total.places,
                 "events": total.events / count,
-                "cycles": float(np.mean(total.cycles)) if stage.scheduler == "event" else stage.law,
+                "cycles": stage.law or max(float(np.mean(total.cycles)), arriving(edge)),
                 "ideal": total.events * stage.kept_out / lanes / count,
                 "list": best_list(graph, node, edge, lanes),
                 "dense_list": best_list(dense, dense_node, dense_edge, lanes),
@@ -78,6 +81,12 @@ def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, An
             }
         )
     return rows
+
+
+def _spiking(graph: Graph) -> dict[str, tuple[Conv, Edge]]:
+    """The spiking layers and what they read, by name."""
+    pairs = zip(graph.nodes, graph.edges(), strict=True)
+    return {node.name: (node, edge) for node, edge in pairs if isinstance(node, Conv)}
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -94,11 +103,12 @@ def _ratio(rows: list[dict[str, Any]], above: str, below: str) -> float:
     return sum(row[above] for row in rows) / (sum(row[below] for row in rows) or 1)
 
 
-def best_list(graph: Graph, node: Conv, edge: Any, lanes: int) -> int:
+def best_list(graph: Graph, node: Conv, edge: Edge, lanes: int) -> int:
     """Cycles an image of the list scheduler with the best division of at most `lanes`."""
     into, out = len(edge.kept), len(node.kept)
     return min(
-        node_law(graph, node, edge, min(lanes // simd, out), simd, into, out) for simd in range(1, min(lanes, into) + 1)
+        node_law(graph, node, edge, min(lanes // simd, out), simd, into, out)
+        for simd in range(1, min(lanes, into, MOST_SIMD) + 1)
     )
 
 

@@ -13,8 +13,6 @@ import math
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -25,12 +23,17 @@ from typing import Any
 import numpy as np
 
 from scaflow.flow.chain import read_design
+from scaflow.flow.images import test_images
 from scaflow.flow.stages import Progress, Project, Stage
+from scaflow.hw import yosys
 from scaflow.hw.activity import law_events, reads, window_events
+from scaflow.hw.clock import stage_cycles
+from scaflow.hw.cycles import arriving
 from scaflow.hw.design import Design, design
 from scaflow.hw.emit import TOP
 from scaflow.hw.fold import Fold, at_equal_lanes
 from scaflow.hw.synth import Resources, count, synthesize
+from scaflow.model import processes
 from scaflow.model.files import kept_json, read_json, write_json
 from scaflow.quant.golden.beats import pack
 from scaflow.quant.graph import Conv, Edge, Graph
@@ -65,11 +68,8 @@ def stage(project: Project, progress: Progress) -> Stage:
         name="compare-finn",
         reads=tuple(project / f"{variant}/{name}" for variant in OURS.values() for name in files),
         writes=(project / "finn.json",),
-        run=lambda: write_json(
-            project / "finn.json",
-            {"finn": compare(project, python, progress), "finn_event_images": EVENT_IMAGES},
-        ),
-        rooms=("quant", "hw", "sim", "flow/finn/compare.py", "flow/finn/worker.py", "flow/rungs.py"),
+        run=lambda: write_json(project / "finn.json", compare(project, python, progress)),
+        rooms=("quant", "hw", "sim", "flow/finn/compare.py", "flow/finn/worker.py", "flow/images.py", "flow/rungs.py"),
         remedy=f"scaflow compile {project.net}",
     )
 
@@ -128,14 +128,14 @@ def layer_of(node: Conv, edge: Edge, fold: Fold) -> dict[str, Any]:
     }
 
 
-def compare(project: Project, python: Path, progress: Progress) -> list[dict[str, Any]]:
-    """One row a convolution: lanes, FINN's circuit and ours."""
-    from scaflow.model.data import dataset_of
-
-    data = dataset_of(project.network, project.data)
-    few = data.test_images[:IMAGES]
+def compare(project: Project, python: Path, progress: Progress) -> dict[str, Any]:
+    """`finn`: one row a convolution: lanes, FINN's circuit and ours; over how many images events are counted."""
+    chosen = test_images(project, EVENT_IMAGES, progress)
+    # cycles are counted between images: one alone comes again
+    many = np.resize(chosen, (max(IMAGES, len(chosen)), *chosen.shape[1:]))
+    few = many[:IMAGES]
     dense, pruned = (read_design(project, OURS[kind]).graph for kind in ("dense", "event"))
-    spikes, events = reads(dense, few), reads(pruned, data.test_images[:EVENT_IMAGES])
+    spikes, events = reads(dense, few), reads(pruned, many)
     designs = our_designs(project, spikes, events)
     folds = {stage.name: (stage.pe, stage.simd) for stage in designs["dense"].stages}
     lanes = {stage.name: stage.pe * stage.simd for stage in designs["event"].stages}
@@ -159,7 +159,7 @@ def compare(project: Project, python: Path, progress: Progress) -> list[dict[str
                 },
             }
         )
-    return rows
+    return {"finn": rows, "finn_event_images": len(chosen)}
 
 
 def our_designs(
@@ -178,33 +178,34 @@ def our_designs(
 def measure_ours(
     laid: Design, name: str, images: np.ndarray, events: dict[str, np.ndarray], build: Path, progress: Progress
 ) -> dict[str, Any]:
-    """A stage of ours alone; where its cycles depend on the data, the mean over `events` of the law they follow.
+    """A stage of ours alone; where its cycles depend on the data, the mean over `events` by the law.
 
     Args:
         images: uint8 [N, C, H, W], simulated; the first of those that `events` was made of.
 
     Raises:
-        ValueError: the stage's output is not the golden model's, or its cycles are not the law's.
+        ValueError: the stage's output is not the golden model's, or its cycles are not the exact clock's.
     """
     from scaflow.flow import rungs
 
     place = next(stage for stage in laid.stages if stage.name == name)
-    laws = np.full(len(images), place.law)
+    cycles = float(place.law or 0)
     if place.law is None:
-        node = next(node for node in laid.graph.nodes if node.name == name)
+        node = next(node for node in laid.graph.nodes if isinstance(node, Conv) and node.name == name)
         windows = window_events(events[name], node, place.banks)
         laws = law_events(windows, place.folds, laid.graph.time_steps)
+        cycles = max(float(laws.mean()), arriving(place.in_edge))
     with tempfile.TemporaryDirectory(prefix="scaflow-stage-") as scratch:
         directory = Path(scratch) / "rtl"
         run = rungs.run_stage_alone(laid, name, images, directory)
-        law = tuple(laws[1 : len(images)].tolist())
-        if run.mismatches or run.cycles != law:
+        clock = tuple(stage_cycles(laid, name, images).interval.tolist())
+        if run.mismatches or run.cycles != clock:
             raise ValueError(
                 f"stage {name!r}, {place.scheduler}: {run.mismatches} of {run.compared} beats are not the golden"
-                f" model's; {run.cycles} cycles, by the law {law}; see `scaflow cycles`"
+                f" model's; {run.cycles} cycles, by the clock {clock}; see `scaflow cycles`"
             )
         cells = synthesize(directory, TOP, "xc7", progress, build / "cache/synth")
-    measured = Measured(float(laws.mean()), cells.lut, cells.ff, cells.bram, cells.dsp)
+    measured = Measured(cycles, cells.lut, cells.ff, cells.bram, cells.dsp)
     return {"pe": place.pe, "simd": place.simd, "scheduler": place.scheduler} | asdict(measured)
 
 
@@ -234,8 +235,8 @@ def generate(python: Path, home: Path, layer: dict[str, Any]) -> Path:
     scratch = Path(tempfile.mkdtemp(prefix="layer-", dir=home))
     try:
         (scratch / "layer.json").write_text(text)
-        command = [str(python), "-I", str(WORKER), str(scratch / "layer.json"), str(scratch.absolute())]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        command = [str(python), "-I", str(WORKER), str((scratch / "layer.json").absolute()), str(scratch.absolute())]
+        done = processes.run(command)
         if done.returncode:
             raise ValueError(f"FINN could not generate the layer:\n{done.stdout[-3000:]}")
         os.replace(scratch, directory)
@@ -306,10 +307,9 @@ def map_finn(directory: Path) -> Resources:
         (work / "queue.sv").write_text(QUEUE)
         (work / "cells.v").write_text(primitives(PRIMITIVES))
         (work / "synth.ys").write_text(script)
-        child = "import sys; from pyosys import libyosys as ys; ys.run_pass('script synth.ys', ys.Design())"
+        command, variables = yosys.call(work, "synth.ys")
         with (work / "yosys.log").open("w") as log:
-            command = [sys.executable, "-c", child]
-            done = subprocess.run(command, cwd=work, stdout=log, stderr=subprocess.STDOUT, check=False)
+            done = processes.run(command, cwd=work, env=variables, stdout=log)
         if done.returncode:
             (work / "stat.json").unlink(missing_ok=True)
             raise ValueError(f"Yosys refuses FINN's circuit; see {work / 'yosys.log'}")

@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 # UltraScale+: its DSP48E2 takes four of these products, a 7-series DSP48E1 three. In FINN's favour.
@@ -70,7 +71,8 @@ def main(layer: dict, out: Path) -> None:
     weights = np.array(layer["weights"], np.float32).transpose(2, 3, 1, 0).reshape(kh * kw * ci, co)
     kind, bits = layer["input_type"], DataType[layer["input_type"]].bitwidth()
 
-    nodes, shape = [], (1, layer["height"], layer["width"], ci)
+    nodes: list[Any] = []
+    shape: tuple[int, ...] = (1, layer["height"], layer["width"], ci)
 
     def add(op: str, shape_out: tuple[int, ...], extra: tuple[str, ...] = (), **attributes) -> None:
         nonlocal shape

@@ -15,12 +15,11 @@ from scaflow.flow.stages import Progress, Project
 from scaflow.hw.activity import reads
 from scaflow.hw.area import DEVICES, Area, Device, area
 from scaflow.hw.clock import predict
-from scaflow.hw.cycles import starves
 from scaflow.hw.design import Design, design
-from scaflow.hw.fold import Fold, Folding, dealt
+from scaflow.hw.fold import Folding, dealt, narrowed
 from scaflow.hw.solve import Limits, Plan, Problem, fastest, least_area, problem
 from scaflow.model.files import check_place, write_json, write_text
-from scaflow.quant.graph import Conv, Graph, Readout, load
+from scaflow.quant.graph import Graph, load
 
 SCHEDULERS = {"list": ("list",), "event": ("event",), "auto": ("list", "event")}
 CLOCK_IMAGES = 16  # of the calibration images, by which the exact clock judges a plan
@@ -199,7 +198,7 @@ def compare(
     if plan is None:
         return {}  # the dense network does not fit at all
     before = time_dense(plan)
-    lanes = design(compact, on_lanes(compact, plan.folding))
+    lanes = design(compact, narrowed(compact, plan.folding))
     spent = sum((area(stage.instances, request.device.family) for stage in lanes.stages), plan.ends)
     within = fastest(pruned, Limits(plan.area.placed, limits.bram, limits.dsp))
     assert lanes.interval is not None
@@ -209,20 +208,6 @@ def compare(
     }
     if within is not None:
         result["same_area"] = row(time_pruned(within), request)
-    return result
-
-
-def on_lanes(graph: Graph, folding: Folding) -> Folding:
-    """The folding of another network's design on a smaller graph: no more lanes than channels, and not too fast."""
-    result = {}
-    for node, edge in zip(graph.nodes, graph.edges(), strict=True):
-        if isinstance(node, Readout):
-            result[node.name] = Fold(len(node.weight), min(folding[node.name].simd, len(edge.kept)))
-        elif isinstance(node, Conv):
-            pe, simd = min(folding[node.name].pe, len(node.kept)), min(folding[node.name].simd, len(edge.kept))
-            while pe > 1 and starves(node, edge, -(-len(edge.kept) // simd) * -(-len(node.kept) // pe)):
-                pe -= 1
-            result[node.name] = Fold(pe, simd)
     return result
 
 

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from scaflow.flow import rungs
 from scaflow.flow.chain import read_design
+from scaflow.flow.images import test_images
 from scaflow.flow.native import counters
 from scaflow.flow.stages import (
     DESIGNS,
@@ -33,7 +34,8 @@ from scaflow.quant.graph import execute, load
 from scaflow.sim.native import CHUNK, NativeRun, simulate_native
 from scaflow.sim.rtl import SimulationError
 
-ROOMS = ("quant", "hw", "sim", "flow/native/run.py", "flow/native/counters.py", "flow/rungs.py")
+OWN = ("flow/native/run.py", "flow/native/counters.py", "flow/images.py", "flow/rungs.py")
+ROOMS = ("quant", "hw", "sim", *OWN)
 COUNTED_IMAGES = 50  # through the design with counters
 TRACED = 1000  # images whose whole trace is in memory at once
 KEPT = "native"  # the folder of what finished designs gave
@@ -69,19 +71,15 @@ def run_designs(
         "equality": rung 3's rows}
 
     Raises:
-        ValueError: a design is missing, or the test set has fewer images; or a run breaks off: hang, surplus word,
-            broken stream law.
+        ValueError: a design is missing; or a run breaks off: hang, surplus word, broken stream law.
     """
-    from scaflow.model.data import dataset_of
-
     missing = [str(path) for path in design_files(project, variants) if not path.is_file()]
     if missing:
         raise ValueError(f"native: {', '.join(missing)} missing; run `scaflow compile {project.net}` first")
-    chosen = dataset_of(project.network, project.data).test_images
-    if images > len(chosen):
-        raise ValueError(f"--images {images}: {project.network.dataset} has {len(chosen)} test images; ask for fewer")
-    chosen = chosen[:images]
-    found: dict[str, Any] = {"images": images, "designs": design_digests(project, variants)}
+    chosen = test_images(
+        project, images, lambda line: console.print(f"native: {line}", style="dim", highlight=False, soft_wrap=True)
+    )
+    found: dict[str, Any] = {"images": len(chosen), "designs": design_digests(project, variants)}
     found |= {"native": [], "counters": [], "equality": []}
     for variant in variants:
         part = _design(project, variant, chosen, stalls, console)

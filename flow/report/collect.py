@@ -16,7 +16,7 @@ from scaflow.flow.activity import report as event_report
 from scaflow.flow.finn import report as finn_report
 from scaflow.flow.fold import report as fold_report
 from scaflow.flow.native import report as native_report
-from scaflow.flow.report import density
+from scaflow.flow.report import dataflow, density
 from scaflow.flow.report.section import Section
 from scaflow.flow.stages import DESIGNS, VARIANTS, Project
 from scaflow.model.files import read_json
@@ -78,9 +78,9 @@ def collect(project: Project) -> Report:
         "event": activity["event"],
         "activity": activity,
         "provenance": compiled["provenance"],
-    } | finn_report.collect(project) | fold_report.collect(project) | native | density.collect(
-        compiled["accuracy"], native["native"], synth["synth"]
-    )
+    } | dataflow.collect(project, activity["stages"]) | finn_report.collect(project) | fold_report.collect(
+        project
+    ) | native | density.collect(compiled["accuracy"], native["native"], synth["synth"])
 
 
 def with_ideal(stages: list[Row]) -> list[Row]:
@@ -101,6 +101,7 @@ def with_activity(stages: list[Row], events: list[Row]) -> list[Row]:
 def sections(report: Report) -> list[Section]:
     """The parts of the report that have figures."""
     return [
+        *dataflow.sections(report),
         event_report.section(report["activity"]),
         *fold_report.sections(report),
         *native_report.sections(report),
@@ -139,11 +140,11 @@ def failures(equality: list[Row]) -> list[str]:
 
 
 def images_per_second(report: Report) -> dict[str, float]:
-    """At the routed clock, one image per interval; only variants that were routed."""
+    """At the routed clock, one image per interval; only variants that were routed, and have one."""
     return {
         row["variant"]: row["fmax_mhz"] * 1e6 / report["interval"][row["variant"]]
         for row in report["synth"]
-        if row["fmax_mhz"]
+        if row["fmax_mhz"] and report["interval"][row["variant"]]
     }
 
 
@@ -198,7 +199,7 @@ def speed_table(report: Report) -> Table:
     for variant in DESIGNS:
         table.add_row(
             variant,
-            f"{report['interval'][variant]:,}",
+            f"{interval:,}" if (interval := report["interval"][variant]) else "n/a",
             f"{report['latency'][variant]:,}",
             f"{fmax[variant]:.1f}" if variant in fmax else "-",
             f"{speed[variant]:,.0f}" if variant in speed else "-",
@@ -218,12 +219,17 @@ def synth_table(rows: list[Row]) -> Table:
 
 def import_table(found: Row) -> Table:
     """A design made of a foreign file: how it is folded, and how near its spikes are to the file's."""
-    names = ("lanes\nPExSIMD", "in", "out", "cycles\nan image", "spikes\ncompared", "other than\nthe file's")
+    names = (
+        "lanes\nPExSIMD", "in", "out", "cycles\nan image",
+        "spikes\ncompared", "other than\nthe file's", "rounding, of\na threshold",
+    )  # fmt: skip
     table = _table(f"Interval {found['interval']:,} cycles, by the law", ("stage",), names)
-    spikes = {layer.name: (layer.spikes_compared, layer.spikes_differ) for layer in found["layers"]}
+    layers = {layer.name: layer for layer in found["layers"]}
     for stage in found["stages"]:
-        figures = (stage.kept_in, stage.kept_out, stage.law, *spikes.get(stage.name, ()))
-        table.add_row(stage.name, f"{stage.pe}x{stage.simd}", *(f"{figure:,}" for figure in figures))
+        cells = [f"{figure:,}" for figure in (stage.kept_in, stage.kept_out, stage.law)]
+        if layer := layers.get(stage.name):
+            cells += [f"{layer.spikes_compared:,}", f"{layer.spikes_differ:,}", f"{layer.rounding:.2%}"]
+        table.add_row(stage.name, f"{stage.pe}x{stage.simd}", *cells)
     return table
 
 

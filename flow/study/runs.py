@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from scaflow.flow import workers
 from scaflow.flow.stages import Project
 from scaflow.model.config import NetworkConfig
 from scaflow.model.files import check_place, kept_json, read_json, readable, write_json
@@ -185,7 +184,6 @@ def carry_out(runs: Sequence[Run], jobs: int, console: Console, after_each: Call
             f"{stale[0].folder.parent}: made with other settings: {', '.join(run.folder.name for run in stale)}; "
             f"remove the folder (--force does), or choose another for what is generated"
         )
-    context = multiprocessing.get_context("spawn")
     waiting = _left(runs)
     active: dict[Run, Any] = {}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
@@ -197,8 +195,7 @@ def carry_out(runs: Sequence[Run], jobs: int, console: Console, after_each: Call
                 for run in filter(_ready, tuple(waiting)):
                     if len(active) < jobs:
                         waiting.remove(run)
-                        active[run] = context.Process(target=_process, args=(run,), daemon=True)
-                        active[run].start()
+                        active[run] = workers.start(_process, run)
                 for run in [r for r, process in active.items() if not process.is_alive()]:
                     process = active.pop(run)
                     process.join()
@@ -211,7 +208,7 @@ def carry_out(runs: Sequence[Run], jobs: int, console: Console, after_each: Call
                 time.sleep(POLL if active else 0)
     finally:
         for process in active.values():  # each has written all that it needs to go on
-            process.terminate()
+            process.kill()
 
 
 def _left(runs: Sequence[Run]) -> list[Run]:
@@ -245,10 +242,9 @@ def _tail(run: Run) -> str:
 
 
 def _process(run: Run) -> None:
-    """One run, in a process of its own."""
+    """One run, in a process of its own; it ends with the study, so that none writes beside those that go on."""
     import torch
 
-    threading.Thread(target=_end_with_the_study, daemon=True).start()
     torch.set_num_threads(1)
     run.folder.mkdir(parents=True, exist_ok=True)
     with (run.folder / "output.txt").open("a", buffering=1) as file:
@@ -257,12 +253,6 @@ def _process(run: Run) -> None:
         except BaseException as error:
             file.write(f"{error}\n" if isinstance(error, ValueError | OSError) else traceback.format_exc())
             os._exit(1)
-
-
-def _end_with_the_study() -> None:
-    """A killed study must not leave runs behind that write to the files of those that go on."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
 
 
 def _train_and_measure(run: Run, console: Console) -> None:

@@ -6,18 +6,18 @@ which a sum is seen to the one in which it is taken.
 
 from __future__ import annotations
 
-from scaflow.hw.timing.lanes import get, let, now, put, some, where
+from scaflow.hw.timing.lanes import Array, Record, Times, get, let, now, put, some, where
 from scaflow.hw.timing.records import jit
 
 
 @jit
-def flows(stage, at):
+def flows(stage: Record, at: Times) -> bool:
     """No standstill is known that ends behind cycle `at`."""
     return not some(now(stage.still_at) > at)
 
 
 @jit
-def enabled(stage, mem, at):
+def enabled(stage: Record, mem: Array, at: Times) -> Times:
     """The first cycle from `at` on in which the array takes a step."""
     if flows(stage, at):
         return at
@@ -28,7 +28,7 @@ def enabled(stage, mem, at):
 
 
 @jit
-def formed(stage, mem, at, room):
+def formed(stage: Record, mem: Array, at: Times, room: Times) -> Times:
     """The array took a window's last step: the cycle in which its sum is taken, where there is room from `room` on."""
     seen = at + stage.array
     if not flows(stage, at):

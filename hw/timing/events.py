@@ -10,13 +10,13 @@ fires. Where banks share readers, only how long these read a window and how long
 from __future__ import annotations
 
 from scaflow.hw.timing.array import enabled
-from scaflow.hw.timing.lanes import get, let, most, now, put, where
+from scaflow.hw.timing.lanes import Array, Flag, Record, Times, get, let, most, now, put, where
 from scaflow.hw.timing.records import AHEAD, PLACES, WINDOWS, WORDS, count_fold, count_some, jit
 from scaflow.hw.timing.results import granted
 
 
 @jit
-def scan(stage, mem):
+def scan(stage: Record, mem: Array) -> Flag:
     """event_window: a column and t of a row of windows a cycle, while there is a place in the queue for a window; those
     that end one enter it behind three registers."""
     before = stage.queued
@@ -55,14 +55,14 @@ def scan(stage, mem):
 
 
 @jit
-def _walk(stage, walks, b):
+def _walk(stage: Record, walks: Array, b: int) -> tuple[Times, ...]:
     """Of a bank in the window that was loaded last, see walks.py."""
     place = stage.walks + stage.walk * (stage.loaded - 1) + WORDS * b
     return get(walks, place), get(walks, place + 1), get(walks, place + 2), get(walks, place + 3)
 
 
 @jit
-def _loaded(stage, mem):
+def _loaded(stage: Record, mem: Array) -> Times:
     """The next window leaves the queue, in the cycle that is returned."""
     window = stage.loaded
     at = max(get(mem, stage.queue + (window & stage.queue_mask)) + 1, now(stage.issue_at))
@@ -75,7 +75,7 @@ def _loaded(stage, mem):
 
 
 @jit
-def _load(stage, mem, walks):
+def _load(stage: Record, mem: Array, walks: Array) -> Times:
     """The next window is loaded: returns the cycle from which all banks have its first word; sets its `beats`."""
     at = _loaded(stage, mem)
     ready, beats, issue = at, at - at, at + 1
@@ -97,7 +97,7 @@ def _load(stage, mem, walks):
 
 
 @jit
-def _fired(stage, mem, walks, first, rest):
+def _fired(stage: Record, mem: Array, walks: Array, first: Times, rest: Times) -> None:
     """The window's beats have fired: where that leaves the banks. Beat 0 fired at `first`, beat i at `rest` + i."""
     issue = now(stage.issue_at)
     for b in range(stage.banks):
@@ -113,12 +113,12 @@ def _fired(stage, mem, walks, first, rest):
 
 
 @jit
-def _fire(first, rest, beat):
+def _fire(first: Times, rest: Times, beat: int) -> Times:
     return where(beat > 0, rest + beat, first)
 
 
 @jit
-def _load_shared(stage, mem, walks):
+def _load_shared(stage: Record, mem: Array, walks: Array) -> Times:
     """The same where readers are shared: they wait for places of words and windows, which a window that has been walked
     gives back. The banks begin when the readers are done."""
     at = _loaded(stage, mem)
@@ -136,7 +136,7 @@ def _load_shared(stage, mem, walks):
 
 
 @jit
-def _fired_shared(stage, mem, walks, first):
+def _fired_shared(stage: Record, mem: Array, walks: Array, first: Times) -> None:
     """The window's beats have fired from `first` on. Its words are kept as the distance of two times."""
     window = stage.loaded - 1
     walked = first + now(stage.beats) - 1
@@ -147,7 +147,7 @@ def _fired_shared(stage, mem, walks, first):
 
 
 @jit
-def begin(stage, mem, walks):
+def begin(stage: Record, mem: Array, walks: Array) -> Times:
     """Several folds: the window is written into the replay's memory, which holds two. Returns X of its first step."""
     ready = _load_shared(stage, mem, walks) if stage.shared else _load(stage, mem, walks)
     window = stage.loaded - 1
@@ -162,13 +162,13 @@ def begin(stage, mem, walks):
 
 
 @jit
-def leave(stage, mem):
+def leave(stage: Record, mem: Array) -> None:
     """The window's last step is read out of the memory when the one before enters the output register."""
     put(mem, stage.replayed + ((stage.loaded - 1) & stage.replayed_mask), now(stage.x2))
 
 
 @jit
-def once(stage, mem, walks):
+def once(stage: Record, mem: Array, walks: Array) -> None:
     """One fold: the window passes a queue of two."""
     ready = _load(stage, mem, walks)
     before = now(stage.left_at)
@@ -185,7 +185,7 @@ def once(stage, mem, walks):
 
 
 @jit
-def once_direct(stage, mem, walks):
+def once_direct(stage: Record, mem: Array, walks: Array) -> None:
     """The same for pixels, which pass a second queue of two, into an array that can stand still."""
     fired = max(_load(stage, mem, walks), now(stage.fire_at) + 1)
     for b in range(stage.banks):  # where they stand if the words that move them are not there

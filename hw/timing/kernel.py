@@ -16,22 +16,34 @@ process of its own.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
-import numba
-
+from scaflow.hw import compiled
 from scaflow.hw.timing.events import scan
+from scaflow.hw.timing.lanes import Array, Record
 from scaflow.hw.timing.results import repeat
 from scaflow.hw.timing.steps import schedule
 from scaflow.hw.timing.words import drain, read_out, write, write_axi, write_plain
 
 
-def _compiled(sources: str):
+def _advance(sources: str) -> Callable[..., None]:
     """`advance`, kept on disk between runs. numba renews what it keeps when this file changes; that `sources` is in the
     function makes it do so when one of the others does."""
 
-    @numba.njit(cache=True, nogil=True, _nrt=False)
-    def advance(stages, pools, mem, tables, ends, walks, source, sink, in_at, out_at):
+    @compiled.cached(_nrt=False)
+    def advance(
+        stages: Record,
+        pools: Record,
+        mem: Array,
+        tables: Array,
+        ends: Record,
+        walks: Array,
+        source: Array,
+        sink: Array,
+        in_at: Array,
+        out_at: Array,
+    ) -> None:
         """Take every token of the chain as far as the `len(in_at)` input beats reach; the records keep the state.
 
         Args:
@@ -69,4 +81,4 @@ def _compiled(sources: str):
 
 
 _texts = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-advance = _compiled(hashlib.sha256(_texts).hexdigest())
+advance = _advance(hashlib.sha256(_texts).hexdigest())

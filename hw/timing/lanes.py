@@ -14,17 +14,26 @@ from __future__ import annotations
 
 import builtins
 import operator
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.typeconv import Conversion
+from numba.core.typeconv.castgraph import Conversion
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, lower_cast, models, register_model
 
 CACHE_LINE = 64
+
+# What compiled functions take and give. numba finds the types, anew for each call; to a checker of types they say no
+# more than their names.
+Times = Any  # a number a lane, or one for all
+Flag = Any  # one truth, for all lanes
+Record = Any  # of records.py
+Array = Any  # of numbers or of lanes
+_Emit = Callable[..., Any]  # builds LLVM's instructions
 
 
 def array(size: int, lanes: int, kind: type = np.int32) -> np.ndarray:
@@ -59,21 +68,20 @@ class Mask(types.Type):
 @register_model(Lanes)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Lanes) -> None:
-        super().__init__(dmm, fe_type, _vector(fe_type.count))
+        super().__init__(dmm, fe_type, _vector(fe_type.count))  # type: ignore[no-untyped-call]
 
 
 @register_model(Mask)
 class _MaskModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Mask) -> None:
-        super().__init__(dmm, fe_type, _vector(fe_type.count, 1))
+        super().__init__(dmm, fe_type, _vector(fe_type.count, 1))  # type: ignore[no-untyped-call]
 
 
 def _vector(count: int, bits: int = 32) -> ir.VectorType:
     return ir.VectorType(ir.IntType(bits), count)
 
 
-@lower_cast(types.Integer, Lanes)
-def _spread(context, builder, fromty, toty, value):
+def _spread(context: Any, builder: Any, fromty: types.Type, toty: Lanes, value: Any) -> Any:
     number = context.cast(builder, value, fromty, types.int32)
     vector = ir.Constant(_vector(toty.count), ir.Undefined)
     vector = builder.insert_element(vector, number, ir.Constant(ir.IntType(32), 0))
@@ -81,17 +89,20 @@ def _spread(context, builder, fromty, toty, value):
     return builder.shuffle_vector(vector, vector, zeros)
 
 
-def _pairs(operation: Any, result: type, inplace: Any = None):
+lower_cast(types.Integer, Lanes)(_spread)
+
+
+def _pairs(operation: Any, result: type[Lanes | Mask], inplace: Any = None) -> Callable[[_Emit], _Emit]:
     """Registers what the decorated function emits as `operation` of lanes and lanes or numbers."""
 
     class Template(AbstractTemplate):
-        def generic(self, args, kws):
+        def generic(self, args: tuple[types.Type, ...], kws: Any) -> Any:
             lanes = [arg for arg in args if isinstance(arg, Lanes)]
             if lanes and all(isinstance(arg, Lanes | types.Integer) for arg in args):
                 return signature(result(lanes[0].count), *[lanes[0]] * len(args))
             return None
 
-    def register(emit):
+    def register(emit: _Emit) -> _Emit:
         for key in (operation, *([] if inplace is None else [inplace])):
             infer_global(key)(type(f"_{key.__name__}", (Template,), {"key": key}))
             for count in range(2, 5):
@@ -118,20 +129,27 @@ for _key, _sign in (
 class _And(AbstractTemplate):
     key = operator.and_
 
-    def generic(self, args, kws):
+    def generic(self, args: tuple[types.Type, ...], kws: Any) -> Any:
         return signature(*args[:1], *args) if len(args) == 2 and all(isinstance(arg, Mask) for arg in args) else None
 
 
-@lower_builtin(operator.and_, Mask, Mask)
-def _both(context, builder, sig, args):
+def _both(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return builder.and_(*args)
 
 
-def _elements(kind: types.Type) -> types.NestedArray:
+lower_builtin(operator.and_, Mask, Mask)(_both)
+
+
+def _intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """numba's, as compiled code calls it: without the typing context."""
+    return intrinsic(function)
+
+
+def _elements(kind: Any) -> Any:
     return kind if isinstance(kind, types.NestedArray) else kind.dtype.fields["lanes"].type
 
 
-def _place(context, builder, kind, value, index=None):
+def _place(context: Any, builder: Any, kind: Any, value: Any, index: Any = None) -> tuple[Any, ir.VectorType, int]:
     """Pointer to a vector in memory, its bytes."""
     held = _elements(kind)
     size = held.shape[0] * held.dtype.bitwidth // 8
@@ -142,69 +160,69 @@ def _place(context, builder, kind, value, index=None):
     return builder.bitcast(start, vector.as_pointer()), vector, size
 
 
-def _load(context, builder, kind, value, index=None):
+def _load(context: Any, builder: Any, kind: Any, value: Any, index: Any = None) -> Any:
     pointer, vector, size = _place(context, builder, kind, value, index)
     found = builder.load(pointer, align=size & -size)
     return found if vector.element.width == 32 else builder.sext(found, _vector(vector.count))
 
 
-def _store(context, builder, kind, value, vector, index=None):
+def _store(context: Any, builder: Any, kind: Any, value: Any, vector: Any, index: Any = None) -> Any:
     pointer, held, size = _place(context, builder, kind, value, index)
     builder.store(vector if held.element.width == 32 else builder.trunc(vector, held), pointer, align=size & -size)
     return context.get_dummy_value()
 
 
-@intrinsic
-def get(typingctx, array, index):
-    def emit(context, builder, sig, args):
+@_intrinsic
+def get(typingctx: Any, array: Any, index: Any) -> Any:
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _load(context, builder, sig.args[0], args[0], args[1])
 
     return Lanes(_elements(array).shape[0])(array, types.intp), emit
 
 
-@intrinsic
-def put(typingctx, array, index, value):
-    def emit(context, builder, sig, args):
+@_intrinsic
+def put(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _store(context, builder, sig.args[0], args[0], args[2], args[1])
 
     return types.none(array, types.intp, Lanes(_elements(array).shape[0])), emit
 
 
-@intrinsic
-def now(typingctx, field):
+@_intrinsic
+def now(typingctx: Any, field: Any) -> Any:
     return Lanes(field.shape[0])(field), lambda context, builder, sig, args: _load(context, builder, sig.args[0], *args)
 
 
-@intrinsic
-def let(typingctx, field, value):
-    def emit(context, builder, sig, args):
+@_intrinsic
+def let(typingctx: Any, field: Any, value: Any) -> Any:
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _store(context, builder, sig.args[0], *args)
 
     return types.none(field, Lanes(field.shape[0])), emit
 
 
-@intrinsic
-def where(typingctx, mask, value, other):
+@_intrinsic
+def where(typingctx: Any, mask: Any, value: Any, other: Any) -> Any:
     lanes = Lanes(mask.count)
     return lanes(mask, lanes, lanes), lambda context, builder, sig, args: builder.select(*args)
 
 
-@intrinsic
-def some(typingctx, mask):
+@_intrinsic
+def some(typingctx: Any, mask: Any) -> Any:
     """In some lane."""
 
-    def emit(context, builder, sig, args):
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         bits = ir.IntType(mask.count)
         return builder.icmp_unsigned("!=", builder.bitcast(args[0], bits), bits(0))
 
     return types.boolean(mask), emit
 
 
-@intrinsic
-def most(typingctx, lanes):
+@_intrinsic
+def most(typingctx: Any, lanes: Any) -> Any:
     """The largest of all lanes."""
 
-    def emit(context, builder, sig, args):
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = ir.FunctionType(ir.IntType(32), [args[0].type])
         largest = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.smax.v{lanes.count}i32")
         return builder.sext(builder.call(largest, args), ir.IntType(64))
@@ -212,17 +230,17 @@ def most(typingctx, lanes):
     return types.intp(lanes), emit
 
 
-@intrinsic
-def pick(typingctx, lanes, lane):
-    def emit(context, builder, sig, args):
+@_intrinsic
+def pick(typingctx: Any, lanes: Any, lane: Any) -> Any:
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.sext(builder.extract_element(*args), ir.IntType(64))
 
     return types.intp(lanes, types.intp), emit
 
 
-@intrinsic
-def with_lane(typingctx, lanes, lane, value):
-    def emit(context, builder, sig, args):
+@_intrinsic
+def with_lane(typingctx: Any, lanes: Any, lane: Any, value: Any) -> Any:
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.insert_element(args[0], args[2], args[1])
 
     return lanes(lanes, types.intp, types.int32), emit

@@ -36,7 +36,8 @@ class State:
     def shift(self, cycles: np.ndarray) -> None:
         """Move the origin of all times on by so many cycles, [lanes]; what lies far back stays before all others."""
         held = (self.stages, self.pools, self.ends)
-        for times in (*(r[field] for r in held for field in records.TIMES & set(r.dtype.names)), self.memory["lanes"]):
+        fields = (r[field] for r in held for field in records.TIMES & set(r.dtype.names or ()))
+        for times in (*fields, self.memory["lanes"]):
             np.maximum(times, records.NEVER + cycles, out=times)
             times -= cycles
 
@@ -59,9 +60,9 @@ class _Memory:
         return made
 
 
-def _records(count: int, kind: np.dtype) -> np.ndarray:
+def _records(count: int, kind: np.dtype[Any]) -> np.ndarray:
     made = lanes.aligned(count, kind)
-    for field in records.TIMES & set(kind.names):
+    for field in records.TIMES & set(kind.names or ()):
         made[field] = records.NEVER
     return made
 

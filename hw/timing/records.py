@@ -6,14 +6,16 @@ depends on what a lane is fed, are int32 a lane; so is `mem`. Times count from a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numba
 import numpy as np
 
-from scaflow.hw.timing.lanes import CACHE_LINE, let, now, where
+from scaflow.hw.compiled import Function
+from scaflow.hw.timing.lanes import CACHE_LINE, Record, Times, let, now, where
 
 NEVER = -(1 << 30)  # a time before all others; its negative is one behind them
 CREDITS = 16  # of lif_pe
@@ -74,21 +76,23 @@ TIMES = frozenset((*_STAGE_TIMES, *_POOL_TIMES, *_ENDS_TIMES))  # begin as NEVER
 class Kinds:
     """The records' types."""
 
-    stage: np.dtype
-    pool: np.dtype
-    ends: np.dtype
+    stage: np.dtype[Any]
+    pool: np.dtype[Any]
+    ends: np.dtype[Any]
 
 
 @cache
 def kinds(lanes: int) -> Kinds:
-    def record(counts: Sequence[str], own: Sequence[str]) -> np.dtype:
+    def record(counts: Sequence[str], own: Sequence[str]) -> np.dtype[Any]:
         size = 8 * len(counts)
         start = size + -size % CACHE_LINE
         offsets = [*range(0, size, 8), *range(start, start + 4 * lanes * len(own), 4 * lanes)]
         formats = [np.int64] * len(counts) + [(np.int32, (lanes,))] * len(own)
         size = start + 4 * lanes * len(own)
-        whole = {"names": [*counts, *own], "formats": formats, "offsets": offsets}
-        return np.dtype(whole | {"itemsize": size + -size % CACHE_LINE})
+        size += -size % CACHE_LINE
+        whole: Any = {"names": [*counts, *own], "formats": formats, "offsets": offsets, "itemsize": size}
+        kind: np.dtype[Any] = np.dtype(whole)
+        return kind
 
     rings = (*RINGS, *(f"{ring}_mask" for ring in RINGS))
     return Kinds(
@@ -100,17 +104,18 @@ def kinds(lanes: int) -> Kinds:
 
 # What calls them all is cached: kernel.advance. None of them allocates: without numba's runtime the arrays they pass on
 # are not counted, by atomic instructions that take five times as long as the work itself.
-jit = numba.njit(nogil=True, _nrt=False)
+_options: dict[str, Any] = {"nogil": True, "_nrt": False}
+jit: Callable[[Function], Function] = numba.njit(**_options)
 
 
 @jit
-def count(stage, seen, left):
+def count(stage: Record, seen: Times, left: Times) -> None:
     """A step is seen at the scheduler's output from `seen` on and leaves it at `left`."""
     count_some(stage, seen <= left, seen, left)
 
 
 @jit
-def count_some(stage, there, seen, left):
+def count_some(stage: Record, there: Times, seen: Times, left: Times) -> None:
     """The same where there is one."""
     until = now(stage.until)
     let(stage.busy, now(stage.busy) + where(there & (left < until), 1, 0))
@@ -118,13 +123,13 @@ def count_some(stage, there, seen, left):
 
 
 @jit
-def count_flow(stage, seen, steps):
+def count_flow(stage: Record, seen: Times, steps: int) -> None:
     """Steps are seen from `seen` on, and each leaves in the cycle it is seen."""
     let(stage.busy, now(stage.busy) + max(min(now(stage.until) - seen, steps), 0))
 
 
 @jit
-def count_fold(stage, start, steps, left):
+def count_fold(stage: Record, start: Times, steps: int, left: Times) -> None:
     """A fold's steps, from X of the first to L of the last; each other one leaves in the cycle it is seen."""
     count_flow(stage, start + 1, steps - 1)
     count(stage, start + steps, left)

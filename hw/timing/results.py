@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from scaflow.hw.timing.lanes import get, let, now, put, where
+from scaflow.hw.timing.lanes import Array, Flag, Record, Times, get, let, now, put, where
 from scaflow.hw.timing.records import CREDITS, HEAD, SHALLOW, UPDATE, jit
 
 
 @jit
-def blocked(stage, taken):
+def blocked(stage: Record, taken: int) -> Flag:
     """The next result completes a word, and it is not known when the FIFO has room for it.
 
     taken: words that are known to have left the FIFO.
@@ -16,7 +16,7 @@ def blocked(stage, taken):
 
 
 @jit
-def repeat(stage, pools, mem, tables, taken):
+def repeat(stage: Record, pools: Record, mem: Array, tables: Array, taken: int) -> Flag:
     """stream_repeat: each packet of currents time_out times; a repetition needs a credit, the first its current too."""
     at, result = now(stage.repeat_at), now(stage.result_at)
     before = stage.issued
@@ -40,13 +40,13 @@ def repeat(stage, pools, mem, tables, taken):
 
 
 @jit
-def granted(stage, mem):
+def granted(stage: Record, mem: Array) -> Times:
     """The cycle from which there is a credit for the next result."""
     return get(mem, stage.returned + (stage.issued & (CREDITS - 1))) + 1
 
 
 @jit
-def returned(stage, pools, mem, tables, at, before):
+def returned(stage: Record, pools: Record, mem: Array, tables: Array, at: Times, before: Times) -> Times:
     """R of the next result, whose current enters the update at `at`; `before`: R of the last one. Its word, if it
     completes one, goes on."""
     result = max(at + UPDATE, before + 1)
@@ -61,7 +61,7 @@ def returned(stage, pools, mem, tables, at, before):
 
 
 @jit
-def _pass_on(stage, pools, mem, tables, seen):
+def _pass_on(stage: Record, pools: Record, mem: Array, tables: Array, seen: Times) -> Times:
     """A word seen from `seen` on goes through the pools into the FIFO; returns when the first of them takes it.
 
     A pool holds a beat and its output; it takes the next where the output is empty or just leaving. d1, d2: when its
@@ -98,7 +98,7 @@ def _pass_on(stage, pools, mem, tables, seen):
 
 
 @jit
-def queued(stage, mem, word):
+def queued(stage: Record, mem: Array, word: int) -> Times:
     """The cycle from which a word is seen at the end of the FIFO, once the word before it is known to have left.
 
     A deep queue stores a word behind its head unless the head takes it at once; it fetches it as soon as the head has a

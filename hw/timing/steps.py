@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from scaflow.hw.timing import events, windows
 from scaflow.hw.timing.array import enabled, flows, formed
-from scaflow.hw.timing.lanes import get, let, most, now, put, where
+from scaflow.hw.timing.lanes import Array, Flag, Record, Times, get, let, most, now, put, where
 from scaflow.hw.timing.records import count, count_flow, count_fold, count_some, jit
 from scaflow.hw.timing.results import blocked, granted, returned
 
 
 @jit
-def schedule(stage, pools, mem, tables, walks, taken):
+def schedule(stage: Record, pools: Record, mem: Array, tables: Array, walks: Array, taken: int) -> Flag:
     """Window by window, of pixels as long as the repeater has room, of spikes to the end of their results."""
     before = stage.windows
     while True:
@@ -47,7 +47,7 @@ def schedule(stage, pools, mem, tables, walks, taken):
 
 
 @jit
-def _walk(stage, pools, mem, tables, start, taken):
+def _walk(stage: Record, pools: Record, mem: Array, tables: Array, start: Times, taken: int) -> Flag:
     """The folds of a window of spikes: a step a cycle, but the last waits for its credit. False where they block."""
     beats, beat = now(stage.beats), stage.steps
     steps = beats * beat
@@ -75,7 +75,7 @@ def _walk(stage, pools, mem, tables, start, taken):
 
 
 @jit
-def _pixel(stage, mem, start):
+def _pixel(stage: Record, mem: Array, start: Times) -> None:
     """The folds of a first layer's window."""
     for _ in range(stage.folds):
         if not stage.event and flows(stage, now(stage.queue_at) + 1):
@@ -87,7 +87,7 @@ def _pixel(stage, mem, start):
 
 
 @jit
-def _form(stage, mem):
+def _form(stage: Record, mem: Array) -> None:
     """A current is formed and enters the repeater, which holds two packets."""
     packet, current = stage.windows, stage.sums
     room = now(stage.queue_at)
@@ -97,7 +97,7 @@ def _form(stage, mem):
 
 
 @jit
-def _flow(stage, start, steps):
+def _flow(stage: Record, start: Times, steps: int) -> None:
     """A list's fold of steps through the queue of two, into an array that does not stand still.
 
     What `_stumble` comes to then: from the second step on the queue holds one, and X, L and its exit follow each other.
@@ -119,7 +119,7 @@ def _flow(stage, start, steps):
 
 
 @jit
-def _stumble(stage, mem, start, steps):
+def _stumble(stage: Record, mem: Array, start: Times, steps: int) -> None:
     """A fold's steps through the queue of two, into an array that stands still now and then."""
     x, before, at = start, now(stage.queue_before), now(stage.queue_at)
     for step in range(1, most(steps) + 1):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from scaflow.hw import compiled
 from scaflow.hw.timing import lanes
-from scaflow.hw.timing.lanes import get, put, where
+from scaflow.hw.timing.lanes import Array, get, put, where
 from scaflow.hw.timing.records import WORDS, jit
 from scaflow.quant.graph import Conv
 
 _LANE = 8  # channels counted at once: a byte each of a 64-bit word
 _ONES = np.uint64(0x0101010101010101)
+Span = tuple[int, int]  # of rows or columns: the first, and the first behind
 
 
 def walk_size(banks: int, shared_by: int) -> int:
@@ -49,8 +50,19 @@ def bank_walks(spikes: np.ndarray, node: Conv, bank: tuple[int, ...], banks: int
     return out
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
-def _walks(words, chosen, events, counted, out, kernel_h, kernel_w, stride, padding, shared_by):
+@compiled.cached(_nrt=False)
+def _walks(
+    words: Array,
+    chosen: Array,
+    events: Array,
+    counted: Array,
+    out: Array,
+    kernel_h: int,
+    kernel_w: int,
+    stride: int,
+    padding: int,
+    shared_by: int,
+) -> None:
     runs, images, steps, height, width, parts = words.shape
     banks = len(chosen)
     out_h = (height + 2 * padding - kernel_h) // stride + 1
@@ -79,7 +91,7 @@ def _walks(words, chosen, events, counted, out, kernel_h, kernel_w, stride, padd
 
 
 @jit
-def _own(events, height, width, rows, columns, banks, out, place):
+def _own(events: Array, height: int, width: int, rows: Span, columns: Span, banks: int, out: Array, place: int) -> None:
     for b in range(banks):
         last = second = third = fourth = get(events, 0) - get(events, 0)
         for y in range(*rows):
@@ -96,7 +108,17 @@ def _own(events, height, width, rows, columns, banks, out, place):
 
 
 @jit
-def _shared(events, height, width, rows, columns, banks, shared_by, out, place):
+def _shared(
+    events: Array,
+    height: int,
+    width: int,
+    rows: Span,
+    columns: Span,
+    banks: int,
+    shared_by: int,
+    out: Array,
+    place: int,
+) -> None:
     nothing = get(events, 0) - get(events, 0)
     fullest = longest = nothing + 1
     for b in range(banks):

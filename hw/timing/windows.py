@@ -6,12 +6,12 @@ leaves it
 
 from __future__ import annotations
 
-from scaflow.hw.timing.lanes import get, let, now, put
+from scaflow.hw.timing.lanes import Array, Flag, Record, Times, get, let, now, put
 from scaflow.hw.timing.records import jit
 
 
 @jit
-def _newest(stage):
+def _newest(stage: Record) -> Times:
     """Words up to the newest one that the next window needs; its kernel positions inside the map go to `positions`."""
     image, row = divmod(stage.rows_done, stage.out_h)
     top = row * stage.stride - stage.padding
@@ -23,13 +23,13 @@ def _newest(stage):
 
 
 @jit
-def complete(stage):
+def complete(stage: Record) -> Flag:
     """The next window's newest word is known."""
     return _newest(stage) <= stage.written
 
 
 @jit
-def begin(stage, mem):
+def begin(stage: Record, mem: Array) -> Times:
     """The next window's first beat: sets its G and B, and `beats`; returns X of its first step.
 
     `beat_at` is B of the beat before; x1 X of its last step. Every further beat of the window has G = B of the beat
@@ -45,7 +45,7 @@ def begin(stage, mem):
 
 
 @jit
-def leave(stage, mem):
+def leave(stage: Record, mem: Array) -> None:
     """The window's last beat has entered: the geometry moves on; behind the last window of a row its room is freed."""
     beats = stage.positions * stage.time_in * stage.folds
     left_at = now(stage.x3) if beats > 2 else now(stage.beat_at) if beats == 2 else now(stage.walk_at)

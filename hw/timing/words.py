@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scaflow.hw.timing.array import enabled, flows, formed
-from scaflow.hw.timing.lanes import get, let, now, pick, put, with_lane
+from scaflow.hw.timing.lanes import Array, Flag, Record, Times, get, let, now, pick, put, with_lane
 from scaflow.hw.timing.records import count, count_flow, jit
 from scaflow.hw.timing.results import queued
 
@@ -11,7 +11,7 @@ from scaflow.hw.timing.results import queued
 
 
 @jit
-def _open(stalls, cycle):
+def _open(stalls: Array, cycle: int) -> Times:
     """The first cycle from `cycle` on that is open, in the pattern of each lane."""
     if stalls.shape[1]:
         for lane in range(len(stalls)):
@@ -22,7 +22,7 @@ def _open(stalls, cycle):
 
 
 @jit
-def _take(ends, sink, seen, out_at):
+def _take(ends: Record, sink: Array, seen: Times, out_at: Array) -> Times:
     """The sink takes an output beat that is seen from cycle `seen` on; a stalling sink refuses the first beat once."""
     if ends.refuses:
         ends.refuses = 0
@@ -35,20 +35,20 @@ def _take(ends, sink, seen, out_at):
 
 
 @jit
-def _offer(ends, source):
+def _offer(ends: Record, source: Array) -> Times:
     """When the source offers its next beat: it starts in an open cycle after the last was taken, and then holds."""
     return _open(source, max(now(ends.reset), now(ends.beat_at) + 1))
 
 
 @jit
-def _accept(ends, in_at, at):
+def _accept(ends: Record, in_at: Array, at: Times) -> None:
     put(in_at, ends.beats, at)
     ends.beats += 1
     let(ends.beat_at, at)
 
 
 @jit
-def drain(stage, mem, ends, sink, out_at):
+def drain(stage: Record, mem: Array, ends: Record, sink: Array, out_at: Array) -> Times:
     """A spiking stage alone: the sink empties its FIFO."""
     moved = ends.drained < stage.pushes
     while ends.drained < stage.pushes:
@@ -62,7 +62,7 @@ def drain(stage, mem, ends, sink, out_at):
 
 
 @jit
-def _room(stage, mem, word):
+def _room(stage: Record, mem: Array, word: int) -> Flag:
     """It is known since when `word` has a place in the ring, and `room_at` says it.
 
     A list stage's ring holds `depth` words, and the window's last beat frees what lies before the next row of windows.
@@ -87,14 +87,14 @@ def _room(stage, mem, word):
 
 
 @jit
-def _put(stage, mem, at):
+def _put(stage: Record, mem: Array, at: Times) -> None:
     put(mem, stage.wrote + (stage.written & stage.wrote_mask), at)
     stage.written += 1
     let(stage.wrote_at, at)
 
 
 @jit
-def write(stage, above, mem):
+def write(stage: Record, above: Record, mem: Array) -> Flag:
     before = stage.written
     while stage.written < above.pushes and _room(stage, mem, stage.written):
         seen = queued(above, mem, stage.written)
@@ -103,7 +103,7 @@ def write(stage, above, mem):
 
 
 @jit
-def write_plain(stage, mem, ends, source, in_at):
+def write_plain(stage: Record, mem: Array, ends: Record, source: Array, in_at: Array) -> Flag:
     before = stage.written
     while ends.beats < len(in_at) and _room(stage, mem, stage.written):
         at = max(_offer(ends, source), now(stage.room_at))
@@ -113,7 +113,7 @@ def write_plain(stage, mem, ends, source, in_at):
 
 
 @jit
-def write_axi(stage, mem, ends, source, in_at):
+def write_axi(stage: Record, mem: Array, ends: Record, source: Array, in_at: Array) -> Times:
     """axis_in: beats are split into units (ratio_in to one), units joined to pixels (ratio_out to one)."""
     moved = False
     while (ends.beats < len(in_at) or ends.unit % ends.ratio_in) and _room(stage, mem, stage.written):
@@ -152,7 +152,9 @@ def write_axi(stage, mem, ends, source, in_at):
 
 
 @jit
-def read_out(stage, above, mem, ends, source, sink, in_at, out_at):
+def read_out(
+    stage: Record, above: Record, mem: Array, ends: Record, source: Array, sink: Array, in_at: Array, out_at: Array
+) -> Times:
     """synapse_list, array, arg-max and axis_out; `above` is the record itself where the read-out stands alone."""
     moved = False
     alone = stage.first == 1
@@ -179,7 +181,7 @@ def read_out(stage, above, mem, ends, source, sink, in_at, out_at):
 
 
 @jit
-def _integrate(stage, mem, start):
+def _integrate(stage: Record, mem: Array, start: Times) -> Times:
     """A word's steps, from X of the first; returns L of the last."""
     if flows(stage, start + 1):
         let(stage.x1, start + (stage.steps - 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,11 @@ class AxisIn:
     @property
     def frame_beats(self) -> int:
         return -(-self.frame_pixels * self.pixel_bytes // self.axi_bytes)
+
+    @property
+    def frame_cycles(self) -> int:
+        """A frame's way in: a unit a cycle, those of its last beat that are dropped included."""
+        return self.frame_beats * self.axi_bytes // gcd(self.axi_bytes, self.pixel_bytes)
 
 
 def axis_in(cfg: AxisIn, beats: list[int]) -> list[int]:

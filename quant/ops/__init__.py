@@ -28,8 +28,8 @@ __all__ = ["LIF"]
 DOMAIN = "scaflow.quant.ops"
 
 
-class LIF(CustomOp):
-    def get_nodeattr_types(self) -> dict[str, tuple]:
+class LIF(CustomOp):  # type: ignore[misc]  # qonnx has no types
+    def get_nodeattr_types(self) -> dict[str, tuple[Any, ...]]:
         return {
             "time_steps": ("i", True, 0),
             "leak_shift": ("i", True, 0),

@@ -33,12 +33,12 @@ class _Node(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, current: Tensor, threshold: Tensor, step: Tensor | None, attributes: dict
+        ctx: Any, current: Tensor, threshold: Tensor, step: Tensor | None, attributes: dict[str, Any]
     ) -> Tensor:
         return torch.zeros_like(current, dtype=torch.float32)
 
     @staticmethod
-    def symbolic(g: Any, current: Any, threshold: Any, step: Any, attributes: dict) -> Any:
+    def symbolic(g: Any, current: Any, threshold: Any, step: Any, attributes: dict[str, Any]) -> Any:
         integer = {f"{key}_i": attributes[key] for key in ("time_steps", "leak_shift")}
         inputs = [current, threshold]
         if step is not None:
@@ -79,7 +79,8 @@ def lif(
             "fraction_bits": fraction_bits,
             "kept": kept,
         }
-        return _Node.apply(current, threshold, step, attributes)
+        recorded: Tensor = _Node.apply(current, threshold, step, attributes)  # type: ignore[no-untyped-call]
+        return recorded
 
     def per_channel(value: Tensor) -> Tensor:
         return value.reshape(-1, *[1] * (current.dim() - 2)) if value.numel() > 1 else value.reshape(())
@@ -95,7 +96,7 @@ def lif(
             part = v * 2.0**-leak_shift
             v = v - (part.floor() if step is not None else part)
         u = v + i
-        s = _Spike.apply(u, threshold)
+        s = _Spike.apply(u, threshold)  # type: ignore[no-untyped-call]
         fired = s.detach()
         v = u * (1 - fired) if reset == "hard" else u - fired * threshold
         spikes.append(s)

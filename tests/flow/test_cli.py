@@ -12,7 +12,7 @@ from scaflow.flow.stages import shipped
 
 VERBS = (
     "data", "train", "export", "compile", "sim", "cycles", "activity", "synth", "compare-finn", "fold", "import",
-    "report", "demo", "study",
+    "reference", "report", "demo", "study",
 )  # fmt: skip
 
 
@@ -23,6 +23,23 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("SCAFLOW_BUILD", "restored afterwards")
     monkeypatch.setenv("COLUMNS", "200")
     return lambda *arguments: CliRunner().invoke(cli.app, arguments)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "import"])
+@pytest.mark.parametrize(("sections", "told"), [
+    ("[sca]\nkeep = 0.5\n[fold]\nlanes = 10", "fold.lanes=10: at least 11"),
+    ("[sca]\nkeep = 0.5\n[fold]\npe = [9]\nsimd = [1, 1]", "fold.pe[0]: layers[0]: pe=9 must be 1 to its 8"),
+    ("[sca]\ncycles = 0.001", "sca.cycles=0.001: with every layer at its floor 0."),
+])  # fmt: skip
+def test_what_no_hardware_can_do_is_told_by_every_verb(run, tmp_path, verb, sections, told):
+    (tmp_path / "net.toml").write_text(
+        'name = "net"\ndataset = "digits"\ntime_steps = 2\nlayers = [{ channels = 8 }]\n'
+        f"[train]\nepochs = 1\n{sections}\n"
+    )
+    result = run(verb, "net.toml")
+    assert result.exit_code == 2
+    assert "error: net.toml: 1 problem(s)" in result.stderr and told in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["net.toml"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

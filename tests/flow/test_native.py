@@ -137,7 +137,6 @@ def test_an_interruption_leaves_the_last_result_or_nothing(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--images", "361"), ("--images 361", "360 test images")),
         (("--variant", "dense", "--waves", "w.vcd"), ("--waves", "cocotb")),
         (("--engine", "quick"), ("--engine", "'quick'", "'native'")),
     ],

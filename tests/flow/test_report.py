@@ -12,6 +12,7 @@ from rich.console import Console
 
 from scaflow.flow.activity.events import summary
 from scaflow.flow.report import collect as report
+from scaflow.flow.report import dataflow
 from scaflow.flow.report.page import render
 from scaflow.flow.stages import VARIANTS, design_digests, open_project
 from scaflow.model.files import write_json
@@ -237,3 +238,23 @@ def test_a_run_of_the_native_engine_counts_if_it_ran_the_designs_of_now(project)
     top.write_text("module top; // another\n")
     found = report.collect(project)
     assert found["native"] == [] and report.failures(found["equality"]) == []
+
+
+def test_the_dataflow_is_told_where_the_design_is_there(project):
+    assert "dataflow" not in report.collect(project)
+    by_law = {"name": "conv0", "pe": 4, "simd": 2, "scheduler": "list", "kept_in": 1, "kept_out": 4, "law": 700}
+    by_events = by_law | {"name": "conv1", "scheduler": "event", "law": None}
+    stages = [by_law | {"fifo_depth": 512}, by_events | {"fifo_depth": None}]
+    write_json(project / "event/rtl/manifest.json", {"stages": stages})
+    found = report.collect(project)
+    assert [(stage["cycles"], stage["queue"]) for stage in found["dataflow"]] == [(700, 512), (330, None)]
+    (section,) = dataflow.sections(found)
+    assert [row[-2:] for row in section.rows] == [("700", "512"), ("330", "-")]
+    written = {text.get_text() for axes in dataflow.plot(found["dataflow"] * 4).axes for text in axes.texts}
+    assert {"conv0", "4 × 2, list", "700", "512", "4 × 2, event", "330", "pixels", "logits"} <= written
+
+
+def test_a_stage_whose_cycles_nobody_told_leaves_the_dataflow_out(project):
+    stage = {"name": "other", "law": None, "fifo_depth": 2}
+    write_json(project / "event/rtl/manifest.json", {"stages": [stage]})
+    assert "dataflow" not in report.collect(project)

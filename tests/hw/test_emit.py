@@ -13,7 +13,7 @@ from scaflow.hw.design import design
 from scaflow.hw.emit import emit, emit_stage
 from scaflow.hw.fold import Fold
 from scaflow.quant.golden.beats import pack, unpack
-from scaflow.quant.graph import Graph, Readout, execute
+from scaflow.quant.graph import execute
 from scaflow.sim.build import lint, sources_of
 from scaflow.sim.rtl import simulate_axis, simulate_top
 
@@ -48,15 +48,6 @@ def test_manifest_tells_the_lanes_and_the_law(graph, tmp_path):
         ("first", 1, 4), ("middle", 4, 3), ("dense", 3, 7), ("readout", 7, 3),
     ]  # fmt: skip
     assert [s["law"] for s in stages] == [stage.law for stage in laid.stages]
-
-
-def test_a_folding_that_outruns_its_input_is_refused(graph):
-    strided = replace(graph.nodes[2], stride=2, weight=graph.nodes[2].weight[:, :, :1, :1], padding=0)
-    nodes = (*graph.nodes[:2], strided, Readout("readout", np.ones((3, 5, 2, 2), int), np.zeros(3, int), 8))
-    starved = Graph("starved", graph.input_shape, graph.time_steps, nodes)
-    folding = {"first": Fold(1, 1), "middle": Fold(5, 6), "readout": Fold(3, 1)}
-    with pytest.raises(ValueError, match=r"^node 'middle': with pe=5 and simd=6 a row of windows takes fewer cycles"):
-        design(starved, folding)
 
 
 @pytest.mark.rtl

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from chains import images_of, readout, spiking
 
 from scaflow.hw.clock import predict
 from scaflow.hw.design import design
@@ -47,6 +48,16 @@ def test_deep_enough_and_no_deeper(bursts):
     longest = 1.01 * interval(with_fifos(laid, {"first": 4096, "second": 4096}), images)
     assert interval(with_fifos(laid, depths), images) <= longest
     assert interval(with_fifos(laid, {"first": 2, "second": 16}), images) > longest
+
+
+def test_a_list_design_keeps_the_interval_of_its_law():
+    """Also where a shallower queue would cost less than what event designs may lose."""
+    nodes = (spiking("one", 4, 1, (3, 4), 1, 1, 8), readout(3, 4, 11, 9))
+    graph = validate(Graph("near", (1, 11, 10), 5, nodes))
+    laid = design(graph, {"one": Fold(3, 1), "readout": Fold(3, 1)})
+    images = images_of(laid, 20)
+    assert laid.interval < predict(with_fifos(laid, {"one": 8}), images).interval[-1] < 1.01 * laid.interval
+    assert predict(with_fifos(laid, choose_fifos(laid, images)), images).interval[-1] == laid.interval
 
 
 def test_two_images_are_too_few(bursts):

@@ -1,9 +1,12 @@
 """Folding: given by hand or balanced for a number of lanes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from scaflow.hw.fold import Fold, at_equal_lanes, balanced, dealt, given, scheduled
+from scaflow.hw.fold import Fold, at_equal_lanes, balanced, dealt, given, narrowed, scheduled
+from scaflow.quant.graph import Graph, Readout
 
 
 def test_balanced_stays_within_the_lanes_and_grows_with_them(graph):
@@ -28,6 +31,26 @@ def test_lanes_divide_the_granularity(graph):
 def test_too_few_lanes(graph):
     with pytest.raises(ValueError, match=r"^fold\.lanes=5: network 'sample' needs at least 6; raise fold\.lanes$"):
         balanced(graph, 5)
+    with pytest.raises(ValueError, match=r"^--lanes=0: network 'sample' needs at least 6; raise --lanes$"):
+        balanced(graph, 0, asked="--lanes")
+
+
+def test_fewer_lanes_than_shallow_banks_ask_for(graph):
+    """One neuron a cycle of so many reads a bank deeper than a block RAM: rather that than a refusal."""
+    wide = replace(graph.nodes[2], weight=np.zeros((200, 6, 3, 3), int), bias=np.zeros(200, int),
+                   threshold=np.ones(200, int), kept=tuple(range(200)))  # fmt: skip
+    deep = Graph("deep", graph.input_shape, 3, (*graph.nodes[:2], wide, Readout(
+        "readout", np.zeros((3, 200, 4, 3), int), np.zeros(3, int), 8)))  # fmt: skip
+    assert balanced(deep, 5) == {"first": Fold(1, 1), "middle": Fold(1, 1), "readout": Fold(3, 1)}
+    shallow = balanced(deep, 60)["middle"]
+    assert 200 / shallow.pe * -(-6 // shallow.simd) * 9 <= 1024
+
+
+def test_lanes_of_the_dense_network_on_what_is_left_of_it(graph):
+    folding = given(graph, (6, 5, 7), (1, 6, 5, 7))
+    assert narrowed(graph, folding) == {
+        "first": Fold(4, 1), "middle": Fold(3, 4), "dense": Fold(7, 3), "readout": Fold(3, 7),
+    }  # fmt: skip
 
 
 def test_given(graph):

@@ -10,7 +10,7 @@ import pytest
 from scaflow.hw.activity import law_events, reads, window_events
 from scaflow.hw.area import DEVICES, Area, area
 from scaflow.hw.banks import deal
-from scaflow.hw.cycles import node_law, starves
+from scaflow.hw.cycles import node_law
 from scaflow.hw.design import design
 from scaflow.hw.fold import Fold
 from scaflow.hw.solve import Choice, Limits, Problem, fastest, fits, least_area, problem
@@ -28,9 +28,7 @@ def every_fold(graph):
         pes = [out] if isinstance(node, Readout) else range(1, out + 1)
         found = {}
         for pe, simd in product(pes, range(1, len(edge.kept) + 1)):
-            steps = -(-out // pe) * -(-len(edge.kept) // simd)
-            if isinstance(node, Readout) or not starves(node, edge, steps):
-                found[Fold(pe, simd)] = node_law(graph, node, edge, pe, simd, len(edge.kept), out)
+            found[Fold(pe, simd)] = node_law(graph, node, edge, pe, simd, len(edge.kept), out)
         yield node.name, found
 
 

@@ -183,3 +183,33 @@ def test_input_and_classes_follow_the_data(describe):
     cfg = describe(dataset="folder", data={"path": "x", "shape": [3, 20, 30], "classes": 7})
     assert (cfg.input_shape, cfg.classes) == ((3, 20, 30), 7)
     assert (describe(dataset="cifar10").input_shape, describe().classes) == ((3, 32, 32), 10)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_byte_order_mark_is_no_fault(tmp_path, mark, end):
+    path = tmp_path / "digits.toml"
+    text = next(path for path in CONFIGS if path.stem == "digits").read_bytes()
+    path.write_bytes(mark + text.replace(b"\n", end))
+    assert load_network(path).name == "digits"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("name = 'x'".encode("utf-16"), "its text is UTF-16 or UTF-32; save it as UTF-8"),
+        ("name = 'x'".encode("utf-16-be"), "UTF-16"),
+        (b"a = 1\nname = '\xe9'\n", "byte 0xe9 .at line 2, column 9. is no UTF-8"),
+        (b"a = " + b"[" * 100_000, "nested too deeply"),
+        (b"a = " + b"1" * 5000, "not valid TOML: Exceeds the limit"),
+    ],
+)
+def test_a_text_that_is_no_toml_says_why(tmp_path, content, words):
+    (tmp_path / "bad.toml").write_bytes(content)
+    with pytest.raises(ValueError, match=f"bad.toml: not valid TOML: .*{words}" if "not valid" not in words else words):
+        load_network(tmp_path / "bad.toml")
+
+
+def test_a_folder_is_no_toml(tmp_path):
+    with pytest.raises(ValueError, match="Is a directory; give the path of a network TOML"):
+        load_network(tmp_path)

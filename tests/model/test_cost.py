@@ -108,7 +108,7 @@ def test_what_comes_back_is_ranked_by_gradient_over_cost():
 
 
 def test_events_cost_what_the_kept_channels_spike():
-    stage = EventStage(pe=2, simd=1, windows=10, reach=100.0)
+    stage = EventStage(pe=2, simd=1, windows=10, reach=100.0, arriving=7)
     read, rates = np.array([True, True, False]), np.array([0.5, 0.25, 1.0])
     assert stage(read, np.ones(4, bool), rates) == 2 * 75
     assert stage(read, np.ones(5, bool), rates) == 3 * 75

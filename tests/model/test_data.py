@@ -110,3 +110,16 @@ def test_split_parts_the_training_set(tmp_path):
 def test_split_leaves_something_to_learn(tmp_path):
     with pytest.raises(ValueError, match=r"train\.validation=1437 must leave some of the 1437"):
         split(load_dataset("digits", tmp_path), 1437, 0)
+
+
+def test_a_file_that_may_not_be_read_is_named(tiny, monkeypatch):
+    root, contents = tiny
+    for name, content in contents.items():
+        (root / "mnist" / name).write_bytes(content)
+
+    def refusing(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(data.Path, "read_bytes", refusing)
+    with pytest.raises(ValueError, match=r"4 file\(s\) cannot be used\n  .*: Permission denied"):
+        load_dataset("mnist", root)

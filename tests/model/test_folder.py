@@ -41,7 +41,7 @@ def files(*shape: int) -> dict[str, bytes]:
         "train/ant/a.png": encoded(picture(0, *shape)),
         "test/bee/only.png": encoded(picture(3, *shape)),
         "train/README.md": b"no image",
-        "notes/ant/a.png": b"not looked at",
+        "notes/ant/a.png": b"left out",
     }
 
 
@@ -159,12 +159,12 @@ def test_what_is_no_set(tmp_path):
 def test_arrays_are_kept_until_a_file_changes(tmp_path, monkeypatch, kind):
     place(tmp_path, files(6, 5, 3), kind)
     first = read_folder(tmp_path, COLOUR)
-    decode = folder._image
-    monkeypatch.setattr(folder, "_image", lambda *_: pytest.fail("decoded again"))
+    decode = folder.pixels_of
+    monkeypatch.setattr(folder, "pixels_of", lambda *_: pytest.fail("decoded again"))
     again = read_folder(tmp_path, COLOUR)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
-    monkeypatch.setattr(folder, "_image", decode)
+    monkeypatch.setattr(folder, "pixels_of", decode)
     place(tmp_path, files(6, 5, 3) | {"test/bee/only.png": encoded(picture(9, 6, 5, 3))}, kind)
     assert np.array_equal(read_folder(tmp_path, COLOUR)[2][0], picture(9, 6, 5, 3).transpose(2, 0, 1))
 
@@ -178,3 +178,127 @@ def test_kept_arrays_depend_on_the_settings_and_heal(tmp_path):
     for path in kept:
         os.truncate(path, path.stat().st_size // 2)
     assert np.array_equal(read_folder(tmp_path, GREY)[0][0, 0], picture(0, 6, 5))
+
+
+def said(root: Path) -> tuple[tuple, list[str]]:
+    lines: list[str] = []
+    return read_folder(root, COLOUR, lines.append), lines
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_images_below_a_class_are_of_that_class(tmp_path, kind):
+    more = {"train/ant/2024/may/c.png": encoded(picture(7, 6, 5, 3)), "test/ant/x/y.png": encoded(picture(8, 6, 5, 3))}
+    place(tmp_path, files(6, 5, 3) | more, kind)
+    (train, labels, test, test_labels), _ = said(tmp_path)
+    assert np.array_equal(train[0], picture(7, 6, 5, 3).transpose(2, 0, 1))
+    assert (len(train), labels.tolist(), len(test), test_labels.tolist()) == (4, [0, 0, 0, 1], 2, [0, 1])
+
+
+def test_every_suffix_of_a_kind_that_pillow_reads(tmp_path):
+    kinds = {".jfif": "JPEG", ".gif": "GIF", ".jp2": "JPEG2000", ".ico": "ICO", ".tga": "TGA", ".pnm": "PPM"}
+    flat = np.full((6, 5, 3), 40, np.uint8)
+    place(
+        tmp_path,
+        files(6, 5, 3)
+        | {f"train/ant/{i}{suffix.upper()}": encoded(flat, kind) for i, (suffix, kind) in enumerate(kinds.items())},
+        "folder",
+    )
+    train, *_ = read_folder(tmp_path, COLOUR.model_copy(update={"resize": True}))
+    assert len(train) == 3 + len(kinds)
+    assert all(abs(image.astype(int) - 40).max() <= 2 for image in train[: len(kinds)])
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_what_is_no_image_of_a_class_is_said(tmp_path, kind):
+    stream = io.BytesIO()
+    Image.fromarray(picture(4, 6, 5)).save(stream, "TIFF", save_all=True, append_images=[Image.new("L", (6, 5))] * 2)
+    with_pages = stream.getvalue()
+    place(
+        tmp_path,
+        files(6, 5, 3)
+        | {
+            "train/0.png": b"?",
+            "val/ant/1.png": b"?",
+            "train/ant/phone.heic": b"?",
+            "train/ant/._a.png": b"?",
+            "train/wasp/readme.txt": b"?",
+            "test/bee/stack.tif": with_pages,
+            "top.txt": b"?",
+        },
+        kind,
+    )
+    for _ in range(2):  # also where the arrays were kept
+        _, lines = said(tmp_path)
+        assert lines == [
+            "left out: 3 image(s) outside train/<class>/ and test/<class>/ (notes/ant/a.png, train/0.png, "
+            "val/ant/1.png)",
+            "left out: 3 file(s) of kinds that are not read (train/README.md, train/ant/phone.heic, "
+            "train/wasp/readme.txt)",
+            "passed over: 1 hidden or system file(s) (train/ant/._a.png)",
+            "no class: 1 folder(s) of train/ without an image (wasp)",
+            "no test image of 1 class(es) (ant)",
+            "left out: 2 frame(s) or page(s) behind the first (test/bee/stack.tif)",
+        ]
+
+
+def test_a_plain_set_needs_no_word(tmp_path):
+    contents = {name: content for name, content in files(6, 5, 3).items() if not name.endswith(".md")}
+    del contents["notes/ant/a.png"]
+    place(tmp_path, contents | {"test/ant/0.png": contents["train/ant/a.png"]}, "zip")
+    assert said(tmp_path)[1] == []
+
+
+def test_what_cannot_be_followed_is_told_together_and_only_in_the_set(tmp_path):
+    place(tmp_path, files(6, 5, 3), "folder")
+    os.symlink("/mnt/gone/elsewhere", tmp_path / "set/notes/gone")
+    assert "beside train/ and test/ that cannot be read (notes/gone)" in "".join(said(tmp_path)[1])
+    os.symlink("/mnt/gone/1.png", tmp_path / "set/train/ant/99.png")
+    os.symlink("..", tmp_path / "set/train/bee/loop")
+    os.mkfifo(tmp_path / "set/test/bee/pipe.jpg")
+    with pytest.raises(ValueError) as refused:
+        read_folder(tmp_path, COLOUR)
+    text = str(refused.value)
+    assert "3 problem(s)" in text
+    for line in ("train/ant/99.png: is a link to /mnt/gone", "train/bee/loop: is a link to a folder", "pipe.jpg: is a"):
+        assert line in text
+
+
+def test_names_of_any_bytes_are_read_and_can_be_printed(tmp_path):
+    strange = os.fsdecode(b"caf\xe9")
+    contents = files(6, 5, 3)
+    place(tmp_path, {name.replace("ant", strange): content for name, content in contents.items()}, "folder")
+    assert len(read_folder(tmp_path, COLOUR)[0]) == 3
+    (tmp_path / "set/train" / strange / "b.PNG").write_bytes(b"?")
+    with pytest.raises(ValueError, match=r"train/caf\\xe9/b\.PNG: no image") as refused:
+        read_folder(tmp_path, COLOUR)
+    str(refused.value).encode()
+
+
+def test_damaged_entries_of_a_zip_are_named(tmp_path):
+    place(tmp_path, files(6, 5, 3), "zip")
+    content = bytearray((tmp_path / "set").read_bytes())
+    with zipfile.ZipFile(tmp_path / "set") as archive:
+        spots = {entry.filename: entry.header_offset for entry in archive.infolist()}
+    content[spots["train/bee/x.bmp"]] = 0
+    first = spots["train/ant/a.png"]
+    body = first + 30 + len("train/ant/a.png")
+    content[body : body + 4] = b"\xff" * 4  # deflate's stream
+    other = content.rfind(b"test/bee/only.png") - 46
+    content[other + 10 : other + 12] = b"\x63\0"  # packed in a way that nobody knows
+    (tmp_path / "set").write_bytes(content)
+    with pytest.raises(ValueError) as refused:
+        read_folder(tmp_path, COLOUR)
+    text = str(refused.value)
+    assert "3 image(s) cannot be used" in text
+    for line in ("train/ant/a.png: Error -3", "train/bee/x.bmp: Bad magic", "only.png: That compression method"):
+        assert line in text
+
+
+def test_the_way_of_decoding_is_part_of_what_is_kept(tmp_path, monkeypatch):
+    place(tmp_path, files(6, 5, 3), "folder")
+    read_folder(tmp_path, COLOUR)
+    other = tmp_path / "picture.py"
+    other.write_text("another revision")
+    monkeypatch.setattr(folder.picture, "__file__", str(other))
+    read_folder(tmp_path, COLOUR)
+    assert len(list((tmp_path / "build" / "data").iterdir())) == 2

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -120,3 +123,13 @@ def make_graph() -> Callable[..., Graph]:
         return validate(Graph("random", shape, steps, tuple(nodes)))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def qonnx_files() -> ModuleType:
+    """The builder of QONNX files and their reference values (qonnx_reference.py)."""
+    spec = spec_from_file_location("qonnx_reference", Path(__file__).with_name("qonnx_reference.py"))
+    assert spec and spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -241,14 +241,14 @@ def test_every_refused_node_is_listed(tmp_path):
     file = File()
     file.insert("tile", "Relu", "relu")
     file.insert("flatten", "GlobalAveragePool", "average")
-    file.replace("Conv", "x wq", "c", "conv", pads=[0, 0, 1, 1], strides=[1, 2], dilations=[2, 2])
+    file.replace("Conv", "x wq", "c", "conv", group=2, other=1)
     file.constants["bits4"] = constant("bits4", 1)
     refuse(
         file,
         tmp_path,
         r"node 'w_quant' \(Quant\): bit width 1 must be a whole number from 2 to 8",
-        r"node 'conv' \(Conv\): pads=\[0, 0, 1, 1\], strides=\[1, 2\] must be the same on all sides",
-        r"node 'conv' \(Conv\): dilations=\[2, 2\] must be 1",
+        r"node 'conv' \(Conv\): group=2 must be 1",
+        r"node 'conv' \(Conv\): attribute 'other' is not understood; leave it out",
         r"node 'relu' \(Relu\): has no place in the integer graph; replace it, or leave it out",
         r"node 'average' \(GlobalAveragePool\): has no place in the integer graph; use a read-out",
         r"node 'r_quant' \(Quant\): bit width 1 must be",
@@ -290,20 +290,23 @@ def test_refusals_along_the_path(tmp_path):
     refuse(file, tmp_path, r"node 'lif' \(LIF\): time_steps=5, but the batch is repeated 4 times")
 
     file = File()
-    file.insert("conv", "Identity", "first")
-    file.nodes["second"] = file.node("Identity", "x", "second", "second")
-    refuse(file, tmp_path, r"tensor 'x' is read by first, second; the graph is a chain")
+    file.replace("Add", "p p", "twice", "twice")
+    file.nodes["flatten"].input[0] = "twice"
+    order = list(file.nodes)
+    order.insert(order.index("flatten"), order.pop())
+    file.nodes = {key: file.nodes[key] for key in order}
+    refuse(file, tmp_path, r"node 'twice' \(Add\): one operand must be a constant: the graph is a chain")
 
     file = File()
     file.constants["r_scale"] = constant("r_scale", [[0.125], [0.25], [0.125]])
     refuse(file, tmp_path, r"node 'gemm' \(Gemm\): the classes of the read-out need one scale")
 
     file = File()
-    file.constants["factor"] = constant("factor", np.ones((1, 1, 4)))
+    file.constants["factor"] = constant("factor", np.arange(1, 5).reshape(1, 1, 4))
     refuse(
         file,
         tmp_path,
-        r"node 'mul' \(Mul\): constant of shape \(1, 1, 4\); give a scalar or one value per",
+        r"node 'mul' \(Mul\): constant of shape \(1, 1, 4\) on data of shape .*; give a scalar or one value per",
     )
 
     file = File()

@@ -19,6 +19,9 @@ class TestWindowBuffer(RtlSuite):
         shape(3, 7, 6, 3, 3, 2, 1, 2, 1),  # stride, with rows that no window needs
         shape(3, 5, 5, 1, 1, 1, 0, 1, 1),  # a window a cycle
         shape(2, 6, 7, 5, 3, 1, 2, 1, 3),  # oblong kernel, padding of two
+        shape(4, 6, 5, 1, 1, 2, 0, 2, 1),  # a downsampling: three of four pixels are passed over
+        shape(2, 9, 8, 3, 3, 5, 0, 1, 1),  # a stride beyond the kernel, one time step
+        shape(3, 7, 7, 2, 2, 5, 1, 3, 4),  # the same with padding; a window takes longer than its pixels
     )
     mutants = (
         ("wr_ptr != (line ^ ptr_t'(DEPTH));", "1'b1;"),  # writes over rows still needed
@@ -30,7 +33,7 @@ class TestWindowBuffer(RtlSuite):
 
     def draw(self, rng):
         kernel = rng.choice([1, 2, 3, 5])
-        stride = rng.choice([1, 1, 2]) if kernel > 1 else 1  # a stride beyond the kernel starves the windows
+        stride = rng.choice([1, 1, 2, 3, 5])
         return shape(
             rng.randint(1, 12), rng.randint(kernel, 9), rng.randint(kernel, 9), kernel, kernel, stride,
             rng.randint(0, kernel - 1), rng.randint(1, 5), rng.randint(1, 4),
@@ -40,15 +43,20 @@ class TestWindowBuffer(RtlSuite):
         return [rng.getrandbits(cfg.word_bits) for _ in range(cfg.height * cfg.width * cfg.time_steps * IMAGES)]
 
     def cycles(self, cfg, beats):
-        """fill (the longest wait for a window's newest pixel, and 2) + one cycle a visited position."""
-        rows = [[positions(cfg, y, x) for x in range(cfg.out_width)] for y in range(cfg.out_height)]
-        windows = [window for row in rows for window in row]
-        walked = [cfg.folds * sum(map(len, row)) for row in rows]
-        if min(walked) < cfg.stride * cfg.width or sum(walked) < cfg.height * cfg.width:
-            return None  # fewer cycles than the pixels need to come in
-        fill, work = 0, 0
-        for window in windows:  # of the first image, whose pixels are still coming in
-            _, y, x = window[-1]
-            fill = max(fill, (y * cfg.width + x + 1) * cfg.time_steps - 1 + 2 - work)
-            work += cfg.time_steps * cfg.folds * len(window)
-        return fill + IMAGES * work
+        """A position a cycle once its window is there; a word a cycle once the windows have left a place for it."""
+        row, rows = cfg.width * cfg.time_steps, [max(0, y * cfg.stride - cfg.padding) for y in range(cfg.out_height)]
+        lines = [(image * cfg.height + y) * row for image in range(IMAGES) for y in rows]  # oldest word a row needs
+        wrote, left, walk = [], [], 0  # cycles of the words, of the rows' last positions, of the last position
+        for image in range(IMAGES):
+            for oy in range(cfg.out_height):
+                for ox in range(cfg.out_width):
+                    window = positions(cfg, oy, ox)
+                    _, y, x = window[-1]
+                    need = (image * cfg.height + y) * row + (x + 1) * cfg.time_steps
+                    while len(wrote) < need:
+                        waits_for = next(i for i, line in enumerate(lines) if line > len(wrote) - cfg.depth)
+                        room = left[waits_for - 1] + 1 if waits_for else 0
+                        wrote.append(max(wrote[-1] + 1 if wrote else 0, room))
+                    walk = max(walk, wrote[need - 1]) + cfg.time_steps * cfg.folds * len(window)
+                left.append(walk)
+        return walk + 2

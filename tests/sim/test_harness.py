@@ -246,7 +246,7 @@ def test_every_stream_of_every_module_is_checked() -> None:
 
 def test_missing_tools_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toolchain.shutil, "which", lambda tool: None)
-    with pytest.raises(ValueError, match=r"(?s)`g\+\+` is not on PATH.*`make`.*`perl`"):
+    with pytest.raises(ValueError, match=r"(?s)`g\+\+` is not on PATH.*`make` is not"):
         toolchain.verilator()
 
 

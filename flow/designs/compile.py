@@ -1,0 +1,54 @@
+"""`scaflow compile`: the designs of a trained network, from its QONNX files, held against torch and QONNX."""
+
+from __future__ import annotations
+
+from scaflow.flow.designs import laying
+from scaflow.flow.stages import TRAININGS, Progress, Project, Stage
+from scaflow.model.files import write_json
+
+QONNX_IMAGES = 100
+
+
+def stage(project: Project, progress: Progress) -> Stage:
+    """Reads <training>/model.onnx, model.pt and the test images.
+
+    Writes <design>/graph.{json,npz}, <design>/rtl/{top.sv,*.mem,manifest.json}, compile.json (rungs 0 and
+    1, the certificate of compact, accuracy) and raster.npz (the spikes of one test image).
+    """
+    names = ("model.onnx", "model.pt")
+    return Stage(
+        name="compile",
+        reads=tuple(project / f"{training}/{name}" for training in TRAININGS for name in names),
+        writes=laying.written(project),
+        run=lambda: _compile(project, lambda line: progress(f"compile: {line}")),
+        settings=laying.settings(project),
+        rooms=laying.ROOMS,
+        together=True,
+        remedy=f"scaflow export {project.net}",
+    )
+
+
+def _compile(project: Project, progress: Progress) -> None:
+    from scaflow.flow import rungs
+    from scaflow.flow.training.network import folded_network
+    from scaflow.model.data import dataset_of
+    from scaflow.quant.importer import execute_qonnx, import_qonnx
+
+    data = dataset_of(project.network, project.data)
+    images, few = data.test_images, data.test_images[:QONNX_IMAGES]
+    graphs, equality, logits = {}, [], {}
+    for training in TRAININGS:
+        qonnx = project / f"{training}/model.onnx"
+        graphs[training] = graph = import_qonnx(qonnx)
+        progress(f"{training}, torch and golden model on {len(images):,} test images")
+        folded = folded_network(project / f"{training}/model.pt")
+        logits[training], wrong = rungs.torch_against_golden(folded, graph, images)
+        equality.append(rungs.row("0 torch = golden, spikes and logits", training, len(images), wrong))
+        wrong = rungs.differing(execute_qonnx(qonnx, few), logits[training][: len(few)])
+        equality.append(rungs.row("1 QONNX = golden, logits", training, len(few), wrong))
+    laid = laying.lay_out_designs(project, graphs, logits, data, progress)
+    equality += laid.pop("equality")
+    write_json(
+        project / "compile.json",
+        {"equality": equality, **laid, "provenance": laying.provenance("torch", "brevitas", "qonnx")},
+    )

@@ -1,0 +1,71 @@
+"""What a network's description asks of the hardware, held against it in shapes alone, before anything is trained."""
+
+from __future__ import annotations
+
+from scaflow.hw.cost import folding_of, outline
+from scaflow.hw.cycles import arriving, node_law
+from scaflow.hw.fold import Folding, divisions
+from scaflow.model.config import NetworkConfig
+from scaflow.model.limits import event_problems
+from scaflow.quant.golden.beats import ceil_div
+from scaflow.quant.graph import Conv, Graph, Pool
+
+
+def problems(cfg: NetworkConfig) -> list[str]:
+    """What cannot be, a line each: lanes too few, events where they cannot be had, cycles that no pruning reaches.
+
+    Of a network with shortcuts, which no hardware runs, nothing is asked.
+    """
+    if cfg.residual:
+        return []
+    graph = outline(cfg)
+    try:
+        folding = folding_of(cfg, graph)
+    except ValueError as error:
+        return str(error).splitlines()
+    found = [] if cfg.fold.event.pe else _events(cfg, graph, folding)
+    if cfg.sca.cycles is not None:
+        least = _least_part(cfg, graph, folding)
+        if least > cfg.sca.cycles + 1e-9:
+            found.append(
+                f"sca.cycles={cfg.sca.cycles}: with every layer at its floor {least:.4f} of the dense design's cycles"
+                f" are left; raise it, or lower sca.floor={cfg.sca.floor} or sca.granularity={cfg.sca.granularity}"
+            )
+    return found
+
+
+def _events(cfg: NetworkConfig, graph: Graph, folding: Folding) -> list[str]:
+    """Of event stages that share out the lanes of the list design; what pruning leaves asks for no more."""
+    wanted = cfg.fold.event.scheduler
+    convolutions = [node for node in graph.nodes if isinstance(node, Conv)]
+    found = []
+    for i, node in enumerate(convolutions):
+        out, into = node.weight.shape[:2]
+        simds = [simd for _, simd in divisions(folding[node.name], out, into)]
+        ways = [event_problems(node.kernel, node.padding, into, simd) for simd in simds]
+        if (wanted if isinstance(wanted, str) else wanted[i]) == "event" and all(ways):
+            found += [f"fold.event.scheduler: layers[{i}]: {problem}; use auto or list" for problem in ways[-1]]
+    return found
+
+
+def _least_part(cfg: NetworkConfig, graph: Graph, folding: Folding) -> float:
+    """What every layer at its floor costs of the dense design's cycles, where events are counted without any spike."""
+    least, dense = [], []
+    into = whole = graph.input_shape[0]
+    for node, edge in zip(graph.nodes, graph.edges(), strict=True):
+        if isinstance(node, Pool):
+            continue
+        fold, out = folding[node.name], len(node.weight)
+        kept = cfg.sca.least(out) if isinstance(node, Conv) else out
+        if isinstance(node, Conv) and cfg.sca.scheduler == "event" and edge.bits == 1:
+            _, height, width = edge.shape
+            rows, columns = (
+                (size + 2 * node.padding - k) // node.stride + 1
+                for size, k in zip((height, width), node.kernel, strict=True)
+            )
+            least.append(max(ceil_div(kept, fold.pe) * rows * columns * graph.time_steps, arriving(edge)))
+        else:
+            least.append(node_law(graph, node, edge, fold.pe, fold.simd, into, kept))
+        dense.append(node_law(graph, node, edge, fold.pe, fold.simd, whole, out))
+        into, whole = kept, out
+    return sum(least) / sum(dense) if cfg.sca.objective == "sum" else max(least) / max(dense)

@@ -1,0 +1,140 @@
+"""What the hardware can be built with, in numbers: a description that asks for more is refused before it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scaflow.model.config import EventFoldConfig, FoldConfig, NetworkConfig
+
+MOST_SIMD = 64  # of a spiking layer: the pipeline of lif_pe is then as long as its credits
+MOST_READOUT_SIMD = 100  # of the read-out: the adder tree of mac_array
+MOST_KERNEL = 64  # kernel positions that synapse_event can search in a cycle
+MOST_GROUPS = 256  # channels of a bank that event_bank can search in a cycle
+LOGIT_BITS = 32  # of a word of axis_out
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """What a folding is judged by, of a spiking layer."""
+
+    inputs: int
+    outputs: int
+    kernel: tuple[int, int]
+    padding: int
+    pixels: int  # of its map, behind the pool
+
+
+def pe_problem(pe: int, outputs: int) -> str | None:
+    """Of PE neurons side by side for a spiking layer of so many channels."""
+    return None if 1 <= pe <= outputs else f"pe={pe} must be 1 to its {outputs} output channels"
+
+
+def simd_problem(simd: int, inputs: int, most: int = MOST_SIMD) -> str | None:
+    """Of SIMD synapses a cycle for a layer of so many input channels; `most`: what its adders can take."""
+    if 1 <= simd <= min(inputs, most):
+        return None
+    return f"simd={simd} must be 1 to {inputs}, its input channels" if inputs <= most else (
+        f"simd={simd} must be 1 to {most}, the most that are added in a cycle"
+    )
+
+
+def event_problems(kernel: tuple[int, int], padding: int, inputs: int, simd: int) -> list[str]:
+    """Why an event scheduler cannot be had: nothing, or what stands against it."""
+    height, width = kernel
+    problems = []
+    if height * width > MOST_KERNEL:
+        problems.append(f"a kernel of {height}x{width} has more than {MOST_KERNEL} positions")
+    if 2 * padding > height:
+        problems.append(f"padding={padding} is more than half of the kernel {height}x{width}")
+    if -(-inputs // simd) > MOST_GROUPS:
+        problems.append(
+            f"simd={simd} banks of {inputs} input channels hold more than {MOST_GROUPS} channels each;"
+            f" use a simd of at least {-(-inputs // MOST_GROUPS)}"
+        )
+    return problems
+
+
+def hardware_problems(cfg: NetworkConfig) -> list[str]:
+    """What the hardware could not be built with, of a whole description; a line each.
+
+    A network with shortcuts trains and is never built: of it, only what can be of no network is told.
+    """
+    shapes = list(_shapes(cfg))
+    fold, built = cfg.fold, not cfg.residual
+    found = _list_problems("fold", fold, shapes, "then they are balanced for fold.lanes")
+    found += _list_problems("fold.event", fold.event, shapes, "then each stage keeps its lanes")
+    least = len(shapes) + cfg.classes
+    if built and fold.pe is None and fold.simd is None and fold.lanes < least:
+        found.append(
+            f"fold.lanes={fold.lanes}: at least {least}, a lane for each of {len(shapes)} layers and {cfg.classes}"
+            " classes; raise fold.lanes"
+        )
+    schedulers = fold.event.scheduler
+    if isinstance(schedulers, str):
+        schedulers = (schedulers,) * len(shapes)
+    elif len(schedulers) != len(shapes):
+        found.append(
+            f"fold.event.scheduler: {len(schedulers)} values for {len(shapes)} spiking layers; give one, or one a layer"
+        )
+    if not built:
+        return found
+    simds = fold.event.simd or [min(shape.inputs, MOST_SIMD) for shape in shapes]
+    for i, (shape, scheduler, simd) in enumerate(zip(shapes, schedulers, simds, strict=False)):
+        if scheduler == "event" and simd > 0:
+            found += [
+                f"fold.event.scheduler: layers[{i}]: {problem}; use auto or list"
+                for problem in event_problems(shape.kernel, shape.padding, shape.inputs, simd)
+            ]
+    return found + (_logit_problems(cfg, shapes[-1]) if shapes else [])
+
+
+def _shapes(cfg: NetworkConfig) -> Iterator[LayerShape]:
+    inputs, *sizes = cfg.input_shape
+    for layer in cfg.layers:
+        if layer.kind == "linear":
+            kernel, padding, sizes = tuple(sizes), 0, [1, 1]
+        else:
+            kernel, padding = (layer.kernel, layer.kernel), layer.padding
+            sizes = [((size + 2 * padding - layer.kernel) // layer.stride + 1) // layer.pool for size in sizes]
+        yield LayerShape(inputs, layer.channels, (kernel[0], kernel[1]), padding, sizes[0] * sizes[1])
+        inputs = layer.channels
+
+
+def _logit_problems(cfg: NetworkConfig, last: LayerShape) -> list[str]:
+    """Of the read-out, whose weights can all be of one sign."""
+    most = cfg.time_steps * last.outputs * last.pixels << (cfg.quant.last_bits - 1)
+    if (bits := (most - 1).bit_length() + 1) <= LOGIT_BITS:
+        return []
+    return [
+        f"readout: {cfg.time_steps} steps of {last.outputs} channels of {last.pixels} pixels with weights of"
+        f" {cfg.quant.last_bits} bits: logits of {bits} bits, and {LOGIT_BITS} go out; use a pool, fewer steps,"
+        " channels or quant.last_bits"
+    ]
+
+
+def _list_problems(
+    where: str, fold: FoldConfig | EventFoldConfig, shapes: list[LayerShape], otherwise: str
+) -> list[str]:
+    """Of pe and simd, layer by layer."""
+    problems = []
+    layers = len(shapes)
+    if fold.pe is not None and len(fold.pe) != layers:
+        problems.append(f"{where}.pe: {len(fold.pe)} values for {layers} spiking layers; give one per layer")
+    elif fold.pe is not None:
+        told = [pe_problem(pe, shape.outputs) for pe, shape in zip(fold.pe, shapes, strict=True)]
+        problems += [f"{where}.pe[{i}]: layers[{i}]: {problem}" for i, problem in enumerate(told) if problem]
+    if fold.simd is not None and len(fold.simd) != layers + 1:
+        problems.append(
+            f"{where}.simd: {len(fold.simd)} values; give {layers + 1}: per spiking layer, then the read-out"
+        )
+    elif fold.simd is not None and shapes:
+        told = [simd_problem(simd, shape.inputs) for simd, shape in zip(fold.simd, shapes, strict=False)]
+        problems += [f"{where}.simd[{i}]: layers[{i}]: {problem}" for i, problem in enumerate(told) if problem]
+        if problem := simd_problem(fold.simd[-1], shapes[-1].outputs, MOST_READOUT_SIMD):
+            problems.append(f"{where}.simd[{layers}]: the read-out: {problem}")
+    if (fold.pe is None) != (fold.simd is None):
+        problems.append(f"{where}: give both pe and simd, or neither ({otherwise})")
+    return problems

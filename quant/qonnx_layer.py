@@ -1,0 +1,173 @@
+"""A weighted layer on its way from the file's real numbers to integers, and what rounding that announces."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from onnx import NodeProto
+
+from scaflow.quant.graph import Conv, Readout
+from scaflow.quant.qonnx_check import weight_chain
+from scaflow.quant.qonnx_operators import attributes, refusal
+from scaflow.quant.qonnx_run import Runner
+from scaflow.quant.qonnx_shapes import along, broadcasts
+
+_LARGEST_FRACTION = 8
+_GRID = 2.0**-8  # where the file names no grid, a grid step is at most this part of a threshold
+_CONSTANT_STEP = 2.0**-6  # accumulator step of a channel without synapses, in thresholds
+_LARGEST = 2.0**52  # of bias and threshold, in steps of the grid: what is computed with them stays exact
+
+
+@dataclass(frozen=True, eq=False)
+class Rounding:
+    """By how much a layer's integers may differ from the file's numbers, per output channel, in units of `grid`."""
+
+    source: NodeProto  # the LIF, or the sum of the read-out
+    grid: np.ndarray  # what one unit of the bias is worth in the file
+    bias: np.ndarray
+    threshold: np.ndarray
+    span: np.ndarray  # how large the constants are that were added up: floating point rounds in proportion
+    exact: bool = False  # the file carries `step`: it rounds to the grid itself
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    units: np.ndarray  # int64, of the tensor's shape
+    scale: np.ndarray  # float64 [Co]
+    bits: int
+
+
+def quantised_weight(runner: Runner, node: NodeProto, axis: int) -> Weight | str:
+    """The integers of a layer's weight, and one scale for each index of `axis`; or the refusal."""
+    chain = weight_chain(runner, node.input[1])
+    if not chain:
+        return refusal(node, "its weight is not quantised; use a Brevitas layer with 2 to 8 bits")
+    quantiser = chain[0]
+    shape = runner.constants[quantiser.output[0]].shape
+    scale = np.asarray(runner.constants[quantiser.input[1]], np.float64)
+    signed, bits = True, 2
+    if quantiser.op_type != "BipolarQuant":
+        signed = bool(attributes(quantiser).get("signed", 1))
+        bits = int(runner.constants[quantiser.input[3]].item())
+    if not signed:
+        return refusal(quantiser, "weights must be signed")
+    if not (scale > 0).all() or not broadcasts(scale, shape):
+        return refusal(quantiser, f"scale of shape {scale.shape} must be above 0 and broadcast to the weight's {shape}")
+    moved = np.array(np.broadcast_to(scale, shape))
+    for step in chain[1:]:
+        if step.op_type == "Transpose":
+            moved = moved.transpose(attributes(step).get("perm"))
+        elif step.op_type in ("Reshape", "Flatten"):
+            moved = moved.reshape(runner.constants[step.output[0]].shape)
+    value = np.asarray(runner.constants[node.input[1]], np.float64)
+    per_output = along(moved, value.shape, axis)
+    if per_output is None:
+        return refusal(
+            quantiser,
+            f"scale of shape {scale.shape} differs within an output channel: by broadcasting it lies along the last"
+            f" axes of the weight's {shape}; give one scale, or one per output channel",
+        )
+    units = np.rint(value / moved)
+    if (abs(value - units * moved) > 1e-3 * moved).any() or abs(units).max(initial=0) > 1 << (bits - 1):
+        return refusal(quantiser, f"its weights are no whole numbers of {bits} bits times the scale; export it again")
+    return Weight(units.astype(np.int64), per_output, bits)
+
+
+@dataclass
+class Pending:
+    """slope*(weights . input) + offset, until a LIF or the read-out's sum makes integers of it."""
+
+    node: NodeProto
+    weight: np.ndarray  # int64 [Co, Ci, Kh, Kw]
+    bits: int
+    stride: int
+    padding: int
+    slope: np.ndarray  # float64 [Co], weight and input scale included
+    offset: np.ndarray  # float64 [Co]
+    reshaped: bool = False
+    span: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.span = abs(self.offset)
+
+    def multiply(self, factor: np.ndarray) -> None:
+        self.slope, self.offset, self.span = self.slope * factor, self.offset * factor, self.span * abs(factor)
+
+    def add(self, value: np.ndarray) -> None:
+        self.offset, self.span = self.offset + value, self.span + abs(value)
+
+    def neuron(
+        self, lif: NodeProto, name: str, first: bool, threshold: np.ndarray, given: np.ndarray | None
+    ) -> tuple[Conv, Rounding] | str:
+        """The layer with its neurons as integers; `given`: the file's step per channel. Or why there are none."""
+        attribute, channels = attributes(lif), len(self.weight)
+        kept = tuple(sorted(set(attribute.get("kept", ())))) or tuple(range(channels))
+        if kept[-1] >= channels:
+            return f"kept={list(kept)} must be channel numbers below {channels}"
+        # What BatchNorm or pruning has scaled away has no synapse; its step is free.
+        live = (self.slope != 0) & self.weight.reshape(channels, -1).any(1)
+        step = np.where(live, np.abs(self.slope), threshold * _CONSTANT_STEP)
+        if given is not None:
+            wrong = live & ~np.isclose(given, step, rtol=1e-4, atol=0)
+            if wrong.any():
+                c = int(wrong.argmax())
+                return f"step[{c}]={given[c]:g}, but an accumulator step is worth {step[c]:g}; write that"
+            step, fraction = given, attribute.get("fraction_bits", 0)
+        else:
+            finest = np.max(step / threshold / _GRID, where=live, initial=1.0)
+            fraction = min(math.ceil(math.log2(finest)), _LARGEST_FRACTION)
+        grid = step * 2.0**-fraction
+        bias, fires = self.offset / grid, threshold / grid
+        large = np.maximum(abs(bias), fires)
+        if not (large < _LARGEST).all():
+            c = int((~(large < _LARGEST)).argmax())
+            return (
+                f"channel {c}: bias {self.offset[c]:g} and threshold {threshold[c]:g} are too many accumulator steps"
+                f" of {step[c]:g}; train with BatchNormalization, or with weights of a larger scale"
+            )
+        sign = np.where(live, np.sign(self.slope), 0).astype(np.int64)
+        weight = self.weight * sign[:, None, None, None]
+        alive = np.isin(np.arange(channels), kept)
+        conv = Conv(
+            name=name,
+            weight=weight * alive[:, None, None, None],
+            bias=np.where(alive, np.rint(bias), 0).astype(np.int64),
+            threshold=np.where(alive, np.maximum(np.rint(fires), 1), 1).astype(np.int64),
+            stride=self.stride,
+            padding=self.padding,
+            leak_shift=attribute["leak_shift"],
+            reset=attribute["reset"],
+            fraction_bits=fraction,
+            weight_bits=_wider(self.bits, weight),
+            in_bits=8 if first else 1,
+            kept=kept,
+        )
+        rounding = Rounding(
+            lif,
+            grid,
+            np.where(alive, abs(bias - conv.bias), 0),
+            np.where(alive, abs(fires - conv.threshold), 0),
+            self.span / grid,
+            given is not None,
+        )
+        return conv, rounding
+
+    def readout(self, total: NodeProto) -> tuple[Readout, Rounding] | str:
+        """The layer as the read-out, or why it is none."""
+        scale = self.slope[0]
+        if scale == 0 or (self.slope != scale).any():
+            return "the classes of the read-out need one scale; quantise its weight per tensor"
+        bias = self.offset / abs(scale)
+        if not (abs(bias) < _LARGEST).all():
+            return f"its bias is up to {abs(self.offset).max():g}: too many steps of {abs(scale):g}; use a larger scale"
+        weight = self.weight * int(np.sign(scale))
+        node = Readout("readout", weight, np.rint(bias).astype(np.int64), _wider(self.bits, weight))
+        grid = np.full(len(bias), abs(scale))
+        return node, Rounding(total, grid, abs(bias - node.bias), np.zeros(len(bias)), self.span / grid)
+
+
+def _wider(bits: int, weight: np.ndarray) -> int:
+    """-(-2^(b-1)) needs a bit more."""
+    return bits + int(weight.max() >= 1 << (bits - 1))

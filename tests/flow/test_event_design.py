@@ -1,0 +1,44 @@
+"""The event design is described for the dense network and laid out for what pruning left of it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scaflow.flow.activity.events import figures, lay_out
+from scaflow.hw.fold import Fold, balanced
+from scaflow.model.config import EventFoldConfig, FoldConfig
+from scaflow.quant.compact import compact
+from scaflow.quant.graph import Conv, Graph, Readout, validate
+
+
+def pruned(stride=1):
+    """Two of six channels are kept in the first layer, three of five in the second, a 1x1 convolution."""
+    rng = np.random.default_rng(2)
+    ones, five = np.ones(6, int), np.ones(5, int)
+    side = (6 - 1) // stride + 1
+    return validate(Graph("net", (1, 6, 6), 3, (
+        Conv("one", rng.integers(1, 90, (6, 1, 3, 3)), 0 * ones, 9000 * ones, 1, 1, 1, "hard", 0, 8, 8, (1, 4)),
+        Conv("two", rng.integers(1, 7, (5, 6, 1, 1)), 0 * five, 3 * five, stride, 0, 1, "hard", 0, 4, 1, (0, 2, 3)),
+        Readout("readout", rng.integers(-9, 9, (3, 5, side, side)), np.zeros(3, int), 8),
+    )))  # fmt: skip
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (8, 1, 6, 6)).astype(np.uint8)
+
+
+def test_lanes_beyond_what_is_kept_are_left_out():
+    small, _ = compact(pruned())
+    given = FoldConfig(event=EventFoldConfig(pe=(6, 5), simd=(1, 6, 5), scheduler="event"))
+    laid = lay_out(small, balanced(small, 20), given, IMAGES)
+    kept_in, kept_out = [s.kept_in for s in laid.stages], [s.kept_out for s in laid.stages]
+    assert max(kept_out[0], kept_in[1]) <= 2 and kept_out[1] <= 3
+    assert [Fold(s.pe, s.simd, s.scheduler) for s in laid.stages] == [
+        Fold(kept_out[0], 1, "event"), Fold(kept_out[1], kept_in[1], "event"), Fold(3, kept_in[2], "list"),
+    ]  # fmt: skip
+
+
+def test_an_event_stage_behind_a_stride_costs_its_words():
+    graph = pruned(stride=3)
+    laid = lay_out(graph, balanced(graph, 60), FoldConfig(event=EventFoldConfig(scheduler="event")), IMAGES)
+    row = figures(laid, graph, IMAGES)[1]
+    assert max(cycles for _, cycles in row["images"]) < row["cycles"] == 6 * 6 * 3  # four windows
