@@ -150,3 +150,26 @@ def test_an_ignored_signal_stays_ignored(verb) -> None:
     process.terminate()
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
+
+
+SLOW = """
+import sys, time
+class Slow:
+    def find_spec(name, path=None, target=None):
+        if name == "scaflow.flow.cli":
+            print("loading", flush=True)
+            time.sleep(90)
+sys.meta_path.insert(0, Slow)
+from scaflow.flow.start import main
+main()
+"""
+
+
+def test_while_the_verbs_are_loaded_ctrl_c_says_nothing() -> None:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen([sys.executable, "-c", SLOW], **pipes, **heard) as process:
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGINT and said == ""
