@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,21 @@ def test_xc7_counts_without_a_clock(tmp_path):
     assert (result.bram, result.dsp) == (0, 0)
     assert 13 + 9 <= result.ff <= 17 + 12
     assert result.lut > 0
+
+
+def test_a_folder_of_any_name_maps_as_any_other(tmp_path, monkeypatch):
+    """The design, the modules of the library, the results and the temporary files lie there."""
+    plain = tmp_path / "plain"
+    odd = tmp_path / """My $HOME & #1 "a" 'b' `c` (d); 100% \\ ü"""
+    for folder in (plain, odd):
+        (folder / "tmp").mkdir(parents=True)
+    expected = synthesize(two_fifos(plain), "top", "xc7", print, plain / "cache").per_stage
+    shutil.copytree(synth.RTL, odd / "rtl")
+    monkeypatch.setattr(synth, "RTL", odd / "rtl")
+    monkeypatch.setattr(tempfile, "tempdir", str(odd / "tmp"))
+    monkeypatch.chdir(odd)
+    assert synthesize(two_fifos(odd), "top", "xc7", print, odd / "cache").per_stage == expected
+    assert not list((odd / "tmp").iterdir())
 
 
 def test_a_repeated_run_reads_the_cache_and_a_changed_memory_does_not(tmp_path):

@@ -12,6 +12,7 @@ import sys
 import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scaflow.sim import build
@@ -50,7 +51,7 @@ from scaflow.sim.rtl import simulate_axis
 frame, rtl = bytes.fromhex(sys.argv[1]), Path("rtl")
 cocotb = simulate_axis(rtl, "top", [frame], expect=2, axi_bytes=4, patience=300)
 native = simulate_native(rtl, "top", np.frombuffer(frame, np.uint8)[None], expect=2, axi_bytes=4, patience=300)
-print(json.dumps([scaflow.sim.build.__file__, sys.executable, list(map(list, cocotb.frames)), native.words.tolist()]))
+print(json.dumps([scaflow.sim.build.__file__, sys.executable, cocotb.words, native.words.tolist()]))
 """
 # a cocotb user's shell, and a build system's
 HOSTILE = {
@@ -80,11 +81,9 @@ def lay_out(folder: Path) -> Path:
 @pytest.fixture
 def odd(tmp_path: Path) -> Path:
     """A folder with an odd name: program, interpreter, design, builds and temporary files lie below it."""
-    import numpy as np
-
     plain = lay_out(tmp_path / "plain")  # also compiles Verilator's runtime, which is lent below
     images = np.frombuffer(FRAME, np.uint8)[None]
-    assert [list(f) for f in simulate_axis(plain, "top", [FRAME], expect=2, axi_bytes=4, patience=300).frames] == WORDS
+    assert simulate_axis(plain, "top", [FRAME], expect=2, axi_bytes=4, patience=300).words == WORDS
     assert simulate_native(plain, "top", images, expect=2, axi_bytes=4, patience=300).words.tolist() == WORDS
 
     home = tmp_path / ODD
