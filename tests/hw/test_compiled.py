@@ -20,10 +20,13 @@ assert numba.config.CACHE_DIR == {kept!r}, numba.config.CACHE_DIR
 """
 
 
-def function(folder: str):
-    """`double`, of a source file in that folder."""
+def function(folder: Path, writable: bool):
+    """`double`, of a source file in that folder; nothing can be kept beside it unless `writable`."""
+    (folder / "double.py").write_text(SOURCE)
+    if not writable:
+        (folder / "__pycache__").touch()
     names: dict = {}
-    exec(compile(SOURCE, f"{folder}/double.py", "exec"), names)
+    exec(compile(SOURCE, str(folder / "double.py"), "exec"), names)
     return names["double"]
 
 
@@ -34,22 +37,21 @@ def no_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", NOWHERE)
 
 
-def test_without_a_place_it_is_compiled_all_the_same() -> None:
+def test_without_a_place_it_is_compiled_all_the_same(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no locator available"):
-        numba.njit(cache=True)(function(NOWHERE))
-    double = cached()(function(NOWHERE))
-    assert double(21) == 42 and double.stats.cache_path is None
+        numba.njit(cache=True)(function(tmp_path, writable=False))
+    assert cached()(function(tmp_path, writable=False))(21) == 42
 
 
 def test_beside_the_source_it_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "double.py").write_text(SOURCE)
-    assert cached()(function(str(tmp_path)))(21) == 42
+    assert cached()(function(tmp_path, writable=True))(21) == 42
     assert list((tmp_path / "__pycache__").glob("double.double-*.nbi"))
 
 
 def test_among_the_users_caches_it_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cached()(function(NOWHERE)).stats.cache_path.startswith(str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert cached()(function(tmp_path, writable=False))(21) == 42
+    assert list((tmp_path / "caches").rglob("double.double-*.nbi"))
 
 
 @pytest.mark.parametrize("named", ["{tmp}", NOWHERE])
