@@ -26,7 +26,7 @@ help:            ## this list
 	@echo "REFERENCE=1: no training; the designs are laid out from graphs that come with the program (make reference)"
 setup: $(READY)  ## a virtual environment in .venv with everything in it
 $(READY): pyproject.toml
-	$(PYTHON) -m venv .venv && .venv/bin/pip install --quiet -e '.[lint]' && touch $@
+	$(PYTHON) -m venv .venv && .venv/bin/pip install --quiet -e '.[lint,cluster]' && touch $@
 
 data: $(READY)   ## the images of NET, into data/
 	$(SCAFLOW) data $(NET)

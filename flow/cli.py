@@ -17,6 +17,7 @@ from scaflow.flow import chain, lock, stages
 from scaflow.flow.activity import report as event_report
 from scaflow.flow.designs import compile as compiling
 from scaflow.flow.designs import reference as keeping
+from scaflow.flow.jobs.engines import engine_of
 from scaflow.flow.messages import Printer, guarded
 from scaflow.flow.report import collect as report
 from scaflow.flow.stages import DESIGNS, TRAININGS, Project, Stage
@@ -46,6 +47,12 @@ Images = Annotated[int, typer.Option("--images", min=2, help="Test images.")]
 Stalls = Annotated[bool, typer.Option("--stalls/--no-stalls", help="Also with random pauses at both ends.")]
 OneVariant = Annotated[
     Literal["dense", "skip", "compact", "event"] | None, typer.Option("--variant", help="One design only.")
+]
+Ray = Annotated[
+    str | None, typer.Option("--ray", metavar="ADDRESS", help="Work on the Ray cluster with its head at HOST:PORT.")
+]
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="At once, a thread each. [default: one a processor]")
 ]
 BUILD, DATA = Path("build"), Path("data")
 ACTIVITY_IMAGES = 1000
@@ -309,7 +316,8 @@ def study(
     cycles: Annotated[
         float | None, typer.Option("--cycles", min=0, max=1, help="Budget, of the dense cycles; not the TOML's.")
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, a thread each.")] = threads.processors(),
+    jobs: Jobs = None,
+    ray: Ray = None,
     force: Force = False,
 ) -> None:
     """Prune NET by each criterion under equal conditions; goes on where an interrupted study stopped.
@@ -326,7 +334,8 @@ def study(
         wanted = work.chosen(criteria)
         with _at_work(project, "study"):
             chain.fetch_data(project, say)
-            found = work.study(project, wanted, seeds, jobs, force, err)
+            with engine_of(ray, jobs, say) as engine:
+                found = work.study(project, wanted, seeds, engine, force, err)
             study_report.save_plot(found, project / "study.png")
         out.print(study_report.section(found).table())
         say(f"written: {project / 'study.json'}, {project / 'study.png'}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 OFFERS, TAKES = 1, 2
-_SHORTEST = 16  # cycles of a phase
+SHORTEST = 16  # cycles of a phase
 
 
 def stall_pattern(chance: float, seed: int, longest: int) -> np.ndarray:
@@ -25,8 +25,8 @@ def stall_pattern(chance: float, seed: int, longest: int) -> np.ndarray:
     """
     if not 0 < chance < 1:
         raise ValueError(f"stalls: chance={chance} must lie between 0 and 1")
-    if longest < _SHORTEST:
-        raise ValueError(f"stalls: longest={longest} must be at least {_SHORTEST} cycles")
+    if longest < SHORTEST:
+        raise ValueError(f"stalls: longest={longest} must be at least {SHORTEST} cycles")
     period = 16 * longest + 1
     ends = []
     for end in range(2):
@@ -44,7 +44,7 @@ def stall_pattern(chance: float, seed: int, longest: int) -> np.ndarray:
 
 def _phase(rng: np.random.Generator, chance: float, longest: int) -> np.ndarray:
     """Open cycles are True; the lengths are even on a logarithmic scale."""
-    length = int(np.exp(rng.uniform(np.log(_SHORTEST), np.log(longest + 1))))
+    length = int(np.exp(rng.uniform(np.log(SHORTEST), np.log(longest + 1))))
     kind = rng.integers(8)
     if kind == 0:
         return np.zeros(length, bool)

@@ -47,8 +47,8 @@ def settle() -> None:
     """
     temporary()
     for name, default in _HOMES.items():
-        home = os.path.expanduser("~")
-        folder = os.environ.get(name) or (f"{home}/{default}" if os.path.isabs(home) else "")
+        home = os.path.expanduser("~")  # "/" where it is empty, "~" where there is none
+        folder = os.environ.get(name) or (f"{home}/{default}" if os.path.isabs(home) and home != "/" else "")
         if not folder or not writable(Path(folder)):
             os.environ[name] = str(_own() / name.lower())
     for name in _SET:

@@ -94,6 +94,14 @@ def test_hardware_rooms_load_without_torch(room):
     assert result.returncode == 0, result.stderr or f"{room}/ brings torch in through an import"
 
 
+def test_the_import_root_links_to_every_room():
+    """Static tools follow these links; an import hook they would not see."""
+    root = ROOT / "src" / "scaflow"
+    assert {path.name: path.resolve() for path in root.iterdir() if path.name != "__pycache__"} == {
+        room: ROOT / room for room in ROOMS
+    }
+
+
 def test_no_room_is_imported_twice():
     """With a bare `import model` somewhere, the folder would be loaded beside scaflow.model."""
     assert [room for room in ROOMS if room in sys.modules] == []

@@ -28,7 +28,7 @@ from scaflow.flow.stages import (
 from scaflow.hw.clock import predict_runs
 from scaflow.hw.design import AXI_BYTES, Design
 from scaflow.hw.emit import TOP, check_emitted, emit
-from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
+from scaflow.hw.stalls import OFFERS, SHORTEST, TAKES, stall_pattern
 from scaflow.model.files import kept_json, write_json
 from scaflow.quant.graph import execute, load
 from scaflow.sim.native import CHUNK, NativeRun, simulate_native
@@ -112,7 +112,8 @@ def _design(project: Project, variant: str, images: np.ndarray, stalls: bool, co
     spikes = _events(design, images)
     flowing, clock = _run(rtl, variant, design, images, spikes, None, logits, console, part)
     if stalls:
-        longest = 2 * int(np.diff(clock[:, 3]).max(initial=design.interval or 1))
+        gaps = np.diff(clock[:, 3]) if len(images) > 1 else clock[:, 3]  # one image alone: all that it takes
+        longest = max(SHORTEST, 2 * int(gaps.max(initial=design.interval or 1)))
         _run(rtl, variant, design, images, spikes, longest, logits, console, part)
     _count(variant, design, images[:COUNTED_IMAGES], flowing, console, part)
     write_json(kept, part)

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from scaflow.flow import workers
+from scaflow.flow.jobs.job import Engine, Job
 from scaflow.flow.stages import Project
 from scaflow.model.config import NetworkConfig
 from scaflow.model.files import check_place, kept_json, read_json, readable, write_json
@@ -30,6 +30,7 @@ DENSE = "dense"
 SPIKE_IMAGES = 1000  # test images whose spikes are counted
 PENALISED = "slimming"  # its loss differs from the first epoch on
 POLL = 1.0  # seconds between looks at the runs
+IN_OUTPUT = "see output.txt"  # what a run failed of stands there
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,11 @@ class Run:
     teacher: Run | None  # the dense network, where its answers are wanted
     prune: bool
     warmup: int  # epochs of the float stage that the warm-up has done, or is to do
-    data: Path
+
+    def among(self, base: Path) -> Run:
+        """The same in another place: all runs of a study lie side by side."""
+        start, teacher = (other and other.among(base) for other in (self.start, self.teacher))
+        return replace(self, folder=base / self.folder.name, start=start, teacher=teacher)
 
     @property
     def result(self) -> Path:
@@ -110,18 +115,22 @@ def plan(project: Project, criteria: Sequence[str], seeds: Sequence[int]) -> lis
             kind = PENALISED if criterion == PENALISED else DENSE
             if warmup and kind not in starts:
                 folder = project / f"study/warmup-{kind}-{seed}"
-                starts[kind] = Run(None, cfg, folder, None, None, kind == PENALISED, warmup, project.data)
+                starts[kind] = Run(None, cfg, folder, None, None, kind == PENALISED, warmup)
                 runs.append(starts[kind])
             folder = project / f"study/{criterion}-{seed}"
             prune = criterion != DENSE
-            runs.append(Run(criterion, cfg, folder, starts.get(kind), teacher, prune, warmup, project.data))
+            runs.append(Run(criterion, cfg, folder, starts.get(kind), teacher, prune, warmup))
             if base.sca.soft and not prune:
                 teacher = runs[-1]
     return runs
 
 
-def study(project: Project, criteria: Sequence[str], seeds: int, jobs: int, force: bool, console: Console) -> Any:
-    """Run what is not there yet, `jobs` runs at once on one thread each; returns and writes study.json.
+def study(
+    project: Project, criteria: Sequence[str], seeds: int, engine: Engine, force: bool, console: Console
+) -> dict[str, Any]:
+    """Run what is not there yet, on one thread each; returns and writes study.json.
+
+    The file is the same wherever and in whatever order the runs were at work; what they took is in their folders.
 
     Raises:
         ValueError: as `carry_out`.
@@ -134,7 +143,7 @@ def study(project: Project, criteria: Sequence[str], seeds: int, jobs: int, forc
         check_place(project / name)
     bring_back(project, runs)
     started = time.monotonic()
-    carry_out(runs, jobs, console, lambda: collect(project, runs))
+    carry_out(project, runs, engine, console)
     result = collect(project, runs)
     console.print(f"study: done in {time.monotonic() - started:.0f} s")
     return result
@@ -159,7 +168,8 @@ def bring_back(project: Project, runs: Sequence[Run]) -> None:
 def collect(project: Project, runs: Sequence[Run]) -> dict[str, Any]:
     """The rows of the runs that are finished, as study.json."""
     cfg = project.network
-    rows = [run.row for run in runs if run.criterion and run.finished]
+    kept = [run.row for run in runs if run.criterion and run.finished]
+    rows = [{key: value for key, value in row.items() if key != "seconds"} for row in kept]
     result = {
         "dataset": cfg.data.path if cfg.data else cfg.dataset,
         "network": cfg.name,
@@ -173,8 +183,8 @@ def collect(project: Project, runs: Sequence[Run]) -> dict[str, Any]:
     return result
 
 
-def carry_out(runs: Sequence[Run], jobs: int, console: Console, after_each: Callable[[], Any] = lambda: None) -> None:
-    """Keeps `jobs` processes at work on what can start and has no result yet.
+def carry_out(project: Project, runs: Sequence[Run], engine: Engine, console: Console) -> None:
+    """Keeps the engine at work on what can start and has no result yet.
 
     Raises:
         ValueError: a run failed, or its result is of other settings; the message says why and what to do.
@@ -185,30 +195,40 @@ def carry_out(runs: Sequence[Run], jobs: int, console: Console, after_each: Call
             f"remove the folder (--force does), or choose another for what is generated"
         )
     waiting = _left(runs)
-    active: dict[Run, Any] = {}
+    active: dict[Job, Run] = {}
+    images = partial(_images, project.network, project.data)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
     times = (TimeElapsedColumn(), TimeRemainingColumn())
-    try:
-        with Progress(*columns, *times, console=console, disable=not console.is_terminal) as progress:
-            task = progress.add_task("study", total=sum(run.epochs for run in runs))
-            while waiting or active:
-                for run in filter(_ready, tuple(waiting)):
-                    if len(active) < jobs:
-                        waiting.remove(run)
-                        active[run] = workers.start(_process, run)
-                for run in [r for r, process in active.items() if not process.is_alive()]:
-                    process = active.pop(run)
-                    process.join()
-                    if process.exitcode or not run.finished:
-                        check_place(run.result)  # where there is no room, its output cannot say so
-                        raise ValueError(f"study: {run.title} failed; {run.folder}/output.txt ends with\n{_tail(run)}")
-                    console.print(f"[dim]study: {run.title} done[/dim]", highlight=False)
-                    after_each()
-                progress.update(task, completed=sum(map(_epochs_done, runs)))
-                time.sleep(POLL if active else 0)
-    finally:
-        for process in active.values():  # each has written all that it needs to go on
-            process.kill()
+    with Progress(*columns, *times, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("study", total=sum(run.epochs for run in runs))
+        while waiting or active:
+            for run in filter(_ready, tuple(waiting)):
+                if engine.room:
+                    waiting.remove(run)
+                    job = _job(run, images)
+                    active[job] = run
+                    engine.start(job)
+            for end in engine.ended(POLL):
+                run = active.pop(end.job)
+                if end.problem or not run.finished:
+                    check_place(run.result)  # where there is no room, its output cannot say so
+                    raise ValueError(_failure(run, end.problem))
+                console.print(f"[dim]study: {run.title} done[/dim]", highlight=False)
+                collect(project, runs)
+            progress.update(task, completed=sum(map(_epochs_done, runs)))
+
+
+def _job(run: Run, images: Callable[[], Any]) -> Job:
+    base = run.folder.parent
+    read = [other.checkpoint for other in (run.start,) if other] + [other.model for other in (run.teacher,) if other]
+    reads = tuple(str(path.relative_to(base)) for path in read)
+    return Job(f"study: {run.title}", _process, (run,), base, run.folder.name, reads, images)
+
+
+def _failure(run: Run, problem: str) -> str:
+    if problem and problem != IN_OUTPUT:
+        return f"study: {run.title} failed: {problem}"
+    return f"study: {run.title} failed; {run.folder}/output.txt ends with\n{_tail(run)}"
 
 
 def _left(runs: Sequence[Run]) -> list[Run]:
@@ -241,25 +261,30 @@ def _tail(run: Run) -> str:
         return "nothing"
 
 
-def _process(run: Run) -> None:
-    """One run, in a process of its own; it ends with the study, so that none writes beside those that go on."""
+def _images(cfg: NetworkConfig, data: Path) -> Any:
+    from scaflow.model.data import dataset_of
+
+    return dataset_of(cfg, data)
+
+
+def _process(base: Path, run: Run, data: Any) -> None:
+    """One run, in a process of its own; what it has to say stands in its folder."""
     import torch
 
     torch.set_num_threads(1)
-    run.folder.mkdir(parents=True, exist_ok=True)
+    run = run.among(base)
     with (run.folder / "output.txt").open("a", buffering=1) as file:
         try:
-            _train_and_measure(run, Console(file=file, width=160))
-        except BaseException as error:
+            _train_and_measure(run, data, Console(file=file, width=160))
+        except Exception as error:
             file.write(f"{error}\n" if isinstance(error, ValueError | OSError) else traceback.format_exc())
-            os._exit(1)
+            raise ValueError(IN_OUTPUT) from None
 
 
-def _train_and_measure(run: Run, console: Console) -> None:
+def _train_and_measure(run: Run, data: Any, console: Console) -> None:
     from scaflow.flow.training.network import train_network
-    from scaflow.model.data import dataset_of
 
-    started, data = time.monotonic(), dataset_of(run.cfg, run.data)
+    started = time.monotonic()
     path = train_network(
         run.cfg,
         data,

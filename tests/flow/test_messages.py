@@ -72,6 +72,7 @@ def test_expected_failures_have_words_and_codes_of_their_own(run, error, code, w
 
 
 def test_the_unexpected_is_written_down_in_the_networks_folder(run):
+    Path("build/digits").mkdir(parents=True)  # a folder that a run made for itself alone goes with it
     result = run(raising=KeyError("nobody thought of it"))
     assert result.exit_code == 70
     assert "error: unexpected, at work on `scaflow train`: KeyError: 'nobody thought of it'" in result.stderr

@@ -13,6 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from scaflow.flow.jobs.local import Local
 from scaflow.flow.stages import Project, open_project
 from scaflow.flow.study import report as study_report
 from scaflow.flow.study import runs as study
@@ -56,7 +57,7 @@ def test_runs_of_a_seed_start_from_one_warm_up(project):
 
 
 def test_a_study_goes_on_where_it_stopped(project, monkeypatch):
-    found = study.study(project, ("weight",), 1, 1, False, QUIET)
+    found = study.study(project, ("weight",), 1, Local(1), False, QUIET)
     assert [row["criterion"] for row in found["rows"]] == ["dense", "weight"]
     assert read_json(project / "study.json") == found
     dense, pruned = found["rows"]
@@ -74,11 +75,11 @@ def test_a_study_goes_on_where_it_stopped(project, monkeypatch):
     started = []
     monkeypatch.setattr(study, "_process", started.append)
     shutil.rmtree(project / "study")  # study.json alone is enough to go on, on another machine too
-    assert study.study(project, ("weight",), 1, 1, False, QUIET) == found
+    assert study.study(project, ("weight",), 1, Local(1), False, QUIET) == found
     (project / "study/weight-0/row.json").unlink()
     (project / "study.json").unlink()
     with pytest.raises(ValueError, match="study: warm-up, seed 0 failed"):
-        study.study(project, ("weight",), 1, 1, False, QUIET)
+        study.study(project, ("weight",), 1, Local(1), False, QUIET)
 
 
 def test_pruned_runs_learn_from_the_dense_network_of_their_seed(project):
@@ -122,7 +123,7 @@ def test_results_of_other_settings_are_refused(project):
         run.folder.mkdir(parents=True)
         run.result.write_text(f'{{"settings": "{run.settings}"}}')
     with pytest.raises(ValueError, match=r"study: made with other settings: weight-0; remove the folder \(--force"):
-        study.study(project, ("weight",), 1, 1, False, QUIET)
+        study.study(project, ("weight",), 1, Local(1), False, QUIET)
 
 
 def test_unknown_criteria_are_named():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,19 @@ def test_xc7_counts_without_a_clock(tmp_path):
     assert result.lut > 0
 
 
+def test_a_folder_may_have_any_name(tmp_path, monkeypatch):
+    """The design, the modules of the library, the results and the temporary files lie there."""
+    odd = tmp_path / """My $HOME & #1 "a" 'b' `c` (d); 100% \\ ü"""
+    (odd / "tmp").mkdir(parents=True)
+    shutil.copytree(synth.RTL, odd / "rtl")
+    monkeypatch.setattr(synth, "RTL", odd / "rtl")
+    monkeypatch.setattr(tempfile, "tempdir", str(odd / "tmp"))
+    monkeypatch.chdir(odd)
+    result = synthesize(two_fifos(odd), "top", "xc7", print, odd / "cache")
+    assert result.lut > 0 and 13 + 9 <= result.ff <= 17 + 12
+    assert not list((odd / "tmp").iterdir())
+
+
 def test_a_repeated_run_reads_the_cache_and_a_changed_memory_does_not(tmp_path):
     (two_fifos(tmp_path) / "weights.mem").write_text("0\n")
     first: list[str] = []
@@ -130,9 +145,8 @@ def test_missing_inputs_and_tools_are_named(tmp_path, monkeypatch):
         synthesize(tmp_path, "top", "ice40", lambda _: None, tmp_path)
     with pytest.raises(ValueError, match=r"top\.sv: no such file; compile the network first"):
         synthesize(tmp_path, "top", "xc7", lambda _: None, tmp_path)
-    monkeypatch.setattr(synth.sysconfig, "get_path", lambda _: str(tmp_path))
-    monkeypatch.setattr(synth.shutil, "which", lambda _: None)
-    with pytest.raises(ValueError, match=r"synthesis cannot run:\n  nextpnr: .*pip install"):
+    monkeypatch.setattr(synth.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=r"synthesis cannot run:\n  Yosys: .*pip install.*\n  nextpnr: .*pip install"):
         synthesize(two_fifos(tmp_path), "top", "ecp5-85", lambda _: None, tmp_path)
 
 

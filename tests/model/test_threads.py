@@ -83,12 +83,8 @@ def test_work_counts_whole_vectors(describe):
         ("0::/a/b\n", {"v2/a/b/cpu.max": "150000 100000\n", "v2/a/cpu.max": "max 100000\n"}, [1.5]),
         ("0::/\n", {"v2/cpu.max": "50000 100000\n"}, [0.5]),
         ("0::/elsewhere\n", {"v2/cpu.max": "400000 100000\n"}, [4.0]),
-        (
-            "4:memory:/x\n3:cpu,cpuacct:/x\n",
-            {"v1/x/cpu.cfs_quota_us": "200000", "v1/x/cpu.cfs_period_us": "100000"},
-            [2],
-        ),
-        ("3:cpu:/x\n", {"v1/x/cpu.cfs_quota_us": "-1", "v1/x/cpu.cfs_period_us": "100000"}, []),
+        ("4:memory:/x\n3:cpu,cpuacct:/x\n", {"v1/x/cpu.cfs_quota_us": "200", "v1/x/cpu.cfs_period_us": "100"}, [2.0]),
+        ("3:cpu:/x\n", {"v1/x/cpu.cfs_quota_us": "-1", "v1/x/cpu.cfs_period_us": "100"}, []),
         (None, {}, []),
     ],
 )  # fmt: skip

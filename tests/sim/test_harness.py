@@ -173,17 +173,14 @@ def test_a_build_is_made_once_and_again_for_each_difference(cache: Path, tmp_pat
 
 
 def test_a_full_disk_is_told_and_not_taken_for_bad_hardware(tmp_path: Path, monkeypatch) -> None:
-    class Dead:
-        def test(self, **_: object) -> None:
-            raise SystemExit(1)
-
     def full(path: Path) -> None:
         if path == waves:
             raise OSError(28, "No space left on device", str(path))
 
     waves = tmp_path / "w.vcd"
     waves.write_text("$half")
-    monkeypatch.setattr(rtl, "get_runner", lambda _: Dead())
+    (tmp_path / "top").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "top").chmod(0o755)
     with pytest.raises(SimulationError):
         rtl._execute("bench", tmp_path / "top", tmp_path, {"seed": 0}, waves)
     assert waves.exists()  # of a design that hangs they are what is wanted
