@@ -6,19 +6,17 @@ Heavy imports stand inside the functions, so that `--help` and an up-to-date sta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from scaflow.flow.images import test_images
 from scaflow.flow.stages import DESIGNS, TRAININGS, VARIANTS, Progress, Project, Stage, design_files
 from scaflow.flow.workers import in_processes
-from scaflow.hw.synth import Target, synthesize
 from scaflow.model.files import read_json, readable, write_json
 from scaflow.model.threads import processors
 
@@ -108,21 +106,6 @@ def cycles_stage(project: Project, progress: Progress) -> Stage:
         writes=(project / "cycles.json",),
         run=lambda: write_json(project / "cycles.json", measure_cycles(project, progress)),
         rooms=("quant", "hw", "sim", *OWN),
-        remedy=f"scaflow compile {project.net}",
-    )
-
-
-def synth_stage(project: Project, progress: Progress) -> Stage:
-    """Reads the designs. Writes synth.json (resources, and the routed clock on the ECP5)."""
-    return Stage(
-        name="synth",
-        reads=design_files(project),
-        writes=(project / "synth.json",),
-        run=lambda: write_json(
-            project / "synth.json",
-            {"synth": synthesize_designs(project, get_args(Target), DESIGNS, progress)},
-        ),
-        rooms=("hw",),
         remedy=f"scaflow compile {project.net}",
     )
 
@@ -226,33 +209,6 @@ def _activity(project: Project, images: int, progress: Progress) -> None:
     write_json(
         project / "activity.json", {"images": len(chosen), "stages": rows, "event": events.summary(rows)}
     )
-
-
-def synthesize_designs(
-    project: Project, targets: Sequence[Target], variants: Sequence[str], progress: Progress
-) -> list[dict[str, Any]]:
-    """Synthesise designs for targets, as many at once as there are processors."""
-    from scaflow.hw.emit import check_emitted
-
-    for variant in variants:
-        if (project / f"{variant}/graph.json").is_file():  # else the synthesis says what is missing
-            check_emitted(read_design(project, variant), project / f"{variant}/rtl")
-
-    def one(job: tuple[Target, str]) -> dict[str, Any]:
-        target, variant = job
-        result = synthesize(
-            project / f"{variant}/rtl",
-            "top",
-            target,
-            lambda line: progress(f"{variant}, {line}"),
-            project.build / "cache" / "synth",
-        )
-        return {"target": target, "variant": variant} | {
-            key: value for key, value in asdict(result).items() if key not in ("target", "log")
-        }
-
-    with ThreadPoolExecutor(WORKERS) as pool:
-        return list(pool.map(one, [(target, variant) for target in targets for variant in variants]))
 
 
 def _train(project: Project, training: str, resume: bool, console: Console, device: str) -> None:

@@ -14,10 +14,12 @@ import typer
 from rich.markup import escape
 
 from scaflow.flow import chain, lock, stages
+from scaflow.flow import synth as synthesis
 from scaflow.flow.activity import report as event_report
 from scaflow.flow.designs import compile as compiling
 from scaflow.flow.designs import reference as keeping
 from scaflow.flow.jobs.engines import engine_of
+from scaflow.flow.jobs.job import Engine
 from scaflow.flow.messages import Printer, guarded
 from scaflow.flow.report import collect as report
 from scaflow.flow.stages import DESIGNS, TRAININGS, Project, Stage
@@ -240,21 +242,30 @@ def synth(
     build: Build = BUILD,
     target: Annotated[Target | None, typer.Option("--target", help="One target only.")] = None,
     variant: OneVariant = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Of the placement: the spread of the clock.")] = 1,
+    jobs: Jobs = None,
+    ray: Ray = None,
     force: Force = False,
 ) -> None:
     """Synthesise the designs; route them on the ECP5-85F. Reads BUILD/<net>/*/rtl. Writes synth.json.
 
-    With --target or --variant the result is printed only.
+    With --target or --variant the result is printed only. --jobs and --ray are for the seeds behind the first.
     """
+
+    def engine() -> contextlib.AbstractContextManager[Engine]:
+        return engine_of(ray, jobs, say)
+
     with messages():
         project = _project(net, build, DATA)
         if target is None and variant is None:
             with _at_work(project, "synth"):
-                _run(project, [chain.synth_stage(project, say)], force)
+                _run(project, [synthesis.stage(project, say, seeds, engine)], force)
             rows = read_json(project / "synth.json")["synth"]
         else:
             targets = [target] if target else get_args(Target)
-            rows = chain.synthesize_designs(project, targets, [variant] if variant else DESIGNS, say)
+            rows = synthesis.synthesize_designs(
+                project, targets, [variant] if variant else DESIGNS, say, seeds, engine
+            )
         out.print(report.synth_table(rows))
 
 
@@ -280,26 +291,40 @@ def fold(
     net: Net,
     build: Build = BUILD,
     folder: Data = DATA,
-    target_fps: Annotated[float | None, typer.Option("--target-fps", min=1, help="Images a second to reach.")] = None,
-    max_luts: Annotated[float | None, typer.Option("--max-luts", min=1, help="LUTs to spend on speed.")] = None,
+    target_fps: Annotated[
+        list[float] | None, typer.Option("--target-fps", min=1, help="Images a second to reach; may be repeated.")
+    ] = None,
+    max_luts: Annotated[
+        list[float] | None, typer.Option("--max-luts", min=1, help="LUTs to spend on speed; may be repeated.")
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="Whose LUTs, block RAMs and DSPs bound it.")] = "ecp5-85",
     clock: Annotated[float, typer.Option("--clock", min=1, help="MHz.")] = 100,
     scheduler: Annotated[
         Literal["auto", "list", "event"], typer.Option("--scheduler", help="Of the spiking stages; auto: of each.")
     ] = "auto",
+    jobs: Jobs = None,
+    ray: Ray = None,
 ) -> None:
     """Find PE, SIMD and schedulers for a rate with the least area, or the best rate within an area.
 
-    Reads BUILD/<net>/{dense,compact}/graph.*, DATA. Writes fold.json, and fold.toml for the TOML of NET.
+    Reads BUILD/<net>/{dense,compact}/graph.*, DATA. Writes fold.json, and fold.toml for the TOML of NET. Asked for
+    several rates or budgets, writes fold-sweep.json instead; --jobs and --ray are for that.
     """
     with messages():
         from scaflow.flow.fold import report as fold_report
         from scaflow.flow.fold import solve as folding
+        from scaflow.flow.fold import sweep as sweeping
 
         project = _project(net, build, folder)
-        request = folding.ask(device, clock, target_fps, max_luts)
+        requests = folding.ask(device, clock, target_fps or (), max_luts or ())
+        if len(requests) > 1:
+            with _at_work(project, "fold"), engine_of(ray, jobs, say) as engine:
+                found = sweeping.sweep(project, requests, scheduler, engine, say)
+            out.print(sweeping.section(found).table())
+            say(f"written: {project / 'fold-sweep.json'}")
+            return
         with _at_work(project, "fold"):
-            found = folding.fold_network(project, request, scheduler, say)
+            found = folding.fold_network(project, requests[0], scheduler, say)
         for section in fold_report.sections({"fold": found}):
             out.print(section.table())
         out.print(found["toml"], markup=False, highlight=False)
@@ -395,7 +420,7 @@ def demo(
             _run(project, [chain.sim_stage(project, images, True, say)])
             _run(project, [chain.cycles_stage(project, say)])
             _run(project, [chain.activity_stage(project, ACTIVITY_IMAGES, say)])
-            _run(project, [chain.synth_stage(project, say)])
+            _run(project, [synthesis.stage(project, say)])
             _report(project)
 
 

@@ -32,7 +32,9 @@ AGAIN = "there may be no room on the disk; make some and run this again"
 PACKING = "(packing)"  # cells that belong to no instance of the top
 
 # The package with the most pins, for any width of the streams; the slowest speed grade, so Fmax is a floor.
-NEXTPNR_OPTIONS = ("--85k", "--package", "CABGA756", "--speed", "6", "--seed", "1", "--freq", "150")
+ROUTED = "routed.json"  # of one more seed
+SEED = 1  # of the figures; `route` tries others
+NEXTPNR_OPTIONS = ("--85k", "--package", "CABGA756", "--speed", "6", "--seed", str(SEED), "--freq", "150")
 NEXTPNR_MODE = ("--lpf-allow-unconstrained", "--timing-allow-fail")
 
 
@@ -132,6 +134,25 @@ def synthesize(
     stages = {name: Resources(**part) for name, part in data["per_stage"].items()}
     total = sum(stages.values(), Resources())
     return SynthResult(target, **asdict(total), fmax_mhz=data["fmax_mhz"], per_stage=stages, log=work)
+
+
+def route(folder: Path, seed: int) -> float:
+    """Fmax in MHz of a netlist that `synthesize` left in `folder`, placed from another seed.
+
+    Kept in folder/seed-<seed>/: a repeated call reads a file.
+
+    Raises:
+        ValueError: no netlist, nextpnr is missing or fails.
+    """
+    own = folder / f"seed-{seed}"
+    kept = kept_json(own / ROUTED, ("fmax_mhz",))
+    if kept is None:
+        if not (folder / "netlist.json").is_file():
+            raise ValueError(f"{folder / 'netlist.json'}: no such file; remove {folder} and run this again")
+        own.mkdir(exist_ok=True)
+        kept = {"fmax_mhz": _placed(folder, own, _tools("ecp5-85", True) or [], seed, lambda line: None)[1]}
+        write_json(own / ROUTED, kept)
+    return float(kept["fmax_mhz"])
 
 
 def count(stat: dict[str, Any], top: str, target: Target, stage_of: dict[str, str]) -> dict[str, Resources]:
@@ -254,28 +275,37 @@ def _run(
     stages = count(read_json(work / "stat.json", AGAIN, ("modules",)), top, target, _stages(directory))
     if nextpnr is None:
         return {"fmax_mhz": None, "per_stage": {name: asdict(part) for name, part in stages.items()}}
-    command = [*nextpnr, *NEXTPNR_OPTIONS, *NEXTPNR_MODE, "--json", "netlist.json"]
-    command += ["--report", "report.json", "--textcfg", "top.config"]
-    log = work / "nextpnr.log"
     try:
-        _step(f"{target}: nextpnr, placement and routing", (command, environment()), work, log, progress)
+        utilization, fmax = _placed(work, work, nextpnr, SEED, lambda line: progress(f"{target}: {line}"))
     except ValueError:
+        log = work / "nextpnr.log"
         too_much = overfull(log.read_text())
         if not too_much:
             raise
         message = f"{directory}: does not fit the ECP5-85F: {too_much}; use fewer lanes\n  log: {log}"
         raise ValueError(message) from None
-    report = read_json(work / "report.json", AGAIN, ("fmax", "utilization"))
-    if not report["fmax"]:
-        raise ValueError(f"{directory}: nextpnr found no clocked path in {top}; see {log}")
-    used = {name: entry["used"] for name, entry in report["utilization"].items()}
+    used = {name: entry["used"] for name, entry in utilization.items()}
     placed = Resources(used["TRELLIS_COMB"], used["TRELLIS_FF"], used["DP16KD"], used["MULT18X18D"])
     mapped = sum(stages.values(), Resources())
     stages[PACKING] = Resources(
         placed.lut - mapped.lut, placed.ff - mapped.ff, placed.bram - mapped.bram, placed.dsp - mapped.dsp
     )
-    fmax = min(clock["achieved"] for clock in report["fmax"].values())
-    return {"fmax_mhz": round(fmax, 2), "per_stage": {name: asdict(part) for name, part in stages.items()}}
+    return {"fmax_mhz": fmax, "per_stage": {name: asdict(part) for name, part in stages.items()}}
+
+
+def _placed(folder: Path, out: Path, nextpnr: list[str], seed: int, progress: Progress) -> tuple[dict[str, Any], float]:
+    """What `folder/netlist.json` takes of the device, and its clock; logs and report go to `out`."""
+    options = list(NEXTPNR_OPTIONS)
+    options[options.index("--seed") + 1] = str(seed)
+    command = [*nextpnr, *options, *NEXTPNR_MODE, "--json", "netlist.json"]
+    command += ["--report", str((out / "report.json").relative_to(folder))]
+    command += ["--textcfg", str((out / "top.config").relative_to(folder))]
+    log = out / "nextpnr.log"
+    _step("nextpnr, placement and routing", (command, environment()), folder, log, progress)
+    report = read_json(out / "report.json", AGAIN, ("fmax", "utilization"))
+    if not report["fmax"]:
+        raise ValueError(f"{folder}: nextpnr found no clocked path; see {log}")
+    return report["utilization"], round(min(clock["achieved"] for clock in report["fmax"].values()), 2)
 
 
 def overfull(log: str) -> str:

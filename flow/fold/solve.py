@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from scaflow.hw.clock import predict
 from scaflow.hw.design import Design, design
 from scaflow.hw.fold import Folding, dealt, narrowed
 from scaflow.hw.solve import Limits, Plan, Problem, fastest, least_area, problem
+from scaflow.model.config import NetworkConfig
 from scaflow.model.files import check_place, write_json, write_text
 from scaflow.quant.graph import Graph, load
 
@@ -53,20 +55,21 @@ class Request:
         return f"{wanted} on {self.device.name} at {self.clock_mhz:g} MHz"
 
 
-def ask(device: str, clock_mhz: float, target_fps: float | None, max_luts: float | None) -> Request:
-    """A request as a user writes it.
+def ask(device: str, clock_mhz: float, target_fps: Sequence[float], max_luts: Sequence[float]) -> list[Request]:
+    """Requests as a user writes them.
 
     Raises:
-        ValueError: no such device, or not one of a rate and a budget.
+        ValueError: no such device, or not either rates or budgets.
     """
     problems = []
     if device not in DEVICES:
         problems.append(f"--device {device!r} is unknown; use one of {', '.join(DEVICES)}")
-    if (target_fps is None) == (max_luts is None):
+    if bool(target_fps) == bool(max_luts):
         problems.append("give one of --target-fps (for the least area) and --max-luts (for the best rate)")
     if problems:
         raise ValueError("fold: " + "\n".join(problems))
-    return Request(DEVICES[device], clock_mhz, target_fps, max_luts)
+    rates = [Request(DEVICES[device], clock_mhz, fps, None) for fps in dict.fromkeys(target_fps)]
+    return rates + [Request(DEVICES[device], clock_mhz, None, luts) for luts in dict.fromkeys(max_luts)]
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,10 @@ class Solved:
     interval: float
 
 
+class Impossible(ValueError):
+    """No folding is as asked; says the best that is possible."""
+
+
 def fold_network(project: Project, request: Request, scheduler: str, progress: Progress) -> dict[str, Any]:
     """Fold the pruned network as asked, and the dense one under the same budget.
 
@@ -86,17 +93,44 @@ def fold_network(project: Project, request: Request, scheduler: str, progress: P
     Raises:
         ValueError: a graph is missing; or the request is impossible: says the best that is possible.
     """
-    from scaflow.model.data import dataset_of
+    check_graphs(project)
+    for name in ("fold.json", "fold.toml"):
+        check_place(project / name)
+    images = calibration_images(project.network, project.data)
+    result = fold_graphs(project.folder, request, scheduler, images, progress)
+    result["graphs"] = graph_digests(project)
+    write_json(project / "fold.json", result)
+    write_text(project / "fold.toml", result["toml"])
+    return result
 
+
+def check_graphs(project: Project) -> None:
+    """
+    Raises:
+        ValueError: a graph is missing.
+    """
     missing = [f"{name}/graph.json" for name in FOLDED if not (project / f"{name}/graph.json").is_file()]
     if missing:
         raise ValueError(
             f"fold: missing what it reads: {', '.join(missing)}\n  run `scaflow compile {project.net}` first"
         )
-    for name in ("fold.json", "fold.toml"):
-        check_place(project / name)
-    graphs = {name: load(project / f"{name}/graph") for name in FOLDED}
-    images = dataset_of(project.network, project.data).train_images[:CALIBRATION_IMAGES]
+
+
+def calibration_images(network: NetworkConfig, data: Path) -> np.ndarray:
+    from scaflow.model.data import dataset_of
+
+    return dataset_of(network, data).train_images[:CALIBRATION_IMAGES]
+
+
+def fold_graphs(
+    folder: Path, request: Request, scheduler: str, images: np.ndarray, progress: Progress
+) -> dict[str, Any]:
+    """The folding of folder/compact/graph, and what pruning gains on folder/dense/graph.
+
+    Raises:
+        Impossible: there is none.
+    """
+    graphs = {name: load(folder / f"{name}/graph") for name in FOLDED}
     family = request.device.family
     few = images[:CLOCK_IMAGES]
 
@@ -110,7 +144,7 @@ def fold_network(project: Project, request: Request, scheduler: str, progress: P
     progress("fold: the dense network under the same budget")
     dense, time_dense = solver(graphs["dense"], ("list",))
     gains = compare(dense, time_dense, graphs["compact"], pruned, time_pruned, request)
-    result = {
+    return {
         "request": str(request),
         "device": request.device.name,
         "clock_mhz": request.clock_mhz,
@@ -121,11 +155,7 @@ def fold_network(project: Project, request: Request, scheduler: str, progress: P
         "stages": stage_rows(main, family),
         "gains": gains,
         "toml": toml(main.plan.folding),
-        "graphs": graph_digests(project),
     }
-    write_json(project / "fold.json", result)
-    write_text(project / "fold.toml", result["toml"])
-    return result
 
 
 def solve(found: Problem, request: Request, time: Callable[[Plan], Solved]) -> Solved:
@@ -135,12 +165,12 @@ def solve(found: Problem, request: Request, time: Callable[[Plan], Solved]) -> S
     everything, and the whole may be slower than its slowest stage.
 
     Raises:
-        ValueError: impossible; says the best that is possible.
+        Impossible: says the best that is possible.
     """
     if request.target_fps is None:
         plan = fastest(found, request.limits)
         if plan is None:
-            raise ValueError(f"fold: not even the smallest design fits {request}: {_smallest(found, request)}")
+            raise Impossible(f"fold: not even the smallest design fits {request}: {_smallest(found, request)}")
         return time(plan)
     goal = request.interval
     for _ in range(ROUNDS):
@@ -153,9 +183,9 @@ def solve(found: Problem, request: Request, time: Callable[[Plan], Solved]) -> S
         goal *= 0.998 * request.interval / solved.interval
     best = fastest(found, request.limits)
     if best is None:
-        raise ValueError(f"fold: not even the smallest design fits {request}: {_smallest(found, request)}")
+        raise Impossible(f"fold: not even the smallest design fits {request}: {_smallest(found, request)}")
     at = time(best)
-    raise ValueError(
+    raise Impossible(
         f"fold: {request} cannot be met; the best is {request.rate(at.interval):,.0f} images/s, an interval of"
         f" {at.interval:,.0f} cycles with {best.area.placed:,.0f} LUTs, {best.area.bram:g} block RAMs and"
         f" {best.area.dsp} DSPs: lower the target, raise the clock or take a larger device"

@@ -5,6 +5,7 @@ Nothing is measured here. Where a stage has not written its figures, the command
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 from rich import box
@@ -208,12 +209,15 @@ def speed_table(report: Report) -> Table:
 
 
 def synth_table(rows: list[Row]) -> Table:
-    table = _table("Resources", ("target", "variant"), ("LUT", "FF", "BRAM", "DSP", "Fmax, MHz"))
+    """Resources and clock; the clock over several seeds of the placement where they were asked for."""
+    spread = max((len(row.get("fmax_seeds", ())) for row in rows), default=0)
+    more = (f"of {spread} seeds:\nmedian", "least", "best") if spread else ()
+    table = _table("Resources", ("target", "variant"), ("LUT", "FF", "BRAM", "DSP", "Fmax, MHz", *more))
     for row in rows:
-        cells = (f"{row[key]:,}" for key in ("lut", "ff", "bram", "dsp"))
-        table.add_row(
-            row["target"], row["variant"], *cells, f"{row['fmax_mhz']:.1f}" if row["fmax_mhz"] else "-"
-        )
+        cells = [f"{row[key]:,}" for key in ("lut", "ff", "bram", "dsp")]
+        seen = row.get("fmax_seeds")
+        clocks = [row["fmax_mhz"], *((statistics.median(seen), min(seen), max(seen)) if seen else [None] * len(more))]
+        table.add_row(row["target"], row["variant"], *cells, *(f"{clock:.1f}" if clock else "-" for clock in clocks))
     return table
 
 

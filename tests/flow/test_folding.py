@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from scaflow.flow import cli
 from scaflow.flow.fold import report as fold_report
+from scaflow.flow.jobs.local import Local
 from scaflow.flow.stages import open_project
 from scaflow.hw.design import design
 from scaflow.hw.fold import given
@@ -146,3 +147,25 @@ def test_the_report_has_the_folding_of_the_networks_that_are_there(run, tmp_path
     assert list(gains.plots()) == ["Images a second"]
     save(network(5, 5), tmp_path / "build/digits/compact/graph")  # trained anew since
     assert fold_report.collect(project) == {}
+
+
+def test_a_sweep_has_what_each_request_alone_gives_and_goes_on_where_it_stopped(run, tmp_path, monkeypatch):
+    folder = tmp_path / "build/digits"
+    asked = ("--max-luts", "3000", "--max-luts", "6000")
+    alone = []
+    for luts in asked[1::2]:
+        assert run("--max-luts", luts).exit_code == 0
+        alone.append({key: value for key, value in json.loads((folder / "fold.json").read_text()).items()})
+    assert alone[0]["fps"] < alone[1]["fps"]
+    (folder / "fold.json").unlink()
+    found = run(*asked, "--max-luts", "10", "--jobs", "1")
+    assert found.exit_code == 0, found.output
+    whole = (folder / "fold-sweep.json").read_bytes()
+    *points, refused = json.loads(whole)["points"]
+    assert [point | {"graphs": one["graphs"]} for point, one in zip(points, alone, strict=True)] == alone
+    assert "not even the smallest design fits 10 LUTs" in refused["impossible"]
+    assert refused["impossible"] in " ".join(found.output.split())
+    assert not (folder / "fold.json").exists()
+    monkeypatch.setattr(Local, "start", None)  # nothing is left to be done
+    assert run(*asked, "--max-luts", "10").exit_code == 0
+    assert (folder / "fold-sweep.json").read_bytes() == whole

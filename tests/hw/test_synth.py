@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scaflow.hw import synth
-from scaflow.hw.synth import Resources, count, overfull, synthesize
+from scaflow.hw.synth import Resources, count, overfull, route, synthesize
 
 FIFO = """
   stream_fifo #(.WIDTH({width}), .DEPTH({depth})) {name} (
@@ -92,6 +92,12 @@ def test_ecp5_is_routed_and_its_stages_sum_to_what_nextpnr_placed(tmp_path):
     routed = re.findall(r"Max frequency for clock .*: ([\d.]+) MHz", (result.log / "nextpnr.log").read_text())
     assert result.fmax_mhz == pytest.approx(float(routed[-1]), abs=0.01)
     assert any("placement" in line for line in lines)
+    other = route(result.log, 2)
+    assert other > 0
+    (result.log / "netlist.json").unlink()
+    assert route(result.log, 2) == other  # read
+    with pytest.raises(ValueError, match=r"netlist\.json: no such file; remove"):
+        route(result.log, 3)
 
 
 def test_xc7_counts_without_a_clock(tmp_path):
