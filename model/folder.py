@@ -8,6 +8,7 @@ of the files and of how they were read.
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +20,7 @@ import numpy as np
 import PIL
 from PIL import UnidentifiedImageError
 
-from scaflow.model import picture, places
+from scaflow.model import picture
 from scaflow.model.config import FolderConfig
 from scaflow.model.files import whole
 from scaflow.model.filetree import Tree, opened, shown
@@ -58,8 +59,9 @@ def read_folder(root: Path, cfg: FolderConfig, say: Callable[[str], None] = lamb
         found = _sorted(tree, path, cfg)
         identity = [f"Pillow {PIL.__version__}", f"{cfg.shape} {cfg.resize}", Path(picture.__file__).read_text()]
         identity += [f"{name} {tree.marks[name]} {label}" for part in PARTS for name, label in found.images[part]]
+        cache = Path(os.environ.get("SCAFLOW_BUILD", "build")).absolute() / "data"
         digest = hashlib.sha256("\n".join(identity).encode(errors="surrogateescape")).hexdigest()
-        kept = places.generated("data") / f"{digest[:24]}.npz"
+        kept = cache / f"{digest[:24]}.npz"
         whole = _kept(kept)
         if whole is None:
             whole = _decoded(tree, path, cfg, found.images)

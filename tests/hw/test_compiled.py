@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,6 @@ def test_among_the_users_caches_it_is_kept(tmp_path: Path, monkeypatch: pytest.M
 def test_a_named_folder_is_taken_where_it_can_be_written(tmp_path: Path, named: str) -> None:
     named = named.format(tmp=tmp_path)
     kept = named if named == str(tmp_path) else ""
-    env = {"NUMBA_CACHE_DIR": named, "HOME": NOWHERE, "PATH": "/bin"}
+    env = {**os.environ, "NUMBA_CACHE_DIR": named}
     done = subprocess.run([sys.executable, "-c", STARTS.format(kept=kept)], env=env, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()

@@ -1,7 +1,11 @@
 """The fused operation against the modules it stands for, run in float64."""
 
+import os
+import shlex
+import shutil
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -164,10 +168,40 @@ def test_without_a_compiler_it_is_said_once_and_training_goes_on(tmp_path):
     assert result.stdout.startswith("[False, False] 1 training runs in plain torch")
 
 
-def test_a_compiler_that_fails_is_reported_with_its_words(tmp_path, monkeypatch):
+@pytest.fixture
+def failing(tmp_path, monkeypatch):
+    """$CXX is a compiler that fails; nothing is compiled yet."""
     compiler = tmp_path / "c++"
     compiler.write_text("#!/bin/sh\necho 'no such instruction' >&2\nexit 1\n")
     compiler.chmod(0o755)
-    monkeypatch.setenv("CXX", str(compiler))
-    with pytest.warns(UserWarning, match="no such instruction"):
+    monkeypatch.setenv("CXX", f"{compiler} -m64")
+    monkeypatch.setenv("SCAFLOW_BUILD", str(tmp_path / "build"))
+    return compiler
+
+
+def test_a_compiler_that_fails_is_reported_with_its_words(failing, monkeypatch):
+    monkeypatch.setenv("PATH", "/none")
+    with pytest.warns(UserWarning, match=r"training runs in plain torch.* -m64: no such instruction"):
         assert fused._library.__wrapped__() is None
+
+
+def test_another_compiler_does_it_which_is_said(failing, monkeypatch):
+    (failing.parent / "g++").write_text(f'#!/bin/sh\nexec {shutil.which("g++")} "$@" -O0\n')
+    (failing.parent / "g++").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{failing.parent}:{os.environ['PATH']}")
+    with pytest.warns(UserWarning, match=r"is compiled by .*/g\+\+, not by .*c\+\+ -m64: no such instruction"):
+        assert fused._library.__wrapped__() is not None
+
+
+def test_a_compiler_with_options_behind_a_launcher_in_an_odd_folder(tmp_path, monkeypatch):
+    odd = tmp_path / """My $HOME & #1 "a" 'b' (c); ü"""
+    odd.mkdir()
+    (odd / "launcher").write_text('#!/bin/sh\nexec "$@"\n')
+    (odd / "launcher").chmod(0o755)
+    monkeypatch.setenv("CXX", f"{shlex.quote(str(odd / 'launcher'))} g++ -m64 -O0")
+    monkeypatch.setenv("SCAFLOW_BUILD", str(odd / "build"))
+    monkeypatch.setattr(fused, "_FLAGS", tuple("-O0" if flag == "-O3" else flag for flag in fused._FLAGS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fused._library.__wrapped__() is not None
+    assert len(list((odd / "build/fused").glob("*.so"))) == 1

@@ -41,7 +41,7 @@ def processes(scenarios: str, out: Path, data: Path, ranks: int) -> None:
         for rank in range(ranks)
     ]  # fmt: skip
     for process in started:
-        _, errors = process.communicate(timeout=200)
+        _, errors = process.communicate(timeout=600)  # it takes a few; many more where others are at work
         assert process.returncode == 0, errors
 
 
