@@ -18,11 +18,11 @@ class TestStreamWidth(RtlSuite):
         StreamWidth(in_bits=1, out_bits=2),
     )
     mutants = (
-        ("in_ready = !full || out_ready;", "in_ready = 1'b1;"),
-        ("in_ready = !full || (out_ready && last);", "in_ready = !full;"),  # a bubble: only the law sees it
-        ("{in_data, out_data[OUT_BITS-1:IN_BITS]}", "{out_data[OUT_BITS-IN_BITS-1:0], in_data}"),
-        ("if (in_ready) word", "if (in_valid) word"),
-        ("if (full && out_ready) part", "if (full) part"),
+        ("in_ready = !full || out_ready;", "in_ready = 1'b1;", 2),
+        ("in_ready = !full || (out_ready && last);", "in_ready = !full;", 1),  # a bubble: only the law sees it
+        ("{in_data, out_data[OUT_BITS-1:IN_BITS]}", "{out_data[OUT_BITS-IN_BITS-1:0], in_data}", 2),
+        ("if (in_ready) word", "if (in_valid) word", 1),
+        ("if (full && out_ready) part", "if (full) part", 1),
     )
 
     def draw(self, rng: random.Random) -> StreamWidth:
