@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from scaflow.flow import chain, cli, rungs
+from scaflow.flow import cli, rungs, synth
 from scaflow.flow.stages import DESIGNS
 from scaflow.hw.synth import Resources, SynthResult
 from scaflow.sim.rtl import Frames
@@ -43,7 +43,7 @@ def finished(tmp_path_factory):
         return SynthResult(target, 100, 50, 1, 0, 80.0, {"all": Resources(100, 50, 1, 0)}, directory)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chain, "synthesize", synthesized)
+        patch.setattr(synth, "synthesize", synthesized)
         patch.setenv("SCAFLOW_BUILD", "")  # the command sets it: to be restored
         patch.chdir(folder)
         result = CliRunner().invoke(cli.app, ["demo", "tiny.toml", "--images", "3"])

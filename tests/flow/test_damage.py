@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from scaflow.flow import chain, cli
+from scaflow.flow import chain, cli, synth
 from scaflow.flow.finn import report as finn_report
 from scaflow.flow.fold import report as fold_report
 from scaflow.flow.native import report as native_report
@@ -89,7 +89,7 @@ def test_a_damaged_design_is_refused_before_it_is_simulated(project, monkeypatch
 def test_so_do_the_other_verbs(project, monkeypatch, verb, name):
     monkeypatch.setattr(chain, "_in_processes", lambda work, jobs, *_: [work(*job) for job in jobs])
     monkeypatch.setattr("scaflow.flow.rungs.run_stage_alone", lambda *_: pytest.fail("it was simulated"))
-    monkeypatch.setattr(chain, "synthesize", lambda *_: pytest.fail("it was synthesised"))
+    monkeypatch.setattr(synth, "synthesize", lambda *_: pytest.fail("it was synthesised"))
     path = project / name
     path.write_bytes(b"")
     refused((verb, "digits"), path)

@@ -104,7 +104,7 @@ def test_as_many_as_there_are_and_it_is_said(tmp_path, monkeypatch, there, wante
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("stalls", ["--stalls", "--no-stalls"])
+@pytest.mark.parametrize("stalls", ["--stalls", pytest.param("--no-stalls", marks=pytest.mark.full)])
 def test_sim_on_one_image_has_no_interval(folder, stalls):
     result = run("sim", "one.toml", stalls)
     assert result.exit_code == 0, result.output

@@ -149,7 +149,10 @@ def test_a_full_standard_output_is_told(tmp_path):
     assert done.returncode != 0
 
 
-@pytest.mark.parametrize("size", [24, 40, 60])
+WIDE = pytest.mark.full
+
+
+@pytest.mark.parametrize("size", [pytest.param(24, marks=WIDE), 40, pytest.param(60, marks=WIDE)])
 def test_a_full_disk_ends_a_training_with_a_message_and_no_half_file(tmp_path, size):
     (tmp_path / "net.toml").write_text(
         'name = "net"\ndataset = "digits"\ntime_steps = 2\nlayers = [{ channels = 4 }, { channels = 4, pool = 2 }]\n'

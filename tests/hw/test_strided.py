@@ -146,8 +146,9 @@ def test_a_stage_alone_takes_the_cycles_of_law_and_clock(name, kind, place, tmp_
 @pytest.mark.parametrize("stalls", [False, True])
 @pytest.mark.parametrize(("name", "kind", "scheduler"), [
     ("downsampling", "many", "list"), ("downsampling", "many", "event"), ("passed_over", "many", "list"),
-    ("passed_over", "few", "event"), ("first", "many", "list"), ("first", "many", "event"), ("uneven", "own", "list"),
-    ("uneven_first", "own", "list"), ("pooled", "many", "list"), ("pooled", "many", "event"),
+    ("passed_over", "few", "event"), ("first", "many", "list"), ("uneven", "own", "list"),
+    ("uneven_first", "own", "list"), ("pooled", "many", "list"),
+    *(pytest.param(name, "many", "event", marks=pytest.mark.full) for name in ("first", "pooled")),
 ])  # fmt: skip
 def test_the_whole_top(name, kind, scheduler, stalls, tmp_path):
     """Logits of the golden model, cycles of the exact clock, and of list designs the law's interval."""

@@ -105,7 +105,7 @@ def test_resume_after_the_end_trains_nothing(describe, digits, tmp_path, monkeyp
 def test_lanes_are_no_reason_to_train_again(describe, digits, tmp_path, monkeypatch):
     first = train(describe(train={"epochs": 1}), digits, tmp_path, prune=False, console=QUIET)
     cut_after(monkeypatch, 0)
-    other = describe(train={"epochs": 1}, fold={"lanes": 7}, sca={"keep": 0.7})
+    other = describe(train={"epochs": 1}, fold={"lanes": 13}, sca={"keep": 0.7})
     assert train(other, digits, tmp_path, prune=False, resume=True, console=QUIET) == first
     with pytest.raises(Cut):
         train(other, digits, tmp_path, prune=False, console=QUIET)
