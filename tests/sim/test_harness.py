@@ -211,8 +211,16 @@ def test_a_damaged_executable_is_built_again(tmp_path: Path, monkeypatch) -> Non
 
 
 def test_a_design_large_enough_to_be_split_builds(cache: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(building, "_FLAGS", (*building._FLAGS, "--output-split", "1"))
+    called, call = [], building._call
+
+    def listening(top: str, scratch: Path, command: list[str]) -> None:
+        called.append(command[-1])
+        call(top, scratch, command)
+
+    monkeypatch.setattr(building, "_call", listening)
+    monkeypatch.setattr(building, "_FLAGS", (*building._FLAGS, "--output-split", "200"))
     assert run(tmp_path, REGISTER).cycles == 201
+    assert "whole" not in called  # ten texts; a split into more takes longer and shows nothing further
 
 
 def test_builders_at_the_same_time_share_one_build(cache: Path, tmp_path: Path) -> None:
