@@ -23,8 +23,8 @@ from scaflow.hw.area_fit import Sample, errors, fit, netlist_feeds, write
 from scaflow.hw.design import Design, design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
-from scaflow.hw.solve import MOST_KERNEL
 from scaflow.hw.synth import synthesize
+from scaflow.model.limits import MOST_KERNEL
 from scaflow.quant.graph import Conv, Graph, Pool, Readout
 
 FIRST_HELD_OUT = 1000  # seeds from here on are never fitted

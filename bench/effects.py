@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from scaflow.flow.jobs.local import Local
 from scaflow.flow.stages import open_project
 from scaflow.flow.study.report import spread
 from scaflow.flow.study.runs import Run, carry_out
@@ -34,7 +35,7 @@ SETTINGS: dict[str, Changes] = {
 }
 
 
-def runs_of(base: NetworkConfig, seeds: int, out: Path, data: Path) -> dict[str, list[Run]]:
+def runs_of(base: NetworkConfig, seeds: int, out: Path) -> dict[str, list[Run]]:
     """By setting, a run a seed."""
     runs: dict[str, list[Run]] = {}
     for number, (title, changes) in enumerate(SETTINGS.items()):
@@ -42,7 +43,7 @@ def runs_of(base: NetworkConfig, seeds: int, out: Path, data: Path) -> dict[str,
         for seed in range(seeds):
             train = sections["train"].model_copy(update={"seed": seed})
             cfg, folder = base.model_copy(update={**sections, "train": train}), out / f"{number}-{seed}"
-            runs.setdefault(title, []).append(Run(cfg.sca.criterion, cfg, folder, None, None, True, 0, data))
+            runs.setdefault(title, []).append(Run(cfg.sca.criterion, cfg, folder, None, None, True, 0))
     return runs
 
 
@@ -54,9 +55,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--out", type=Path, default=Path("build/bench"))
     options = parser.parse_args()
-    base, console = open_project(options.network, options.out, options.data).network, Console()
-    runs = runs_of(base, options.seeds, options.out / f"effects-{base.name}", options.data)
-    carry_out([run for group in runs.values() for run in group], options.jobs, console)
+    project, console = open_project(options.network, options.out, options.data), Console()
+    base = project.network
+    runs = runs_of(base, options.seeds, options.out / f"effects-{base.name}")
+    with Local(options.jobs) as engine:
+        carry_out(project, [run for group in runs.values() for run in group], engine, console)
 
     rows = [{"setting": title, **read_json(run.result)} for title, group in runs.items() for run in group]
     table = Table("setting", "accuracy %", "synops", "cycles of dense", "event cycles", "s a run", title=base.name)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -169,3 +171,18 @@ def test_a_module_without_header_twin_and_test_is_found(tmp_path):
     assert pairing_problems(tmp_path) == ["quant/golden/adder.py: has no function adder"]
     (golden / "adder.py").write_text("def adder(cfg, beats):\n    return beats\n")
     assert pairing_problems(tmp_path) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "bench").glob("*.py")), ids=lambda path: path.stem)
+def test_the_benches_import_what_is_there(path):
+    """Benches run by hand alone: what moves under them would be noticed late."""
+    missing = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scaflow."):
+            module = importlib.import_module(node.module)
+            missing += [f"{node.module}.{a.name}" for a in node.names if not _has(module, a.name)]
+    assert missing == []
+
+
+def _has(module: ModuleType, name: str) -> bool:
+    return hasattr(module, name) or importlib.util.find_spec(f"{module.__name__}.{name}") is not None
