@@ -8,7 +8,6 @@ of the files and of how they were read.
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +19,7 @@ import numpy as np
 import PIL
 from PIL import UnidentifiedImageError
 
-from scaflow.model import picture
+from scaflow.model import picture, places
 from scaflow.model.config import FolderConfig
 from scaflow.model.files import whole
 from scaflow.model.filetree import Tree, opened, shown
@@ -59,7 +58,7 @@ def read_folder(root: Path, cfg: FolderConfig, say: Callable[[str], None] = lamb
         found = _sorted(tree, path, cfg)
         identity = [f"Pillow {PIL.__version__}", f"{cfg.shape} {cfg.resize}", Path(picture.__file__).read_text()]
         identity += [f"{name} {tree.marks[name]} {label}" for part in PARTS for name, label in found.images[part]]
-        cache = Path(os.environ.get("SCAFLOW_BUILD", "build")).absolute() / "data"
+        cache = places.build_folder() / "data"
         digest = hashlib.sha256("\n".join(identity).encode(errors="surrogateescape")).hexdigest()
         kept = cache / f"{digest[:24]}.npz"
         whole = _kept(kept)
