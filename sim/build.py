@@ -7,8 +7,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scaflow.model import places, processes
@@ -17,12 +17,15 @@ from scaflow.sim import toolchain
 
 RTL = Path(__file__).resolve().parent.parent / "hw" / "rtl"
 CHECK = Path(__file__).resolve().parent / "stream_check.sv"
+RUNTIME = ("verilated", "verilated_threads", "verilated_vcd_c", "verilated_vpi")  # of Verilator
+JOBS = 2  # of the compiler at once
+LARGE = 400_000  # bytes of C++ that one call of it takes
 
 _FLAGS = (
     "--cc", "--exe", "--assert", "--prefix", "Vtop",
     "--x-initial", "unique",  # with +verilator+rand+reset+2: registers without reset start at random
     "-Wno-lint", "-Wno-style",  # lint() is for these; -Wno-fatal would let a refused parameter pass
-    "--output-split", "100000",  # below it one C++ file: a split one has headers to precompile, 6 s of them
+    "--output-split", "100000",  # pieces that can be shared out
 )  # fmt: skip
 
 
@@ -51,6 +54,7 @@ NATIVE = Engine(
     flags=("-O3", "--x-assign", "fast", "-CFLAGS", "-std=gnu++20"),
     optimise="-O2",
 )
+BRIEF = replace(NATIVE, optimise="-O1")  # for a short run: a quarter less to compile, at most a tenth slower
 
 
 class BuildError(ValueError):
@@ -180,43 +184,75 @@ def _compile(
         *names, "stream_checks.sv",
     ]  # fmt: skip
     _call(top, scratch, command)
-    make = ["make", "-j", "2", "-f", "Vtop.mk", f"VM_TRACE={int(trace)}"]
-    make += [f"OPT_FAST={engine.optimise}"]
-    runtime = _runtime(top, scratch, make, trace, engine)
-    for lent in runtime.glob("*.o"):
-        shutil.copy(lent, scratch)
-    (scratch / "lent").symlink_to(runtime)
-    if "VM_PARALLEL_BUILDS = 1" in (scratch / "Vtop_classes.mk").read_text():
-        _call(top, scratch, make)  # a large design is split, and Verilator then precompiles a header of its own
-    else:  # one call of the compiler: each further one reads the headers again
-        parts = [*sorted(path.name for path in scratch.glob("Vtop*.cpp")), f"src/{engine.main.name}"]
-        (scratch / "whole.cpp").write_text("".join(f'#include "{part}"\n' for part in parts))
-        link = "$(CXX) $(OPT_FAST) $(CXXFLAGS) $(CPPFLAGS) $^ $(LDFLAGS) $(LDLIBS) -o $@"
-        (scratch / "whole.mk").write_text(f"whole: whole.cpp $(VK_GLOBAL_OBJS)\n\t{link}\n")
-        _call(top, scratch, [*make, "-f", "whole.mk", "CXXFLAGS=-include lent/runtime.h", "whole"])
-        os.replace(scratch / "whole", scratch / top)
-    return scratch / top
+    make = ["make", "-j", str(JOBS), "-f", "Vtop.mk", f"VM_TRACE={int(trace)}", f"OPT_FAST={engine.optimise}"]
+    objects, header = _runtime(top, scratch, make), _header(top, scratch, make, engine)
+    texts = [*sorted(scratch.glob("Vtop*.cpp")), scratch / "src" / engine.main.name]
+    wholes = {f"whole{number}": share for number, share in enumerate(_shares(texts))}
+    for whole, share in wholes.items():
+        lines = (f'#include "{path.relative_to(scratch)}"\n' for path in share)
+        (scratch / f"{whole}.cpp").write_text("".join(lines))
+    (scratch / "objects").symlink_to(objects)
+    (scratch / "header").symlink_to(header)
+    (scratch / "whole.mk").write_text(
+        f"simulation: {' '.join(f'{whole}.o' for whole in wholes)} $(addprefix objects/,$(VK_GLOBAL_OBJS))\n"
+        "\t$(CXX) $(OPT_FAST) $^ $(LDFLAGS) $(LDLIBS) -o $@\n"
+        "whole%.o: whole%.cpp\n"
+        "\t$(CXX) $(OPT_FAST) -include header/runtime.h $(CPPFLAGS) -c $< -o $@\n"
+    )
+    _call(top, scratch, [*make, "-f", "whole.mk", "simulation"])
+    return scratch / "simulation"
 
 
-def _runtime(top: str, scratch: Path, make: list[str], trace: bool, engine: Engine) -> Path:
-    """Verilator's own runtime, the same in all builds: its objects and its headers, compiled once.
-
-    Without them a small module takes five times as long to build.
+def _shares(texts: Sequence[Path]) -> list[list[Path]]:
+    """The C++ texts by calls of the compiler: one reads the headers once and sees what can be inlined; large designs
+    are shared by the processors.
     """
-    home = runtime_root() / f"runtime-{_digest(toolchain.versions(), str(trace), engine.name)}"
-    with locked(home.parent / "locks" / home.name):
+    sizes = {path: path.stat().st_size for path in texts}
+    shares: list[list[Path]] = [[] for _ in range(min(JOBS, 1 + sum(sizes.values()) // LARGE))]
+    for path in sorted(texts, key=lambda path: -sizes[path]):
+        min(shares, key=lambda share: sum(sizes[other] for other in share)).append(path)
+    return [share for share in shares if share]
+
+
+def _runtime(top: str, scratch: Path, make: list[str]) -> Path:
+    """The objects of Verilator's own runtime, of which each simulation takes what it needs."""
+
+    def compile_all(shelf: Path) -> None:
+        rule = "$(CXX) $(OPT_GLOBAL) $(CPPFLAGS) -c $< -o $@"
+        names = " ".join(f"{name}.o" for name in RUNTIME)
+        folder = "$(VERILATOR_ROOT)/include"
+        (scratch / "runtime.mk").write_text(f"{names}: %.o: {folder}/%.cpp\n\t{rule}\nruntime: {names}\n")
+        _call(top, scratch, [*make, "-f", "runtime.mk", "runtime"])
+        for name in RUNTIME:
+            shutil.move(scratch / f"{name}.o", shelf)
+
+    return _kept(f"runtime-{_digest(toolchain.versions())}", compile_all)
+
+
+def _header(top: str, scratch: Path, make: list[str], engine: Engine) -> Path:
+    """The headers of the runtime, precompiled: without them a small module takes three times as long to build."""
+
+    def compile_it(shelf: Path) -> None:
+        headers = ("verilated.h", *(["verilated_vpi.h"] if "--vpi" in engine.flags else []))
+        (scratch / "runtime.h").write_text("".join(f'#include "{header}"\n' for header in headers))
+        rule = "$(CXX) $(OPT_FAST) $(CPPFLAGS) -x c++-header $< -o $@"
+        (scratch / "header.mk").write_text(f"runtime.h.gch: runtime.h\n\t{rule}\n")
+        _call(top, scratch, [*make, "-f", "header.mk", "runtime.h.gch"])
+        for name in ("runtime.h", "runtime.h.gch"):
+            shutil.move(scratch / name, shelf)
+
+    return _kept(f"header-{_digest(toolchain.versions(), engine.optimise, *engine.flags)}", compile_it)
+
+
+def _kept(name: str, make: Callable[[Path], None]) -> Path:
+    """The folder of what all builds share, filled by `make` where it is not there yet."""
+    home = runtime_root() / name
+    with locked(home.parent / "locks" / name):
         if not home.exists():
-            headers = ("verilated.h", *(["verilated_vpi.h"] if "--vpi" in engine.flags else []))
-            (scratch / "runtime.h").write_text("".join(f'#include "{header}"\n' for header in headers))
-            compile_header = "$(CXX) $(OPT_FAST) $(CXXFLAGS) $(CPPFLAGS) -x c++-header $< -o $@"
-            rules = f"runtime.h.gch: runtime.h\n\t{compile_header}\nruntime: runtime.h.gch $(VK_GLOBAL_OBJS)\n"
-            (scratch / "runtime.mk").write_text(rules)
-            _call(top, scratch, [*make, "-f", "runtime.mk", "runtime"])
             with tempfile.TemporaryDirectory(prefix="build-", dir=home.parent) as beside:
                 shelf = Path(beside) / "shelf"
                 shelf.mkdir()
-                for made in (*scratch.glob("verilated*.o"), *scratch.glob("runtime.h*")):
-                    shutil.move(made, shelf)
+                make(shelf)
                 os.replace(shelf, home)
     return home
 

@@ -21,10 +21,11 @@ import numpy as np
 from scaflow.model import processes
 from scaflow.model.environment import environment
 from scaflow.model.threads import processors
-from scaflow.sim.build import NATIVE, build, sources_of
+from scaflow.sim.build import BRIEF, NATIVE, build, sources_of
 from scaflow.sim.rtl import SimulationError, last_words
 
 CHUNK = 250  # frames from one reset to the next
+FEW = 250  # frames that are through before a compiler has made the simulation faster
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def simulate_native(
         SimulationError: hang, surplus word, misplaced tlast, or a broken stream law.
         BuildError: the design does not compile.
     """
-    executable = build(top, list(sources) if sources else sources_of(directory / f"{top}.sv"), engine=NATIVE)
+    files = list(sources) if sources else sources_of(directory / f"{top}.sv")
+    executable = build(top, files, engine=BRIEF if len(frames) <= FEW else NATIVE)
     beats = _beats(frames, axi_bytes)
     chunks = tuple(range(start, min(start + chunk, len(beats))) for start in range(0, len(beats), chunk))
     board = _Board(len(chunks), progress)
