@@ -24,7 +24,7 @@ def conv(name, rng, co, ci, kernel, padding, in_bits, kept, **extra):
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def graph() -> Graph:
     rng = np.random.default_rng(5)
     nodes = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -11,11 +12,11 @@ import pytest
 from scaflow.hw.area import COEFFICIENTS, DEVICES, FAMILIES, Area, area, coefficients, features
 from scaflow.hw.area_array import array
 from scaflow.hw.area_fit import Sample, errors, fit, netlist_feeds
-from scaflow.hw.design import Instance, design
+from scaflow.hw.design import Design, Instance, design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
 from scaflow.hw.ram import ram, rom
-from scaflow.hw.synth import Resources, synthesize
+from scaflow.hw.synth import Resources, SynthResult, synthesize
 from scaflow.quant.golden.stream_fifo import StreamFifo
 from scaflow.quant.graph import Graph, validate
 
@@ -45,19 +46,39 @@ def one_step_of_few_bits(graph: Graph) -> Graph:
     return validate(replace(graph, time_steps=1, nodes=(few, *others)))
 
 
+@pytest.fixture(scope="module")
+def synthesized(graph, tmp_path_factory):
+    """synthesized(steps, family): a design of so many time steps, synthesised once; 3 on ecp5 also placed."""
+    folder = tmp_path_factory.mktemp("area")
+
+    @cache
+    def make(steps: int, family: str) -> tuple[Design, SynthResult]:
+        laid = design(graph, FOLDING) if steps == 3 else design(one_step_of_few_bits(graph), ONE_STEP_FOLDING)
+        emit(laid, folder / f"{steps}-{family}")
+        placed = (steps, family) == (3, "ecp5")
+        target, kept = TARGETS[family], folder / "cache"
+        return laid, synthesize(folder / f"{steps}-{family}", "top", target, lambda _: None, kept, route=placed)
+
+    return make
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("steps", [3, 1])
-def test_a_fresh_synthesis_is_within_the_promise(graph, tmp_path, family, steps):
-    laid = design(graph, FOLDING) if steps == 3 else design(one_step_of_few_bits(graph), ONE_STEP_FOLDING)
-    emit(laid, tmp_path / "rtl")
-    cells = synthesize(
-        tmp_path / "rtl", "top", TARGETS[family], lambda _: None, tmp_path / "cache", route=False
-    ).per_stage
+def test_a_fresh_synthesis_is_within_the_promise(synthesized, family, steps):
+    laid, result = synthesized(steps, family)
+    cells = result.per_stage
     for stage in laid.stages:
         predicted = area(stage.instances, family)
         assert predicted.lut == pytest.approx(cells[stage.name].lut, rel=0.25)
         assert predicted.ff == pytest.approx(cells[stage.name].ff, rel=0.35)
         assert (predicted.bram, predicted.dsp) == (cells[stage.name].bram, cells[stage.name].dsp)
+
+
+def test_what_the_placer_adds_is_what_nextpnr_added(synthesized):
+    """The heads and ends of carry chains and LUT-RAM writing; two more are the constants of the whole."""
+    _, result = synthesized(3, "ecp5")
+    feeds = netlist_feeds(json.loads((result.log / "netlist.json").read_text()), "top")
+    assert abs(result.per_stage["(packing)"].lut - sum(feeds.values())) <= 2
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -148,15 +169,6 @@ def test_a_fit_finds_what_its_samples_were_made_of_and_the_error_is_the_largest_
     # instances of one stage are held against the model together: 70 + 210 where it says 70 + 70
     together = [queue_sample(20, 16, 70, "net.pair"), queue_sample(20, 16, 210, "net.pair")]
     assert errors(model, together)["xc7"]["worst"] == pytest.approx(0.5, abs=0.01)
-
-
-def test_what_the_placer_adds_is_what_nextpnr_added(graph, tmp_path):
-    """The heads and ends of carry chains and LUT-RAM writing; two more are the constants of the whole."""
-    emit(design(graph, FOLDING), tmp_path / "rtl")
-    (tmp_path / "rtl" / "manifest.json").unlink()
-    result = synthesize(tmp_path / "rtl", "top", "ecp5-85", lambda _: None, tmp_path / "cache")
-    feeds = netlist_feeds(json.loads((result.log / "netlist.json").read_text()), "top")
-    assert abs(result.per_stage["(packing)"].lut - sum(feeds.values())) <= 2
 
 
 def test_devices_have_a_family_and_room():

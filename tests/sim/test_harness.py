@@ -229,7 +229,7 @@ def test_builders_at_the_same_time_share_one_build(cache: Path, tmp_path: Path) 
         made = pool.starmap(build, [("probe", [source], {"WIDTH": 8})] * 3)
     assert len(set(made)) == 1 and made[0].is_file()
     kinds = sorted(path.name.split("-")[0] for path in cache.iterdir())
-    assert kinds == ["locks", "probe", "runtime"]
+    assert kinds == ["header", "locks", "probe", "runtime"]
 
 
 def test_sources_follow_instances_and_not_remarks(tmp_path: Path) -> None:
