@@ -218,10 +218,10 @@ def test_runs_side_by_side(runs, schedulers, stalled):
 @pytest.mark.parametrize("schedulers", SCHEDULERS)
 def test_runs_side_by_side_as_simulated(schedulers, tmp_path):
     """Runs of 7 images, each with pauses of its own at both ends."""
-    laid = laid_out("repeats", schedulers, two=2)
+    laid = laid_out("repeats", schedulers, one=2, three=3)
     images = images_of(laid, 17 * 7)
     patterns = [stall_pattern(0.3, run, 3000) for run in range(17)]
-    emit(laid, tmp_path / "rtl")
+    emit(laid, tmp_path / "rtl", counters=True)  # the top of test_the_whole_top, which is built already
     run = simulate_native(
         tmp_path / "rtl", "top", images.transpose(0, 2, 3, 1).reshape(len(images), -1), axi_bytes=AXI_BYTES,
         expect=laid.readout.classes + 1, stalls=patterns.__getitem__, chunk=7, workers=1,
