@@ -61,9 +61,9 @@ report: sim cycles activity synth ## the comparison, from what all stages wrote
 	$(SCAFLOW) report $(NET)
 
 test: $(READY)   ## the tests, in minutes
-	$(PYTEST) -n 2 --dist worksteal -m "not full"
+	$(PYTEST) -n 3 --dist worksteal -m "not full"
 test-full: $(READY) ## the tests and the wide sweeps
-	$(PYTEST) -n 2 --dist worksteal
+	$(PYTEST) -n 3 --dist worksteal
 lint: $(READY)   ## the linter and the type checker
 	.venv/bin/ruff check
 	.venv/bin/mypy

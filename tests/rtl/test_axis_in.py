@@ -21,9 +21,9 @@ class TestAxisIn(RtlSuite):
         AxisIn(axi_bytes=2, pixel_bytes=2, frame_pixels=4),  # wires
     )
     mutants = (
-        ("unit_valid && unit_ready) unit", "unit_valid) unit"),
-        ("unit_valid && keep", "unit_valid"),
-        ("(FRAME_BYTES + AXI_BYTES - 1)", "(FRAME_BYTES)"),
+        ("unit_valid && unit_ready) unit", "unit_valid) unit", 1),
+        ("unit_valid && keep", "unit_valid", 1),
+        ("(FRAME_BYTES + AXI_BYTES - 1)", "(FRAME_BYTES)", 1),
         ("tlast != last_beat", "tlast"),
     )
 

@@ -21,12 +21,12 @@ class TestEventBank(RtlSuite):
         ("number(MOST'(events)) < 3", "number(MOST'(events)) < 2", 3),
         ("number(MOST'(in_events)) < 2", "number(MOST'(in_events)) < 3", 3),  # ends a word of two events at its first
         ("{three || &part[1:0] || &part[3:2] ||", "{three || &part[1:0] ||"),  # overlooks the pair 2, 3
-        ("|| &l || &r}", "|| &l}"),  # three events of a right branch are two
+        ("|| &l || &r}", "|| &l}", 3),  # three events of a right branch are two
         ("assign rest[i] = events[i] &&", "assign rest[i] = 1'b0 &&"),  # loses the events behind the first
         ("!out_valid || (step && single)", "!out_valid || step"),  # the next word comes over this one's events
         ("one || (fresh && !in_data[WORD_BITS])", "one"),  # walks a word that is not there
         ("if (first[i] && there) j |=", "if (first[i]) j |="),  # a word that is not there shows where it has bits
-        ("if (first[i] && there) act |=", "if (first[i]) act |="),
+        ("if (first[i] && there) act |=", "if (first[i]) act |=", 2),
         ("wire step = out_valid && out_ready", "wire step = out_valid"),  # ready dropped
     )
 

@@ -32,8 +32,8 @@ class TestLifPe(RtlSuite):
         shape(5, 2, 1, 30, 3, 1, 4, 0, 1),
     )
     mutants = (
-        ("repeat_ready = current_ready && granted;", "repeat_ready = current_ready;"),  # a repetition is lost
-        ("granted <= returned || credits > (spent ? 1 : 0);", "granted <= 1'b1;"),  # results pile up beyond the FIFO
+        ("repeat_ready = current_ready && granted;", "repeat_ready = current_ready;", 1),  # a repetition is lost
+        ("granted <= returned || credits > (spent ? 1 : 0);", "granted <= 1'b1;", 1),  # results pile up beyond the FIFO
         (".FOLDS(FOLDS), .TIME_STEPS(TIME_STEPS), .ACC_BITS", ".FOLDS(1), .TIME_STEPS(TIME_STEPS), .ACC_BITS"),
     )
 

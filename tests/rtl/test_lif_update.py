@@ -36,14 +36,14 @@ class TestLifUpdate(RtlSuite):
     )
     mutants = (
         ("!over[V_BITS-1]", "!over[V_BITS-1] && over != '0"),  # >= becomes >
-        ("BITS / 2, 1'b0)", "BITS / 2, 1'b1)"),  # the same of a constant
-        ("$signed(input_2[p]) >= ", "$signed(input_2[p]) > "),  # and of one time step and more folds
-        ("BITS / 2, BITS, above_1[p])", "BITS / 2, BITS, 1'b0)"),  # the lower half does not count
-        ("threshold[0][p] + ~bias", "threshold[0][p] - bias"),  # threshold - bias overflows
+        ("BITS / 2, 1'b0)", "BITS / 2, 1'b1)", 3),  # the same of a constant
+        ("$signed(input_2[p]) >= ", "$signed(input_2[p]) > ", 4),  # and of one time step and more folds
+        ("BITS / 2, BITS, above_1[p])", "BITS / 2, BITS, 1'b0)", 3),  # the lower half does not count
+        ("threshold[0][p] + ~bias", "threshold[0][p] - bias", 3),  # threshold - bias overflows
         ("$signed(v) >>> LEAK_SHIFT", "v >> LEAK_SHIFT"),  # the leak loses the sign
         ("in_ready = enable", "in_ready = 1'b1"),  # ready dropped
         ("(go && next_first)", "1'b0"),  # a pixel inherits the membrane of the one before
-        ("SOFT_RESET == 1 ? over : '0", "'0"),  # soft reset becomes hard
+        ("SOFT_RESET == 1 ? over : '0", "'0", 1),  # soft reset becomes hard
     )
 
     def draw(self, rng):

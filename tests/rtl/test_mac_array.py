@@ -35,8 +35,8 @@ class TestMacArray(RtlSuite):
     mutants = (
         ("in_ready = enable", "in_ready = 1'b1"),  # ready dropped
         ("if (enable && ends) acc <= '0;", "if (!rst_n) acc <= '0;"),  # windows run together
-        ("{-once, -(once << 1)", "{-once, once << 1"),  # the highest bit loses its sign
-        ("2'(weight[p]) & BELOW", "2'(weight[p])"),  # a bit counts twice
+        ("{-once, -(once << 1)", "{-once, once << 1", 3),  # the highest bit loses its sign
+        ("2'(weight[p]) & BELOW", "2'(weight[p])", 4),  # a bit counts twice
         ("act_1 ? read : '0", "read"),  # spikes ignored
         ("ACC_BITS'($signed(node[1][p]))", "ACC_BITS'(node[1][p])"),  # sign lost
     )

@@ -26,7 +26,7 @@ class TestReadout(RtlSuite):
         shape(10, 8, 2, 3, 60),
     )
     mutants = (
-        ("> $signed(best)", ">= $signed(best)"),  # the highest index on a tie
+        ("> $signed(best)", ">= $signed(best)", 1),  # the highest index on a tie
         ("sum_data[0]) + addend", "sum_data[0])"),  # no bias
         ("(CLASSES) ? '0 : bias", "(CLASSES) ? bias[0][0] : bias"),  # the first class takes one more
         ("(first || ", "("),  # the best of the image before

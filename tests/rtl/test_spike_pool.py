@@ -20,13 +20,13 @@ class TestSpikePool(RtlSuite):
         SpikePool(channels=3, height=3, width=4, size=1, time_steps=3),
     )
     mutants = (
-        ("again_1 ? out_data : held", "held"),
+        ("again_1 ? out_data : held", "held", 1),
         ("first_1 ? '0 :", ""),
         ("last_1 <= last_dx && last_dy", "last_1 <= last_dy"),
-        ("x < X_BITS'(USED_X)", "1'b1"),
-        ("dy <= last_y || last_dy", "dy <= last_dy"),
+        ("x < X_BITS'(USED_X)", "1'b1", 2),
+        ("dy <= last_y || last_dy", "dy <= last_dy", 1),
         ("assign in_ready = enable", "assign in_ready = 1'b1"),
-        ("dx <= last_x || last_dx", "dx <= last_dx"),
+        ("dx <= last_x || last_dx", "dx <= last_dx", 1),
         ("valid && addr_1 == addr", "addr_1 == addr"),
     )
 

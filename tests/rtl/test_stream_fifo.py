@@ -21,9 +21,9 @@ class TestStreamFifo(RtlSuite):
         ("if (pop)  read_q  <= read_q  == LAST", "if (pop)  read_q  <= read_q  == LAST - 1'b1"),
         ("pop      = out_valid && out_ready", "pop      = out_valid"),
         ("if (push != pop) count_q", "if (push) count_q"),
-        ("behind == '0 && !fetched", "!fetched"),  # overtakes what is in the memory
-        ("!fetched && !coming && room", "!coming && room"),  # overtakes what is on its way
-        ("(direct || fetch) != pop", "(direct || coming) != pop"),  # too many words in the head
+        ("behind == '0 && !fetched", "!fetched", 3),  # overtakes what is in the memory
+        ("!fetched && !coming && room", "!coming && room", 3),  # overtakes what is on its way
+        ("(direct || fetch) != pop", "(direct || coming) != pop", 3),  # too many words in the head
     )
 
     def draw(self, rng: random.Random) -> StreamFifo:

@@ -18,7 +18,7 @@ class TestStreamRepeat(RtlSuite):
         StreamRepeat(width=9, folds=3, time_steps=2),
     )
     mutants = (
-        ("held != COUNT_BITS'(DEPTH)", "held != COUNT_BITS'(DEPTH - 1)"),  # slower: the law sees it
+        ("held != COUNT_BITS'(DEPTH)", "held != COUNT_BITS'(DEPTH - 1)", 1),  # slower: the law sees it
         ("held != COUNT_BITS'(DEPTH)", "1'b1"),
         ("held > COUNT_BITS'(fold)", "held >= COUNT_BITS'(fold)"),
         ("TIME_BITS'(TIME_STEPS - 1)", "'0"),
