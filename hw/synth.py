@@ -21,7 +21,8 @@ from typing import Any, Literal, get_args
 from scaflow.hw import yosys
 from scaflow.model import processes
 from scaflow.model.environment import environment
-from scaflow.model.files import kept_json, locked, read_json, write_json
+from scaflow.model.files import kept_json, read_json, write_json
+from scaflow.model.locks import locked
 
 Target = Literal["ecp5-85", "xc7"]
 Progress = Callable[[str], None]

@@ -214,16 +214,6 @@ def complete_binary(path: Path) -> bool:
     return sections + int.from_bytes(head[58:60], order) * int.from_bytes(head[60:62], order) <= size
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Wait until no other process holds the lock `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        with suppress(OSError):  # a file system without locks: as if alone
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
 def _part(path: Path) -> Path:
     return path.with_name(f".{secrets.token_hex(8)}{PART}")
 

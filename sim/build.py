@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scaflow.model import places, processes
-from scaflow.model.files import complete_binary, locked, sync
+from scaflow.model.files import complete_binary, sync
+from scaflow.model.locks import locked
 from scaflow.sim import toolchain
 
 RTL = Path(__file__).resolve().parent.parent / "hw" / "rtl"
