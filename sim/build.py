@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scaflow.model import places, processes
-from scaflow.model.files import complete_binary, sync
-from scaflow.model.locks import locked
+from scaflow.model import caches, places, processes
+from scaflow.model.files import complete_binary, whole_folder
 from scaflow.sim import toolchain
 
 RTL = Path(__file__).resolve().parent.parent / "hw" / "rtl"
@@ -135,19 +134,15 @@ def build(
     parts += [f"{path.name}\n{_without_comments(path.read_text())}" for path in sources]
     home = cache_root() / f"{top}-{_digest(*parts)}"
     executable = home / top
-    if complete_binary(executable):
-        return executable
-    with locked(home.parent / "locks" / home.name):
-        if complete_binary(executable):  # another process built it while this one waited
+    with caches.taking(home):
+        if complete_binary(executable):
             return executable
-        with tempfile.TemporaryDirectory(prefix="build-", dir=home.parent) as scratch:
-            made = _compile(Path(scratch), top, sources, checks, [*flags, *arguments], trace, engine)
-            shelf = Path(scratch) / "shelf"
-            shelf.mkdir()
-            shutil.move(made, shelf / top)
-            sync(shelf / top)
-            shutil.rmtree(home, ignore_errors=True)  # a damaged one
-            os.replace(shelf, home)
+        with whole_folder(home) as shelf:
+            scratch = shelf / ".scratch"  # no name of a module
+            scratch.mkdir()
+            os.replace(_compile(scratch, top, sources, checks, [*flags, *arguments], trace, engine), shelf / top)
+            shutil.rmtree(scratch)
+    caches.trim(home.parent)
     return executable
 
 
@@ -205,7 +200,7 @@ def _runtime(top: str, scratch: Path, make: list[str], trace: bool, engine: Engi
     Without them a small module takes five times as long to build.
     """
     home = runtime_root() / f"runtime-{_digest(toolchain.versions(), str(trace), engine.name)}"
-    with locked(home.parent / "locks" / home.name):
+    with caches.taking(home):
         if not home.exists():
             headers = ("verilated.h", *(["verilated_vpi.h"] if "--vpi" in engine.flags else []))
             (scratch / "runtime.h").write_text("".join(f'#include "{header}"\n' for header in headers))
@@ -213,12 +208,9 @@ def _runtime(top: str, scratch: Path, make: list[str], trace: bool, engine: Engi
             rules = f"runtime.h.gch: runtime.h\n\t{compile_header}\nruntime: runtime.h.gch $(VK_GLOBAL_OBJS)\n"
             (scratch / "runtime.mk").write_text(rules)
             _call(top, scratch, [*make, "-f", "runtime.mk", "runtime"])
-            with tempfile.TemporaryDirectory(prefix="build-", dir=home.parent) as beside:
-                shelf = Path(beside) / "shelf"
-                shelf.mkdir()
+            with whole_folder(home) as shelf:
                 for made in (*scratch.glob("verilated*.o"), *scratch.glob("runtime.h*")):
                     shutil.move(made, shelf)
-                os.replace(shelf, home)
     return home
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import os
 import re
 import shutil
 import signal
@@ -17,6 +18,7 @@ from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
 from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute, validate
+from scaflow.sim.build import NATIVE, build, sources_of
 from scaflow.sim.native import NativeRun, simulate_native
 from scaflow.sim.rtl import SimulationError, simulate_axis
 
@@ -98,6 +100,17 @@ def test_progress_ends_at_all_images(rtl: Path, images: np.ndarray) -> None:
     seen: list[int] = []
     run(rtl, images, chunk=2, progress=seen.append)
     assert seen == sorted(seen) and seen[-1] == IMAGES
+
+
+def test_a_build_is_in_use_while_chunks_are_to_come(rtl: Path, images: np.ndarray) -> None:
+    home = build("top", sources_of(rtl / "top.sv"), engine=NATIVE).parent
+
+    def age(done: int) -> None:
+        if done <= 3:  # of seven
+            os.utime(home, (0, 0))
+
+    run(rtl, images, chunk=3, workers=1, progress=age)
+    assert home.stat().st_mtime > 0
 
 
 def test_stalls_change_the_cycles_and_not_the_words(rtl: Path, images: np.ndarray) -> None:
