@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from axis_top import READY, VALID, axis_top
 
 from scaflow.hw.clock import predict
 from scaflow.hw.design import design
@@ -150,22 +151,6 @@ def test_a_broken_weight_is_seen(rtl: Path, graph: Graph, images: np.ndarray, tm
     assert any(a != b for a, b in zip(logits(found), execute(graph, images).tolist(), strict=True))
 
 
-TOP = """
-module top (
-  input logic clk, input logic rst_n,
-  input logic s_axis_tvalid, output logic s_axis_tready, input logic [31:0] s_axis_tdata, input logic s_axis_tlast,
-  output logic m_axis_tvalid, input logic m_axis_tready, output logic [31:0] m_axis_tdata, output logic m_axis_tlast,
-  output logic frame_error
-);
-  assign frame_error = 1'b0;
-  assign s_axis_tready = {ready};
-  always_ff @(posedge clk) begin
-    if (s_axis_tready) begin m_axis_tdata <= s_axis_tdata; m_axis_tlast <= s_axis_tlast; end
-    if (!rst_n) m_axis_tvalid <= 0; else {valid}
-  end
-endmodule
-"""
-READY, VALID = "!m_axis_tvalid || m_axis_tready", "if (s_axis_tready) m_axis_tvalid <= s_axis_tvalid;"
 FAULTS = {
     "falls": (READY, "m_axis_tvalid <= s_axis_tvalid && !m_axis_tvalid;", "valid fell before ready came"),
     "changes": ("1'b1", "m_axis_tvalid <= 1;", "payload changed from"),
@@ -175,7 +160,7 @@ FAULTS = {
 
 
 def fault(directory: Path, ready: str, valid: str) -> NativeRun:
-    (directory / "top.sv").write_text(TOP.replace("{ready}", ready).replace("{valid}", valid))
+    (directory / "top.sv").write_text(axis_top(ready, valid))
     frames = np.arange(40, dtype=np.uint8).repeat(4).reshape(-1, 8) & 0x0F
     frames[:, 1:4] = frames[:, 5:] = 0
     pattern = stall_pattern(0.4, 3, 100)
@@ -195,10 +180,8 @@ def test_a_broken_stream_is_caught(kind: str, tmp_path: Path) -> None:
 
 
 def test_valid_that_waits_for_ready_is_caught(tmp_path: Path) -> None:
-    text = TOP.replace("{ready}", "m_axis_tready").replace("if (!rst_n) m_axis_tvalid <= 0; else {valid}", "")
-    text = text.replace("{ready}", "m_axis_tready").replace(
-        "assign frame_error", "assign m_axis_tvalid = s_axis_tvalid && m_axis_tready; assign frame_error"
-    )
+    waiting = "assign m_axis_tvalid = s_axis_tvalid && m_axis_tready;"
+    text = axis_top("m_axis_tready", more=waiting).replace(f"if (!rst_n) m_axis_tvalid <= 0; else {VALID}", "")
     (tmp_path / "top.sv").write_text(text)
     pattern = stall_pattern(0.4, 3, 100)
     with pytest.raises(SimulationError, match="no beat moved for 300 cycles"):
