@@ -1,17 +1,14 @@
-"""The command `scaflow`: one verb a stage. Options and messages only; chain.py and report.py do the work."""
+"""The command `scaflow`: one verb a stage. Only what each asks and prints; the modules beside it do the work."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import time
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import typer
-from rich.markup import escape
 
 from scaflow.flow import chain, lock, stages
 from scaflow.flow import synth as synthesis
@@ -20,13 +17,14 @@ from scaflow.flow.designs import compile as compiling
 from scaflow.flow.designs import reference as keeping
 from scaflow.flow.jobs.engines import engine_of
 from scaflow.flow.jobs.job import Engine
-from scaflow.flow.messages import Printer, guarded
+from scaflow.flow.options import BUILD, DATA, Build, Data, Force, Images, Jobs, Net, OneVariant, Ray
 from scaflow.flow.report import collect as report
-from scaflow.flow.stages import DESIGNS, TRAININGS, Project, Stage
+from scaflow.flow.running import at_work, end, err, make_report, messages, out, project_of, run_stages, say
+from scaflow.flow.stages import DESIGNS, TRAININGS, Project
 from scaflow.flow.training import ranks
 from scaflow.hw.synth import Target
 from scaflow.model import threads
-from scaflow.model.files import check_place, read_json, write_json, write_text
+from scaflow.model.files import check_place, read_json
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,48 +35,14 @@ app = typer.Typer(
 threads.wait_idly()
 # Its advice is about speed on a GPU, and it would stand between the lines of the progress.
 warnings.filterwarnings("ignore", message="fast_hadamard_transform")
-out = Printer()
-out.width = max(out.width, 100)  # a figure is never cut, whatever the terminal
-err = Printer(stderr=True)
-
-Net = Annotated[str, typer.Argument(help="A network TOML, or the name of a shipped network.", metavar="NET")]
-Build = Annotated[Path, typer.Option("--build", help="Folder of everything generated.")]
-Data = Annotated[Path, typer.Option("--data", help="Folder of the data sets.")]
-Force = Annotated[bool, typer.Option("--force", help="Run even if up to date.")]
-Images = Annotated[int, typer.Option("--images", min=2, help="Test images.")]
-Stalls = Annotated[bool, typer.Option("--stalls/--no-stalls", help="Also with random pauses at both ends.")]
-OneVariant = Annotated[
-    Literal["dense", "skip", "compact", "event"] | None, typer.Option("--variant", help="One design only.")
-]
-Ray = Annotated[
-    str | None, typer.Option("--ray", metavar="ADDRESS", help="Work on the Ray cluster with its head at HOST:PORT.")
-]
-Jobs = Annotated[
-    int | None, typer.Option("--jobs", min=1, help="At once, a thread each. [default: one a processor]")
-]
-BUILD, DATA = Path("build"), Path("data")
 ACTIVITY_IMAGES = 1000
-
-
-def say(line: str) -> None:
-    """Progress, one line a step; on stderr, so that stdout holds results only."""
-    err.print(f"[dim]{escape(line)}[/dim]", highlight=False, soft_wrap=True)
-
-
-def messages() -> contextlib.AbstractContextManager[None]:
-    """A failure becomes a message and an exit code: 2 refused, 1 wrong hardware, 130 interrupted, 70 unexpected."""
-    return guarded(err)
-
-
-def _at_work(project: Project, verb: str) -> contextlib.AbstractContextManager[None]:
-    return lock.at_work(project.folder, verb, say)
 
 
 @app.command()
 def data(net: Net, folder: Data = DATA) -> None:
     """Obtain the images of NET. Writes DATA/<data set>/, by checksum; does nothing if they are there."""
     with messages():
-        chain.fetch_data(_project(net, BUILD, folder), say)
+        chain.fetch_data(project_of(net, BUILD, folder), say)
 
 
 @app.command()
@@ -102,26 +66,26 @@ def train(
     On several processors or machines: torchrun --nproc-per-node N -m scaflow.flow.cli train NET.
     """
     with ranks.leaving(), messages():
-        project = _project(net, build, folder)
+        project = project_of(net, build, folder)
         if epochs is not None:
             project = stages.with_epochs(project, epochs)
         if cycles is not None:
             project = stages.with_cycles(project, cycles)
         parts = chain.train_stages(project, [only] if only else TRAININGS, resume, err, device)
         if ranks.several():
-            ranks.run_together(parts, lambda some: _run(project, some, force), _at_work(project, "train"))
+            ranks.run_together(parts, lambda some: run_stages(project, some, force), at_work(project, "train"))
         else:
-            with _at_work(project, "train"):
-                _run(project, parts, force)
+            with at_work(project, "train"):
+                run_stages(project, parts, force)
 
 
 @app.command()
 def export(net: Net, build: Build = BUILD, force: Force = False) -> None:
     """Write both networks as QONNX. Reads BUILD/<net>/*/model.pt. Writes BUILD/<net>/*/model.onnx."""
     with messages():
-        project = _project(net, build, DATA)
-        with _at_work(project, "export"):
-            _run(project, chain.export_stages(project), force)
+        project = project_of(net, build, DATA)
+        with at_work(project, "export"):
+            run_stages(project, chain.export_stages(project), force)
 
 
 @app.command("compile")
@@ -131,9 +95,9 @@ def compile_(net: Net, build: Build = BUILD, folder: Data = DATA, force: Force =
     Writes BUILD/<net>/{dense,skip,compact,event}/: graph.json, graph.npz, rtl/; and compile.json.
     """
     with messages():
-        project = _project(net, build, folder)
-        with _at_work(project, "compile"):
-            _run(project, [compiling.stage(project, say)], force)
+        project = project_of(net, build, folder)
+        with at_work(project, "compile"):
+            run_stages(project, [compiling.stage(project, say)], force)
 
 
 @app.command()
@@ -143,9 +107,9 @@ def reference(net: Net, build: Build = BUILD, folder: Data = DATA, force: Force 
     Reads DATA. Writes BUILD/<net>/ as compile does; every later verb goes on from there.
     """
     with messages():
-        project = _project(net, build, folder)
-        with _at_work(project, "reference"):
-            _run(project, [keeping.stage(project, say)], force)
+        project = project_of(net, build, folder)
+        with at_work(project, "reference"):
+            run_stages(project, [keeping.stage(project, say)], force)
 
 
 @app.command()
@@ -171,23 +135,23 @@ def sim(
     With --variant the result is printed only.
     """
     with messages():
-        project = _project(net, build, folder)
+        project = project_of(net, build, folder)
         if waves is not None and (variant is None or engine == "native"):
             raise ValueError("--waves: say which design by --variant dense, skip, compact or event; cocotb writes them")
         if waves is not None:
             check_place(waves)
         if engine == "native":
-            with _at_work(project, "native"):
+            with at_work(project, "native"):
                 rows = _native(project, images, bool(stalls), variant, force)
         elif variant is None:
-            with _at_work(project, "sim"):
-                _run(project, [chain.sim_stage(project, images, stalls is not False, say)], force)
+            with at_work(project, "sim"):
+                run_stages(project, [chain.sim_stage(project, images, stalls is not False, say)], force)
             rows = read_json(project / "sim.json")["equality"]
         else:
             found = chain.simulate_designs(project, [variant], images, stalls is not False, waves, say)
             rows = found["equality"]
         out.print(report.equality_table(rows))
-        _end(rows)
+        end(rows)
 
 
 def _native(project: Project, images: int, stalls: bool, variant: str | None, force: bool) -> list[dict[str, Any]]:
@@ -198,7 +162,7 @@ def _native(project: Project, images: int, stalls: bool, variant: str | None, fo
     if force:
         native.forget(project)
     if variant is None:
-        _run(project, [native.stage(project, images, stalls, err)], force)
+        run_stages(project, [native.stage(project, images, stalls, err)], force)
         found = read_json(project / "native.json")
     else:
         found = native.run_designs(project, [variant], images, stalls, err)
@@ -211,14 +175,14 @@ def _native(project: Project, images: int, stalls: bool, variant: str | None, fo
 def cycles(net: Net, build: Build = BUILD, folder: Data = DATA, force: Force = False) -> None:
     """Measure each stage alone against the cycle law. Reads BUILD/<net>/*/rtl. Writes cycles.json."""
     with messages():
-        project = _project(net, build, folder)
-        with _at_work(project, "cycles"):
-            _run(project, [chain.cycles_stage(project, say)], force)
+        project = project_of(net, build, folder)
+        with at_work(project, "cycles"):
+            run_stages(project, [chain.cycles_stage(project, say)], force)
         found = read_json(project / "cycles.json")
         rows = [*found["equality"], *report.law_rows(found["stages"])]
         out.print(report.stage_table(report.with_ideal(found["stages"])))
         out.print(report.equality_table(rows))
-        _end(rows)
+        end(rows)
 
 
 @app.command()
@@ -230,9 +194,9 @@ def activity(
     Reads BUILD/<net>/event/graph.*, DATA. Writes activity.json.
     """
     with messages():
-        project = _project(net, build, folder)
-        with _at_work(project, "activity"):
-            _run(project, [chain.activity_stage(project, images, say)], force)
+        project = project_of(net, build, folder)
+        with at_work(project, "activity"):
+            run_stages(project, [chain.activity_stage(project, images, say)], force)
         out.print(event_report.section(read_json(project / "activity.json")).table())
 
 
@@ -256,10 +220,10 @@ def synth(
         return engine_of(ray, jobs, say)
 
     with messages():
-        project = _project(net, build, DATA)
+        project = project_of(net, build, DATA)
         if target is None and variant is None:
-            with _at_work(project, "synth"):
-                _run(project, [synthesis.stage(project, say, seeds, engine)], force)
+            with at_work(project, "synth"):
+                run_stages(project, [synthesis.stage(project, say, seeds, engine)], force)
             rows = read_json(project / "synth.json")["synth"]
         else:
             targets = [target] if target else get_args(Target)
@@ -279,9 +243,9 @@ def compare_finn(net: Net, build: Build = BUILD, folder: Data = DATA, force: For
         from scaflow.flow.finn import compare as finn
         from scaflow.flow.finn import report as finn_report
 
-        project = _project(net, build, folder)
-        with _at_work(project, "compare-finn"):
-            _run(project, [finn.stage(project, say)], force)
+        project = project_of(net, build, folder)
+        with at_work(project, "compare-finn"):
+            run_stages(project, [finn.stage(project, say)], force)
         for section in finn_report.sections(read_json(project / "finn.json")):
             out.print(section.table())
 
@@ -315,15 +279,15 @@ def fold(
         from scaflow.flow.fold import solve as folding
         from scaflow.flow.fold import sweep as sweeping
 
-        project = _project(net, build, folder)
+        project = project_of(net, build, folder)
         requests = folding.ask(device, clock, target_fps or (), max_luts or ())
         if len(requests) > 1:
-            with _at_work(project, "fold"), engine_of(ray, jobs, say) as engine:
+            with at_work(project, "fold"), engine_of(ray, jobs, say) as engine:
                 found = sweeping.sweep(project, requests, scheduler, engine, say)
             out.print(sweeping.section(found).table())
             say(f"written: {project / 'fold-sweep.json'}")
             return
-        with _at_work(project, "fold"):
+        with at_work(project, "fold"):
             found = folding.fold_network(project, requests[0], scheduler, say)
         for section in fold_report.sections({"fold": found}):
             out.print(section.table())
@@ -353,11 +317,11 @@ def study(
         from scaflow.flow.study import report as study_report
         from scaflow.flow.study import runs as work
 
-        project = _project(net, build, folder)
+        project = project_of(net, build, folder)
         if cycles is not None:
             project = stages.with_cycles(project, cycles)
         wanted = work.chosen(criteria)
-        with _at_work(project, "study"):
+        with at_work(project, "study"):
             chain.fetch_data(project, say)
             with engine_of(ray, jobs, say) as engine:
                 found = work.study(project, wanted, seeds, engine, force, err)
@@ -387,7 +351,7 @@ def import_(
             found = import_design(file, folder, lanes, images, say)
         out.print(report.import_table(found))
         out.print(report.equality_table(found["equality"]))
-        _end(found["equality"])
+        end(found["equality"])
 
 
 @app.command("report")
@@ -397,9 +361,9 @@ def report_(net: Net, build: Build = BUILD) -> None:
     Exit code 1 if an equality does not hold.
     """
     with messages():
-        project = _project(net, build, DATA)
-        with _at_work(project, "report"):
-            _report(project)
+        project = project_of(net, build, DATA)
+        with at_work(project, "report"):
+            make_report(project)
 
 
 @app.command()
@@ -411,48 +375,17 @@ def demo(
 ) -> None:
     """The whole chain on NET, from the data to the comparison; goes on where an interrupted run stopped."""
     with messages():
-        project = _project(net, build, folder)
-        with _at_work(project, "demo"):
+        project = project_of(net, build, folder)
+        with at_work(project, "demo"):
             chain.fetch_data(project, say)
-            _run(project, chain.train_stages(project, TRAININGS, True, err))
-            _run(project, chain.export_stages(project))
-            _run(project, [compiling.stage(project, say)])
-            _run(project, [chain.sim_stage(project, images, True, say)])
-            _run(project, [chain.cycles_stage(project, say)])
-            _run(project, [chain.activity_stage(project, ACTIVITY_IMAGES, say)])
-            _run(project, [synthesis.stage(project, say)])
-            _report(project)
-
-
-def _project(net: str, build: Path, folder: Path) -> Project:
-    os.environ["SCAFLOW_BUILD"] = str(build)  # where sim/ keeps its builds
-    return stages.open_project(net, build, folder)
-
-
-def _run(project: Project, parts: Sequence[Stage], force: bool = False) -> None:
-    for part in parts:
-        start = time.monotonic()
-        if stages.run_stage(project, part, say, force):
-            say(f"{part.name}: done in {time.monotonic() - start:.0f} s")
-
-
-def _report(project: Project) -> None:
-    from scaflow.flow.report.page import render
-
-    collected = report.collect(project)
-    write_json(project / "report.json", collected)
-    write_text(project / "report.html", render(project, collected))
-    report.show(collected, out)
-    say(f"written: {project / 'report.json'}, {project / 'report.html'}")
-    _end(collected["equality"])
-
-
-def _end(rows: list[dict[str, Any]]) -> None:
-    failed = report.failures(rows)
-    for line in failed:
-        err.print(f"[bold red]not equal:[/] {escape(line)}", highlight=False, soft_wrap=True)
-    if failed:
-        raise typer.Exit(1)
+            run_stages(project, chain.train_stages(project, TRAININGS, True, err))
+            run_stages(project, chain.export_stages(project))
+            run_stages(project, [compiling.stage(project, say)])
+            run_stages(project, [chain.sim_stage(project, images, True, say)])
+            run_stages(project, [chain.cycles_stage(project, say)])
+            run_stages(project, [chain.activity_stage(project, ACTIVITY_IMAGES, say)])
+            run_stages(project, [synthesis.stage(project, say)])
+            make_report(project)
 
 
 if __name__ == "__main__":

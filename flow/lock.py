@@ -18,13 +18,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from scaflow.model.locks import HELD, WITHOUT, opened
+
 MAKERS = {"train", "export", "compile", "import", "reference", "demo"}
 APART = {"study"}  # reads and writes nothing of the other verbs
 FOLDER, NET = ".locks", "net"
-HELD = {errno.EAGAIN, errno.EACCES}
-# a file system without locks, or one that cannot be written (where no run can do harm)
-WITHOUT = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
-UNWRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
+UNWRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}  # where no run can do harm
 
 
 @contextmanager
@@ -80,7 +79,7 @@ def _locked(folder: Path, name: str, exclusive: bool, about: str = "") -> Iterat
     Raises:
         BlockingIOError: another process holds it.
     """
-    handle = _opened(folder / FOLDER / name, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+    handle = opened(folder / FOLDER / name, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     try:
         if about:
             with suppress(OSError):  # a full disk: the lock holds all the same
@@ -88,28 +87,6 @@ def _locked(folder: Path, name: str, exclusive: bool, about: str = "") -> Iterat
                 os.pwrite(handle, about.encode(), 0)
         yield
     finally:
-        os.close(handle)
-
-
-def _opened(path: Path, kind: int) -> int:
-    """A locked handle of the file that stands at `path`, not of one that was removed meanwhile."""
-    while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(handle, kind | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(handle), path.stat()):
-                return handle
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            os.close(handle)
-            if error.errno in HELD:
-                raise BlockingIOError(error.errno, error.strerror, str(path)) from None
-            raise
         os.close(handle)
 
 

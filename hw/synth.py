@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from scaflow.hw import yosys
-from scaflow.model import processes
+from scaflow.model import caches, processes
 from scaflow.model.environment import environment
-from scaflow.model.files import kept_json, locked, read_json, write_json
+from scaflow.model.files import kept_json, read_json, write_json
 
 Target = Literal["ecp5-85", "xc7"]
 Progress = Callable[[str], None]
@@ -123,12 +123,13 @@ def synthesize(
     script = _script(top, target)
     work = Path(cache).resolve() / _digest(directory, script, target, nextpnr is not None)
     done = work / "result.json"
-    with locked(work.parent / "locks" / work.name):  # another process may be at the same design
+    with caches.taking(work):  # another process may be at the same design
         data = kept_json(done, ("fmax_mhz", "per_stage"))
         if data is None:  # none, or a damaged one
             work.mkdir(parents=True, exist_ok=True)
             data = _run(directory, top, target, script, work, nextpnr, progress)
             write_json(done, data)
+            caches.trim(work.parent)
         else:
             progress(f"{target}: unchanged since the last run ({work})")
     stages = {name: Resources(**part) for name, part in data["per_stage"].items()}
@@ -145,6 +146,7 @@ def route(folder: Path, seed: int) -> float:
         ValueError: no netlist, nextpnr is missing or fails.
     """
     own = folder / f"seed-{seed}"
+    caches.used(folder)
     kept = kept_json(own / ROUTED, ("fmax_mhz",))
     if kept is None:
         if not (folder / "netlist.json").is_file():

@@ -53,7 +53,7 @@ def whole(path: Path, former: Path | None = None) -> Iterator[BinaryIO]:
     half = _part(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent)
+        sweep(path.parent)
         with half.open("xb") as file:
             _hold(file.fileno())
             yield file
@@ -80,7 +80,7 @@ def whole_folder(path: Path, durable: bool = True) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent)
+    sweep(path.parent)
     scratch = _part(path)
     try:
         scratch.mkdir()
@@ -104,6 +104,33 @@ def whole_folder(path: Path, durable: bool = True) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
     if durable:
         _sync_folder(path.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the parts of killed writers. One without content may be of a writer that has just made it."""
+    for part in folder.glob(f".*{PART}"):
+        with suppress(OSError):
+            if not (any(part.iterdir()) if part.is_dir() else part.stat().st_size):
+                continue
+            handle = os.open(part, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if part.is_dir():
+                    shutil.rmtree(part)
+                else:
+                    part.unlink()
+            finally:
+                os.close(handle)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, whole or not at all: what a kill leaves of it, the next `sweep` removes."""
+    gone = _part(path)
+    os.replace(path, gone)
+    if gone.is_dir():
+        shutil.rmtree(gone, ignore_errors=True)  # perhaps another is sweeping
+    else:
+        gone.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
@@ -214,16 +241,6 @@ def complete_binary(path: Path) -> bool:
     return sections + int.from_bytes(head[58:60], order) * int.from_bytes(head[60:62], order) <= size
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Wait until no other process holds the lock `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        with suppress(OSError):  # a file system without locks: as if alone
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-
-
 def _part(path: Path) -> Path:
     return path.with_name(f".{secrets.token_hex(8)}{PART}")
 
@@ -231,23 +248,6 @@ def _part(path: Path) -> Path:
 def _hold(handle: int) -> None:
     with suppress(OSError):  # a file system without locks: its dead parts are not removed
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the parts of killed writers. One without content may be of a writer that has just made it."""
-    for part in folder.glob(f".*{PART}"):
-        with suppress(OSError):
-            if not (any(part.iterdir()) if part.is_dir() else part.stat().st_size):
-                continue
-            handle = os.open(part, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if part.is_dir():
-                    shutil.rmtree(part)
-                else:
-                    part.unlink()
-            finally:
-                os.close(handle)
 
 
 def _sync_folder(folder: Path) -> None:

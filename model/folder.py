@@ -19,7 +19,7 @@ import numpy as np
 import PIL
 from PIL import UnidentifiedImageError
 
-from scaflow.model import picture, places
+from scaflow.model import caches, picture, places
 from scaflow.model.config import FolderConfig
 from scaflow.model.files import whole
 from scaflow.model.filetree import Tree, opened, shown
@@ -65,6 +65,7 @@ def read_folder(root: Path, cfg: FolderConfig, say: Callable[[str], None] = lamb
         if whole is None:
             whole = _decoded(tree, path, cfg, found.images)
             _keep(kept, *whole)
+            caches.trim(cache)
     arrays, frames = whole
     for line in (*found.notes, *frames):
         say(line)
@@ -192,6 +193,7 @@ def _kept(path: Path) -> tuple[Arrays, tuple[str, ...]] | None:
     try:
         with np.load(path) as arrays:
             held = cast(Arrays, tuple(arrays[str(i)] for i in range(4)))
+            caches.used(path)
             return held, tuple(arrays["notes"].tolist())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none, or a damaged one: read again
         return None

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scaflow.model import places, processes
-from scaflow.model.files import complete_binary, locked, sync
+from scaflow.model import caches, places, processes
+from scaflow.model.files import complete_binary, whole_folder
 from scaflow.sim import toolchain
 
 RTL = Path(__file__).resolve().parent.parent / "hw" / "rtl"
@@ -138,19 +138,15 @@ def build(
     parts += [f"{path.name}\n{_without_comments(path.read_text())}" for path in sources]
     home = cache_root() / f"{top}-{_digest(*parts)}"
     executable = home / top
-    if complete_binary(executable):
-        return executable
-    with locked(home.parent / "locks" / home.name):
-        if complete_binary(executable):  # another process built it while this one waited
+    with caches.taking(home):
+        if complete_binary(executable):
             return executable
-        with tempfile.TemporaryDirectory(prefix="build-", dir=home.parent) as scratch:
-            made = _compile(Path(scratch), top, sources, checks, [*flags, *arguments], trace, engine)
-            shelf = Path(scratch) / "shelf"
-            shelf.mkdir()
-            shutil.move(made, shelf / top)
-            sync(shelf / top)
-            shutil.rmtree(home, ignore_errors=True)  # a damaged one
-            os.replace(shelf, home)
+        with whole_folder(home) as shelf:
+            scratch = shelf / ".scratch"  # no name of a module
+            scratch.mkdir()
+            os.replace(_compile(scratch, top, sources, checks, [*flags, *arguments], trace, engine), shelf / top)
+            shutil.rmtree(scratch)
+    caches.trim(home.parent)
     return executable
 
 
@@ -247,13 +243,10 @@ def _header(top: str, scratch: Path, make: list[str], engine: Engine) -> Path:
 def _kept(name: str, make: Callable[[Path], None]) -> Path:
     """The folder of what all builds share, filled by `make` where it is not there yet."""
     home = runtime_root() / name
-    with locked(home.parent / "locks" / name):
+    with caches.taking(home):
         if not home.exists():
-            with tempfile.TemporaryDirectory(prefix="build-", dir=home.parent) as beside:
-                shelf = Path(beside) / "shelf"
-                shelf.mkdir()
+            with whole_folder(home) as shelf:
                 make(shelf)
-                os.replace(shelf, home)
     return home
 
 

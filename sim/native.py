@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from scaflow.model import processes
+from scaflow.model import caches, processes
 from scaflow.model.environment import environment
 from scaflow.model.threads import processors
 from scaflow.sim.build import BRIEF, NATIVE, build, sources_of
@@ -98,6 +98,7 @@ def simulate_native(
             home.mkdir()
             arguments = _arguments(home, part, pattern, expect, patience)
             command = [str(executable), *arguments, "+verilator+rand+reset+2", f"+verilator+seed+{seed + number + 1}"]
+            caches.used(executable.parent)  # the last chunk may begin hours after the build was looked up
             end = board.watch(number, command, directory, home / "log")
             board.tell(number, len(part))
             kind = np.dtype([("at", "<i8", 4), ("words", "<u4", expect)])

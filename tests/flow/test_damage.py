@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from one_layer import one_layer
 from typer.testing import CliRunner
 
 from scaflow.flow import chain, cli, synth
@@ -23,7 +24,7 @@ from scaflow.hw.design import design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
 from scaflow.model.files import write_json
-from scaflow.quant.graph import Conv, Graph, Readout, save, validate
+from scaflow.quant.graph import save
 
 DAMAGES = {
     "empty": lambda good: b"",
@@ -38,13 +39,7 @@ EXPORTED = [f"{training}/{name}" for training in TRAININGS for name in ("model.p
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """Designs of a small graph, the same one for all."""
-    rng = np.random.default_rng(3)
-    weight = rng.integers(-100, 101, size=(4, 1, 3, 3))
-    settings = {"reset": "hard", "fraction_bits": 2, "weight_bits": 8, "in_bits": 8, "kept": (0, 1, 3)}
-    threshold = rng.integers(200, 900, size=4)
-    first = Conv("first", weight, rng.integers(-100, 100, size=4), threshold, 1, 0, 1, **settings)
-    readout = Readout("readout", rng.integers(-100, 100, size=(10, 4, 6, 6)), rng.integers(-20, 20, size=10), 8)
-    graph = validate(Graph("digits", (1, 8, 8), 2, (first, readout)))
+    graph = one_layer("digits", 10, np.random.default_rng(3))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SCAFLOW_BUILD", "restored afterwards")
     project = open_project("digits", Path("build"), Path("data"))

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from one_layer import one_layer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -17,7 +18,7 @@ from scaflow.hw.design import design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
 from scaflow.model.config import FoldConfig
-from scaflow.quant.graph import Conv, Graph, Readout, save, validate
+from scaflow.quant.graph import save
 
 NETWORK = """
 name = "one"
@@ -61,22 +62,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one-image")
     describe(folder, 1)
     rng = np.random.default_rng(3)
-    first = Conv(
-        name="first",
-        weight=rng.integers(-100, 101, size=(4, 1, 3, 3)),
-        bias=rng.integers(-100, 100, size=4),
-        threshold=rng.integers(200, 900, size=4),
-        stride=1,
-        padding=0,
-        leak_shift=1,
-        reset="hard",
-        fraction_bits=2,
-        weight_bits=8,
-        in_bits=8,
-        kept=(0, 1, 3),
-    )
-    readout = Readout("readout", rng.integers(-100, 100, size=(2, 4, 6, 6)), rng.integers(-20, 20, size=2), 8)
-    graph = validate(Graph("one", (1, 8, 8), 2, (first, readout)))
+    graph = one_layer("one", 2, rng)
     lanes = {"first": Fold(2, 1), "readout": Fold(2, 2)}
     seen = rng.integers(0, 256, (4, 1, 8, 8), dtype=np.uint8)
     laid = {variant: design(graph, lanes) for variant in VARIANTS}

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from one_layer import one_layer
 from typer.testing import CliRunner
 
 from scaflow.flow import cli
@@ -13,7 +14,7 @@ from scaflow.flow.native import run as native
 from scaflow.hw.design import design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
-from scaflow.quant.graph import Conv, Graph, Readout, save, validate
+from scaflow.quant.graph import save
 
 pytestmark = pytest.mark.rtl
 
@@ -25,23 +26,7 @@ def run(*arguments: str):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with compiled designs of a small graph, the same one for all."""
-    rng = np.random.default_rng(3)
-    first = Conv(
-        name="first",
-        weight=rng.integers(-100, 101, size=(4, 1, 3, 3)),
-        bias=rng.integers(-100, 100, size=4),
-        threshold=rng.integers(200, 900, size=4),
-        stride=1,
-        padding=0,
-        leak_shift=1,
-        reset="hard",
-        fraction_bits=2,
-        weight_bits=8,
-        in_bits=8,
-        kept=(0, 1, 3),
-    )
-    readout = Readout("readout", rng.integers(-100, 100, size=(10, 4, 6, 6)), rng.integers(-20, 20, size=10), 8)
-    graph = validate(Graph("digits", (1, 8, 8), 2, (first, readout)))
+    graph = one_layer("digits", 10, np.random.default_rng(3))
     folder = tmp_path_factory.mktemp("native-flow")
     for variant in (*native.NATIVE, "skip"):
         home = folder / "b/digits" / variant

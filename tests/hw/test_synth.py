@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -172,3 +173,25 @@ def test_a_damaged_result_of_before_is_made_again(tmp_path, monkeypatch, content
     (made[0].log / "result.json").write_bytes(content)
     assert synthesize(tmp_path / "design", "top", "ecp5-85", lambda _: None, tmp_path / "c") == made[0]
     assert runs == [1, 1]
+
+
+def test_results_that_are_used_stay_and_older_ones_go_for_others(tmp_path, monkeypatch):
+    def run(*_):
+        return {"fmax_mhz": 90.0, "per_stage": {"all": {"lut": 1, "ff": 2, "bram": 0, "dsp": 0}}}
+
+    def made(width: int) -> Path:
+        return synthesize(two_fifos(tmp_path, width), "top", "ecp5-85", lambda _: None, tmp_path / "cache").log
+
+    monkeypatch.setattr(synth, "_run", run)
+    monkeypatch.setattr(synth, "_tools", lambda *_: "nextpnr")
+    unused, read, routed = (made(width) for width in (4, 5, 6))
+    (routed / "seed-2").mkdir()
+    (routed / "seed-2" / synth.ROUTED).write_text('{"fmax_mhz": 91.0}')
+    for folder in (unused, read, routed):
+        os.utime(folder, (0, 0))
+    monkeypatch.setattr(synth.caches, "LIMIT", 0)
+    monkeypatch.setattr(synth.caches, "PAUSE", 0)
+    assert route(routed, 2) == 91.0
+    assert made(5) == read and unused.is_dir()
+    other = made(7)
+    assert [path.is_dir() for path in (unused, read, routed, other)] == [False, True, True, True]

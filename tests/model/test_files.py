@@ -6,7 +6,6 @@ import errno
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -160,16 +159,3 @@ def test_an_executable_is_looked_at_up_to_its_end(tmp_path):
         path.write_bytes(text)
         assert files.complete_binary(path) == good
     assert not files.complete_binary(tmp_path / "absent")
-
-
-def test_a_lock_is_waited_for(tmp_path):
-    holder = (
-        "import sys, time; from pathlib import Path; from scaflow.model import files\n"
-        "with files.locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(1)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", holder, tmp_path / "l/ock"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "held\n"
-    begun = time.monotonic()
-    with files.locked(tmp_path / "l/ock"):
-        assert time.monotonic() - begun > 0.5
-    process.communicate()

@@ -173,11 +173,27 @@ def test_kept_arrays_depend_on_the_settings_and_heal(tmp_path):
     place(tmp_path, files(6, 5), "zip")
     read_folder(tmp_path, GREY)
     assert read_folder(tmp_path, COLOUR)[0].shape == (3, 3, 6, 5)
-    kept = list((tmp_path / "build" / "data").iterdir())
+    kept = list((tmp_path / "build" / "data").glob("*.npz"))
     assert len(kept) == 2
     for path in kept:
         os.truncate(path, path.stat().st_size // 2)
     assert np.array_equal(read_folder(tmp_path, GREY)[0][0, 0], picture(0, 6, 5))
+
+
+def test_kept_arrays_stay_while_they_are_used_and_older_ones_go_for_others(tmp_path, monkeypatch):
+    place(tmp_path, files(6, 5), "folder")
+    read_folder(tmp_path, GREY)
+    (grey,) = (tmp_path / "build/data").glob("*.npz")
+    read_folder(tmp_path, COLOUR)
+    (colour,) = {*(tmp_path / "build/data").glob("*.npz")} - {grey}
+    for path in (grey, colour):
+        os.utime(path, (0, 0))
+    monkeypatch.setattr(folder.caches, "LIMIT", 0)
+    monkeypatch.setattr(folder.caches, "PAUSE", 0)
+    read_folder(tmp_path, COLOUR)
+    assert grey.is_file() and colour.is_file()
+    read_folder(tmp_path, COLOUR.model_copy(update={"resize": True}))
+    assert colour.is_file() and not grey.is_file()
 
 
 def said(root: Path) -> tuple[tuple, list[str]]:
@@ -301,4 +317,4 @@ def test_the_way_of_decoding_is_part_of_what_is_kept(tmp_path, monkeypatch):
     other.write_text("another revision")
     monkeypatch.setattr(folder.picture, "__file__", str(other))
     read_folder(tmp_path, COLOUR)
-    assert len(list((tmp_path / "build" / "data").iterdir())) == 2
+    assert len(list((tmp_path / "build" / "data").glob("*.npz"))) == 2

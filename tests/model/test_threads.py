@@ -49,13 +49,13 @@ def test_a_training_has_the_threads_of_its_work(monkeypatch, tmp_path, describe)
     from scaflow.model import train as training
     from scaflow.model.data import load_dataset
 
-    seen, step = [], training._Run._epoch
+    seen, step = [], training.Run._epoch
 
     def watched(self, *arguments):
         seen.append(torch.get_num_threads())
         return step(self, *arguments)
 
-    monkeypatch.setattr(training._Run, "_epoch", watched)
+    monkeypatch.setattr(training.Run, "_epoch", watched)
     monkeypatch.setattr(threads, "processors", lambda: 2)
     before = torch.get_num_threads()
     torch.set_num_threads(2)

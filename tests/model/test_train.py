@@ -30,7 +30,7 @@ class Cut(Exception):
 
 def cut_after(monkeypatch, epochs: int) -> None:
     """Stop the run when it begins the next epoch after `epochs` in all."""
-    begin, count = training._Run._epoch, 0
+    begin, count = training.Run._epoch, 0
 
     def counted(self, *args, **kwargs):
         nonlocal count
@@ -39,7 +39,7 @@ def cut_after(monkeypatch, epochs: int) -> None:
             raise Cut
         return begin(self, *args, **kwargs)
 
-    monkeypatch.setattr(training._Run, "_epoch", counted)
+    monkeypatch.setattr(training.Run, "_epoch", counted)
 
 
 def rows(path):
@@ -143,7 +143,7 @@ def test_learns_prunes_and_selects(describe, digits, tmp_path):
 
 def test_only_epochs_with_the_final_mask_are_candidates(describe, digits, tmp_path, monkeypatch):
     figures = iter([0.9, 0.8, 0.7, 0.6, 0.5, 0.55, 0.54, 0.53])
-    monkeypatch.setattr(training._Run, "validate", lambda *_: next(figures))
+    monkeypatch.setattr(training.Run, "validate", lambda *_: next(figures))
     cfg = describe(train={"epochs": 8}, sca={"ramp": 0.5, "freeze": 0.5})
     trained = load_trained(train(cfg, digits, tmp_path, prune=True, console=QUIET))
     assert trained.validation_accuracy == 0.55

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import re
 import subprocess
 import sys
@@ -208,6 +209,28 @@ def test_a_damaged_executable_is_built_again(tmp_path: Path, monkeypatch) -> Non
         path.write_bytes(content)
         assert build("one", [source]).read_bytes() == good
     assert len(runs) == 4
+
+
+def test_a_build_that_was_looked_up_stays_and_older_ones_go_for_another(cache: Path, monkeypatch) -> None:
+    def compiled(scratch: Path, top: str, *_: object) -> Path:
+        (scratch / top).write_bytes(Path(sys.executable).read_bytes())
+        return scratch / top
+
+    def built(name: str) -> Path:
+        (cache.parent / f"{name}.sv").write_text(f"module {name} (input logic clk); endmodule\n")
+        return build(name, [cache.parent / f"{name}.sv"])
+
+    monkeypatch.setattr(building, "_compile", compiled)
+    monkeypatch.setattr(building.caches, "PAUSE", 0)
+    cache.mkdir(parents=True)
+    old, looked_up = built("old"), built("looked_up")
+    for executable in (old, looked_up):
+        os.utime(executable.parent, (0, 0))
+    monkeypatch.setattr(building.caches, "LIMIT", 0)
+    assert built("looked_up") == looked_up and old.is_file()
+    assert built("fresh").is_file() and looked_up.is_file()
+    assert not old.parent.exists()
+    assert sorted(path.name for path in looked_up.parent.iterdir()) == ["looked_up"]
 
 
 def test_a_design_large_enough_to_be_split_builds(cache: Path, tmp_path: Path, monkeypatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import os
 import re
 import shutil
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from axis_top import READY, VALID, axis_top
 
 from scaflow.hw.clock import predict
 from scaflow.hw.design import design
@@ -17,6 +19,7 @@ from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
 from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute, validate
+from scaflow.sim.build import NATIVE, build, sources_of
 from scaflow.sim.native import NativeRun, simulate_native
 from scaflow.sim.rtl import SimulationError, simulate_axis
 
@@ -100,6 +103,17 @@ def test_progress_ends_at_all_images(rtl: Path, images: np.ndarray) -> None:
     assert seen == sorted(seen) and seen[-1] == IMAGES
 
 
+def test_a_build_is_in_use_while_chunks_are_to_come(rtl: Path, images: np.ndarray) -> None:
+    home = build("top", sources_of(rtl / "top.sv"), engine=NATIVE).parent
+
+    def age(done: int) -> None:
+        if done <= 3:  # of seven
+            os.utime(home, (0, 0))
+
+    run(rtl, images, chunk=3, workers=1, progress=age)
+    assert home.stat().st_mtime > 0
+
+
 def test_stalls_change_the_cycles_and_not_the_words(rtl: Path, images: np.ndarray) -> None:
     patterns = {seed: stall_pattern(0.4, seed, 600) for seed in (1, 2)}
     runs = [run(rtl, images, stalls=lambda chunk, p=patterns[seed]: p) for seed in (1, 1, 2)]
@@ -137,22 +151,6 @@ def test_a_broken_weight_is_seen(rtl: Path, graph: Graph, images: np.ndarray, tm
     assert any(a != b for a, b in zip(logits(found), execute(graph, images).tolist(), strict=True))
 
 
-TOP = """
-module top (
-  input logic clk, input logic rst_n,
-  input logic s_axis_tvalid, output logic s_axis_tready, input logic [31:0] s_axis_tdata, input logic s_axis_tlast,
-  output logic m_axis_tvalid, input logic m_axis_tready, output logic [31:0] m_axis_tdata, output logic m_axis_tlast,
-  output logic frame_error
-);
-  assign frame_error = 1'b0;
-  assign s_axis_tready = {ready};
-  always_ff @(posedge clk) begin
-    if (s_axis_tready) begin m_axis_tdata <= s_axis_tdata; m_axis_tlast <= s_axis_tlast; end
-    if (!rst_n) m_axis_tvalid <= 0; else {valid}
-  end
-endmodule
-"""
-READY, VALID = "!m_axis_tvalid || m_axis_tready", "if (s_axis_tready) m_axis_tvalid <= s_axis_tvalid;"
 FAULTS = {
     "falls": (READY, "m_axis_tvalid <= s_axis_tvalid && !m_axis_tvalid;", "valid fell before ready came"),
     "changes": ("1'b1", "m_axis_tvalid <= 1;", "payload changed from"),
@@ -162,7 +160,7 @@ FAULTS = {
 
 
 def fault(directory: Path, ready: str, valid: str) -> NativeRun:
-    (directory / "top.sv").write_text(TOP.replace("{ready}", ready).replace("{valid}", valid))
+    (directory / "top.sv").write_text(axis_top(ready, valid))
     frames = np.arange(40, dtype=np.uint8).repeat(4).reshape(-1, 8) & 0x0F
     frames[:, 1:4] = frames[:, 5:] = 0
     pattern = stall_pattern(0.4, 3, 100)
@@ -182,10 +180,8 @@ def test_a_broken_stream_is_caught(kind: str, tmp_path: Path) -> None:
 
 
 def test_valid_that_waits_for_ready_is_caught(tmp_path: Path) -> None:
-    text = TOP.replace("{ready}", "m_axis_tready").replace("if (!rst_n) m_axis_tvalid <= 0; else {valid}", "")
-    text = text.replace("{ready}", "m_axis_tready").replace(
-        "assign frame_error", "assign m_axis_tvalid = s_axis_tvalid && m_axis_tready; assign frame_error"
-    )
+    waiting = "assign m_axis_tvalid = s_axis_tvalid && m_axis_tready;"
+    text = axis_top("m_axis_tready", more=waiting).replace(f"if (!rst_n) m_axis_tvalid <= 0; else {VALID}", "")
     (tmp_path / "top.sv").write_text(text)
     pattern = stall_pattern(0.4, 3, 100)
     with pytest.raises(SimulationError, match="no beat moved for 300 cycles"):

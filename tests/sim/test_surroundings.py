@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from axis_top import axis_top
 
 from scaflow.sim import build
 from scaflow.sim.native import simulate_native
@@ -21,23 +22,8 @@ from scaflow.sim.rtl import simulate_axis
 
 ROOT = Path(build.__file__).resolve().parent.parent
 ODD = """My $HOME & #1 "a" 'b' `c` (d); 100% \\ ü"""
-TOP = """
-module top (
-  input logic clk, input logic rst_n,
-  input logic s_axis_tvalid, output logic s_axis_tready, input logic [31:0] s_axis_tdata, input logic s_axis_tlast,
-  output logic m_axis_tvalid, input logic m_axis_tready, output logic [31:0] m_axis_tdata, output logic m_axis_tlast,
-  output logic frame_error
-);
-  logic [7:0] table_of [4];
-  initial $readmemh("table.mem", table_of);
-  assign frame_error = 1'b0;
-  assign s_axis_tready = !m_axis_tvalid || m_axis_tready;
-  always_ff @(posedge clk) begin
-    if (s_axis_tready) begin m_axis_tdata <= {24'b0, table_of[s_axis_tdata[1:0]]}; m_axis_tlast <= s_axis_tlast; end
-    if (!rst_n) m_axis_tvalid <= 0; else if (s_axis_tready) m_axis_tvalid <= s_axis_tvalid;
-  end
-endmodule
-"""
+MEMORY = 'logic [7:0] table_of [4]; initial $readmemh("table.mem", table_of);'
+TOP = axis_top(data="{24'b0, table_of[s_axis_tdata[1:0]]}", more=MEMORY)
 FRAME = bytes([3, 0, 0, 0, 1, 0, 0, 0])
 WORDS = [[13, 11]]
 HERE = """
