@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -16,7 +16,6 @@ from scaflow.flow.activity import report as event_report
 from scaflow.flow.designs import compile as compiling
 from scaflow.flow.designs import reference as keeping
 from scaflow.flow.jobs.engines import engine_of
-from scaflow.flow.jobs.job import Engine
 from scaflow.flow.options import BUILD, DATA, Build, Data, Force, Images, Jobs, Net, OneVariant, Ray
 from scaflow.flow.report import collect as report
 from scaflow.flow.running import at_work, end, err, make_report, messages, out, project_of, run_stages, say
@@ -128,21 +127,24 @@ def sim(
         Literal["cocotb", "native"],
         typer.Option("--engine", help="native: compiled, for whole test sets; writes native.json."),
     ] = "cocotb",
+    ray: Ray = None,
     force: Force = False,
 ) -> None:
     """Simulate the designs against the golden model on test images. Reads BUILD/<net>/*/rtl. Writes sim.json.
 
-    With --variant the result is printed only.
+    With --variant the result is printed only. --ray is for the native engine: parts of the test set are its jobs.
     """
     with messages():
         project = project_of(net, build, folder)
+        if ray is not None and engine != "native":
+            raise ValueError("--ray: cocotb simulates on this machine alone; add --engine native")
         if waves is not None and (variant is None or engine == "native"):
             raise ValueError("--waves: say which design by --variant dense, skip, compact or event; cocotb writes them")
         if waves is not None:
             check_place(waves)
         if engine == "native":
             with at_work(project, "native"):
-                rows = _native(project, images, bool(stalls), variant, force)
+                rows = _native(project, images, bool(stalls), variant, ray, force)
         elif variant is None:
             with at_work(project, "sim"):
                 run_stages(project, [chain.sim_stage(project, images, stalls is not False, say)], force)
@@ -154,18 +156,21 @@ def sim(
         end(rows)
 
 
-def _native(project: Project, images: int, stalls: bool, variant: str | None, force: bool) -> list[dict[str, Any]]:
+def _native(
+    project: Project, images: int, stalls: bool, variant: str | None, ray: str | None, force: bool
+) -> list[dict[str, Any]]:
     """The native engine: prints its figures, returns its equalities."""
     from scaflow.flow.native import report as native_report
     from scaflow.flow.native import run as native
 
+    engine = None if ray is None else partial(engine_of, ray, None, say)
     if force:
         native.forget(project)
     if variant is None:
-        run_stages(project, [native.stage(project, images, stalls, err)], force)
+        run_stages(project, [native.stage(project, images, stalls, err, engine)], force)
         found = read_json(project / "native.json")
     else:
-        found = native.run_designs(project, [variant], images, stalls, err)
+        found = native.run_designs(project, [variant], images, stalls, err, engine)
     for section in native_report.sections(found):
         out.print(section.table())
     return found["equality"]
@@ -215,10 +220,7 @@ def synth(
 
     With --target or --variant the result is printed only. --jobs and --ray are for the seeds behind the first.
     """
-
-    def engine() -> contextlib.AbstractContextManager[Engine]:
-        return engine_of(ray, jobs, say)
-
+    engine = partial(engine_of, ray, jobs, say)
     with messages():
         project = project_of(net, build, DATA)
         if target is None and variant is None:

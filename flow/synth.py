@@ -5,7 +5,7 @@ One seed is one draw of many: the figures are those of the first, whatever the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -14,13 +14,12 @@ from typing import Any, get_args
 
 from scaflow.flow.chain import read_design
 from scaflow.flow.jobs.engines import engine_of
-from scaflow.flow.jobs.job import Engine, Job, work_off
+from scaflow.flow.jobs.job import Engine, Job, Opened, work_off
 from scaflow.flow.stages import DESIGNS, Progress, Project, Stage, design_files
 from scaflow.hw.synth import ROUTED, SEED, SynthResult, Target, route, synthesize
 from scaflow.model.files import write_json
 from scaflow.model.threads import processors
 
-Opened = Callable[[], AbstractContextManager[Engine]]
 Key = tuple[Target, str]  # and variant
 Row = dict[str, Any]
 

@@ -38,13 +38,13 @@ class NativeRun:
     cycles: tuple[int, ...]  # of each chunk, from reset to the end
     counters: np.ndarray | None  # int64 [chunks, stages, 3]: busy, starved, stalled at the end; None: there are none
     frame_error: bool  # a frame had another length than the design expects
-    seconds: float  # from the first chunk's start to the last one's end
+    seconds: float | None  # from the first chunk's start to the last one's end; None: each ran by itself
     core_seconds: float  # of processor time, over all processes
 
     @property
-    def rate(self) -> float:
+    def rate(self) -> float | None:
         """Cycles a second."""
-        return sum(self.cycles) / self.seconds
+        return None if self.seconds is None else sum(self.cycles) / self.seconds
 
     @property
     def core_rate(self) -> float:
@@ -62,6 +62,8 @@ def simulate_native(
     stalls: Callable[[int], np.ndarray] | None = None,
     sources: Sequence[Path] | None = None,
     chunk: int = CHUNK,
+    first: int = 0,
+    whole: int | None = None,
     workers: int | None = None,
     seed: int = 0,
     patience: int = 1_000_000,
@@ -74,6 +76,8 @@ def simulate_native(
         axi_bytes: bytes of an input beat, at most 4.
         expect: words of each output frame; one output frame per input frame.
         stalls: the pattern of a chunk by its number, see scaflow.hw.stalls; None runs freely.
+        first: number of the first chunk: one that is run alone, by its number, gives what it gives among others.
+        whole: frames of the set that these are a part of, for which the build has to pay; None: there are no others.
         workers: processes at once; None: one a processor.
         seed: what registers without reset start with.
         patience: cycles without any beat before the run is given up.
@@ -84,22 +88,22 @@ def simulate_native(
         BuildError: the design does not compile.
     """
     files = list(sources) if sources else sources_of(directory / f"{top}.sv")
-    executable = build(top, files, engine=BRIEF if len(frames) <= FEW else NATIVE)
+    executable = build(top, files, engine=BRIEF if (whole or len(frames)) <= FEW else NATIVE)
     beats = _beats(frames, axi_bytes)
     chunks = tuple(range(start, min(start + chunk, len(beats))) for start in range(0, len(beats), chunk))
-    board = _Board(len(chunks), progress)
+    board = _Board(len(chunks), first, progress)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="scaflow-native-") as scratch:
 
         def one(number: int) -> tuple[np.ndarray, _End]:
             part = beats[chunks[number].start : chunks[number].stop]
-            pattern = stalls(number) if stalls else np.empty(0, np.uint8)
+            pattern = stalls(first + number) if stalls else np.empty(0, np.uint8)
             home = Path(scratch) / str(number)
             home.mkdir()
             arguments = _arguments(home, part, pattern, expect, patience)
-            command = [str(executable), *arguments, "+verilator+rand+reset+2", f"+verilator+seed+{seed + number + 1}"]
+            start_values = ("+verilator+rand+reset+2", f"+verilator+seed+{seed + first + number + 1}")
             caches.used(executable.parent)  # the last chunk may begin hours after the build was looked up
-            end = board.watch(number, command, directory, home / "log")
+            end = board.watch(number, [str(executable), *arguments, *start_values], directory, home / "log")
             board.tell(number, len(part))
             kind = np.dtype([("at", "<i8", 4), ("words", "<u4", expect)])
             return np.fromfile(home / "out", kind), end
@@ -129,6 +133,26 @@ def simulate_native(
     )
 
 
+def joined(runs: Sequence[NativeRun]) -> NativeRun:
+    """Runs of consecutive frames, wherever and whenever each was at work, as one."""
+    ends = np.cumsum([len(run.words) for run in runs]).tolist()
+    counters = [run.counters for run in runs if run.counters is not None]
+    return NativeRun(
+        words=np.concatenate([run.words for run in runs]),
+        at=np.concatenate([run.at for run in runs]),
+        chunks=tuple(
+            range(end - len(run.words) + chunk.start, end - len(run.words) + chunk.stop)
+            for run, end in zip(runs, ends, strict=True)
+            for chunk in run.chunks
+        ),
+        cycles=tuple(cycles for run in runs for cycles in run.cycles),
+        counters=np.concatenate(counters) if counters else None,
+        frame_error=any(run.frame_error for run in runs),
+        seconds=None,
+        core_seconds=sum(run.core_seconds for run in runs),
+    )
+
+
 @dataclass(frozen=True)
 class _End:
     """The last line of a chunk's simulation."""
@@ -142,8 +166,8 @@ class _End:
 class _Board:
     """The processes at work, and how many frames are done over all of them."""
 
-    def __init__(self, chunks: int, progress: Callable[[int], None]) -> None:
-        self._done, self._progress = [0] * chunks, progress
+    def __init__(self, chunks: int, first: int, progress: Callable[[int], None]) -> None:
+        self._done, self._first, self._progress = [0] * chunks, first, progress
         self._running: set[subprocess.Popen] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -169,7 +193,7 @@ class _Board:
         with self._lock:
             self._running.discard(process)
         if process.returncode or end is None:
-            raise SimulationError(f"{Path(command[0]).name}, chunk {number}: {last_words(log)}")
+            raise SimulationError(f"{Path(command[0]).name}, chunk {self._first + number}: {last_words(log)}")
         return end
 
     def _begun(self, process: subprocess.Popen[str]) -> None:

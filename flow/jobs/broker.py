@@ -9,6 +9,7 @@ import logging
 import os
 import pickle
 import queue
+import re
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -19,6 +20,7 @@ from scaflow.flow.jobs.job import Data
 from scaflow.flow.jobs.node import News, Parcel, serve
 
 WAIT = 0.1  # seconds for news, before the pipe is looked at
+LONG = 160  # characters of Ray's reasons that a user is told
 # of Ray: no figures of its use are sent, nothing is printed
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_LOG_TO_DRIVER": "0"}
 
@@ -72,7 +74,11 @@ def attend(end: Connection, address: str, log: Path) -> None:
             data = None
             if start.data is not None:
                 key = pickle.dumps(start.data)
-                data = shared.get(key) or shared.setdefault(key, ray.put(start.data()))
+                try:
+                    data = shared.get(key) or shared.setdefault(key, ray.put(start.data()))
+                except (ValueError, OSError) as error:
+                    end.send(Told(start.number, News({}, ended=True, problem=str(error))))
+                    continue
             streams[begin.remote(start.parcel, data)] = start.number
         for stream in ray.wait(list(streams), timeout=WAIT)[0]:
             told = _next(stream, streams[stream])
@@ -98,7 +104,7 @@ def _next(stream: Any, number: int) -> Told:
     except ray.exceptions.RayTaskError as error:
         return Told(number, News({}, ended=True, problem=_cannot(error)))
     except ray.exceptions.RayError as error:
-        return Told(number, None, f"{type(error).__name__}: {error}".strip().splitlines()[0])
+        return Told(number, None, brief(str(error)) or type(error).__name__)
     except StopIteration:
         return Told(number, None, "it ended without a word")
 
@@ -107,6 +113,16 @@ def _cannot(error: Any) -> str:
     """A node that cannot even begin."""
     reason = str(error).strip().splitlines()[-1]
     return f"a node of the cluster ({error.ip}) cannot run the program: {reason}; install there what is installed here"
+
+
+def brief(words: str) -> str:
+    """The first sentence of what Ray says, and the node it speaks of: the rest is where its logs are."""
+    plain = " ".join(re.sub(r"^\[.*?\] \S+:\d+: ", "", words.strip()).split())  # without time, process and line
+    sentence = re.split(r"(?<=\w)\.(?:\s|$)", plain, maxsplit=1)[0]
+    if len(sentence) > LONG:
+        sentence = sentence[:LONG].rstrip() + "…"
+    node = re.search(r"\bIP: ([\w.:]*\w)", plain)
+    return f"{sentence}; node {node[1]}" if node and node[1] not in sentence else sentence
 
 
 def _print_to(log: Path) -> None:

@@ -5,6 +5,7 @@ lost goes on elsewhere from its last files, as it would on this machine after a 
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import multiprocessing
 import socket
 import tempfile
@@ -24,6 +25,7 @@ LOSSES = 3  # of a job in a row, without a file of it in between
 PAUSE = 2.0  # seconds before a lost job begins again, after its first loss: the cluster has to notice what is gone
 ANSWER = 5.0  # seconds for the head to take a connection
 JOIN = 30.0  # seconds for Ray to join the cluster
+IDLE = 10.0  # seconds in which no job is at work, before it is said what they wait for
 LAST = 3  # lines of Ray's words
 
 
@@ -32,6 +34,7 @@ class _Sent:
     """A job that is with the cluster, or to be sent there again."""
 
     job: Job
+    at_work: bool = False  # not in the cluster's queue any more
     losses: int = 0
     again: float | None = None  # the time to send it again
 
@@ -51,7 +54,9 @@ class Cluster:
         check_address(address)
         self._address, self._count, self._say = address, count, say
         self._sent: dict[int, _Sent] = {}
-        self._begun = 0
+        self._numbers = itertools.count()
+        self._processors = 0
+        self._idle: float | None = None  # since when jobs are there and none is at work
         self._said: set[str] = set()
         self._scratch = tempfile.TemporaryDirectory(prefix="scaflow-cluster-")
         self._log = Path(self._scratch.name) / "ray.log"
@@ -72,6 +77,7 @@ class Cluster:
             except (EOFError, ConnectionResetError):
                 answer = broker.Open(problem=f"Ray's process ended: {self._last_words()}")
             if not answer.problem:
+                self._processors = answer.processors
                 self._say(f"cluster {self._address}: {answer.processors} processors")
                 return
             problem = answer.problem
@@ -85,9 +91,9 @@ class Cluster:
         return self._count is None or len(self._sent) < self._count
 
     def start(self, job: Job) -> None:
-        self._begun += 1
-        self._sent[self._begun] = _Sent(job)
-        self._send(self._begun)
+        number = next(self._numbers)
+        self._sent[number] = _Sent(job)
+        self._send(number)
 
     def ended(self, seconds: float) -> list[End]:
         until = time.monotonic() + seconds
@@ -96,6 +102,7 @@ class Cluster:
             for number, sent in self._sent.items():
                 if sent.again is not None and time.monotonic() >= sent.again:
                     self._send(number)
+            self._see_idle()
             left = until - time.monotonic()
             try:
                 if not self._end.poll(0 if ends else max(0, min(left, PAUSE))):
@@ -110,6 +117,23 @@ class Cluster:
                 del self._sent[told.number]
                 ends.append(end)
 
+    def _see_idle(self) -> None:
+        now = time.monotonic()
+        if not self._sent or any(sent.at_work for sent in self._sent.values()):
+            self._idle = None
+        elif self._idle is None:
+            self._idle = now
+        elif now - self._idle > IDLE:
+            self._say_once(
+                f"cluster {self._address}: the jobs wait for a free processor; there were {self._processors} at the"
+                " start, and `ray status` shows their use"
+            )
+
+    def _say_once(self, line: str) -> None:
+        if line and line not in self._said:
+            self._said.add(line)
+            self._say(line)
+
     def _send(self, number: int) -> None:
         sent = self._sent[number]
         sent.again = None
@@ -121,9 +145,8 @@ class Cluster:
     def _heard(self, number: int, news: News) -> End | None:
         """Keep what came; the job's end, if it is that."""
         sent = self._sent[number]
-        if news.notice and news.notice not in self._said:
-            self._said.add(news.notice)
-            self._say(news.notice)
+        sent.at_work = True
+        self._say_once(news.notice)
         for name, content in news.files.items():
             write_bytes(sent.job.base / name, content)
             sent.losses = 0
@@ -134,6 +157,7 @@ class Cluster:
     def _lost(self, number: int, reason: str) -> End | None:
         """Begin it again; the job's end, if that has been tried often enough."""
         sent = self._sent[number]
+        sent.at_work = False
         sent.losses += 1
         if sent.losses >= LOSSES:
             return End(sent.job, f"{sent.job.title}: lost with its node or process {LOSSES} times in a row: {reason}")
@@ -150,7 +174,7 @@ class Cluster:
     def _last_words(self) -> str:
         with suppress(OSError):
             if lines := self._log.read_text(errors="replace").strip().splitlines():
-                return "\n".join(lines[-LAST:])
+                return "\n".join(broker.brief(line) for line in lines[-LAST:])
         return "without a word"
 
     def __enter__(self) -> Cluster:

@@ -8,6 +8,7 @@ job can be at work on another machine, among copies of these files.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,6 +58,9 @@ class Engine(Protocol):
     def __enter__(self) -> Engine: ...
 
     def __exit__(self, *exception: object) -> None: ...
+
+
+Opened = Callable[[], AbstractContextManager[Engine]]  # opens one, once there is something to do
 
 
 def work_off(jobs: Sequence[Job], engine: Engine, done: Callable[[Job], None] = lambda job: None) -> None:

@@ -42,7 +42,7 @@ class Parcel:
 
 @dataclass(frozen=True)
 class News:
-    """What has changed in the job's folder; the last of them has `ended`."""
+    """What has changed in the job's folder. The first of them says that it is at work, the last has `ended`."""
 
     files: dict[str, bytes]  # below base
     gone: tuple[str, ...] = ()
@@ -64,8 +64,8 @@ def serve(parcel: Parcel, data: Any) -> Iterator[News]:
     if other := program.differing(parcel.program, program.program()):
         yield News({}, ended=True, problem=f"{platform.node()}: another program than here: {other}; install the same")
         return
-    if other := program.differing(parcel.machine, program.machine()):
-        yield News({}, notice=f"{platform.node()}: {other}: a training may differ in the last digits")
+    other = program.differing(parcel.machine, program.machine())
+    yield News({}, notice=f"{platform.node()}: {other}: a training may differ in the last digits" if other else "")
     program.take_settings(parcel.threads)
     os.environ.setdefault("SCAFLOW_BUILD", str(Path.home() / ".cache/scaflow"))
     with _place() as base:
@@ -85,7 +85,7 @@ def serve(parcel: Parcel, data: Any) -> Iterator[News]:
                     if now != seen:
                         yield _news(job, seen, now)
                         seen = now
-            problem = worker.problem()
+            problem = worker.problem().replace(str(base), str(parcel.job.base))  # where what it names comes back to
         except BaseException:  # it is not wanted any more
             worker.stop()
             raise

@@ -55,7 +55,7 @@ def native_section(runs: list[Row]) -> Section:
             f"{run['logit_mismatches']:,}",
             f"{run['cycle_mismatches']:,}",
             *(f"{run[key]['mean']:,.0f}" if run[key] else "-" for key in ("interval", "latency")),
-            *(f"{run[key]:,}" for key in ("kcycles_per_second", "kcycles_per_core_second")),
+            *(f"{run[key]:,}" if run[key] else "-" for key in ("kcycles_per_second", "kcycles_per_core_second")),
         )
         for run in runs
     )

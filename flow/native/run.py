@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from scaflow.flow import rungs
 from scaflow.flow.chain import read_design
 from scaflow.flow.images import test_images
-from scaflow.flow.native import counters
+from scaflow.flow.jobs.job import Engine, Opened
+from scaflow.flow.native import chunks, counters
 from scaflow.flow.stages import (
     DESIGNS,
     Project,
@@ -26,30 +28,35 @@ from scaflow.flow.stages import (
     source_digest,
 )
 from scaflow.hw.clock import predict_runs
-from scaflow.hw.design import AXI_BYTES, Design
-from scaflow.hw.emit import TOP, check_emitted, emit
-from scaflow.hw.stalls import OFFERS, SHORTEST, TAKES, stall_pattern
+from scaflow.hw.design import Design
+from scaflow.hw.emit import check_emitted, emit
+from scaflow.hw.stalls import OFFERS, SHORTEST, TAKES
 from scaflow.model.files import kept_json, write_json
 from scaflow.quant.graph import execute, load
-from scaflow.sim.native import CHUNK, NativeRun, simulate_native
+from scaflow.sim.native import CHUNK, NativeRun
 from scaflow.sim.rtl import SimulationError
 
-OWN = ("flow/native/run.py", "flow/native/counters.py", "flow/images.py", "flow/rungs.py")
+OWN = ("flow/native/run.py", "flow/native/chunks.py", "flow/native/counters.py", "flow/images.py", "flow/rungs.py")
 ROOMS = ("quant", "hw", "sim", *OWN)
 COUNTED_IMAGES = 50  # through the design with counters
 TRACED = 1000  # images whose whole trace is in memory at once
 KEPT = "native"  # the folder of what finished designs gave
 NATIVE = tuple(variant for variant in DESIGNS if variant != "skip")  # skip is as fast as compact, to the cycle
 Row = dict[str, Any]
+Simulated = Callable[..., NativeRun]  # `simulate` of one design: its top, how, images, longest standstill, chunk
 
 
-def stage(project: Project, images: int, stalls: bool, console: Console) -> Stage:
+def stage(project: Project, images: int, stalls: bool, console: Console, engine: Opened | None = None) -> Stage:
     """Reads the designs and the test images. Writes native.json (rung 3 on many images)."""
+
+    def run() -> None:
+        write_json(project / "native.json", run_designs(project, NATIVE, images, stalls, console, engine))
+
     return Stage(
         name="native",
         reads=design_files(project),
         writes=(project / "native.json",),
-        run=lambda: write_json(project / "native.json", run_designs(project, NATIVE, images, stalls, console)),
+        run=run,
         settings={"images": images, "stalls": stalls},
         rooms=ROOMS,
         remedy=f"scaflow compile {project.net}",
@@ -62,9 +69,17 @@ def forget(project: Project) -> None:
 
 
 def run_designs(
-    project: Project, variants: Sequence[str], images: int, stalls: bool, console: Console
+    project: Project,
+    variants: Sequence[str],
+    images: int,
+    stalls: bool,
+    console: Console,
+    engine: Opened | None = None,
 ) -> dict[str, Any]:
     """Run the tops on the first test images, flowing and, with `stalls`, once more with pauses at both ends.
+
+    Args:
+        engine: opens what the chunks are jobs of; None: they run in processes of this one.
 
     Returns:
         {"images", "designs": their digests, "native": one row a run, "counters": one row a design and stage,
@@ -81,15 +96,21 @@ def run_designs(
     )
     found: dict[str, Any] = {"images": len(chosen), "designs": design_digests(project, variants)}
     found |= {"native": [], "counters": [], "equality": []}
-    for variant in variants:
-        part = _design(project, variant, chosen, stalls, console)
-        for key in ("native", "counters", "equality"):
-            found[key] += part[key]
+    with engine() if engine else nullcontext() as opened:
+        for variant in variants:
+            part = _design(project, variant, chosen, stalls, console, opened)
+            for key in ("native", "counters", "equality"):
+                found[key] += part[key]
     return found
 
 
-def _design(project: Project, variant: str, images: np.ndarray, stalls: bool, console: Console) -> dict[str, Any]:
-    """The part of one design; kept in native/<variant>.json, so that an interrupted run goes on at the next design."""
+def _design(
+    project: Project, variant: str, images: np.ndarray, stalls: bool, console: Console, engine: Engine | None
+) -> dict[str, Any]:
+    """The part of one design; kept in native/<variant>.json, so that an interrupted run goes on at the next design.
+
+    What an engine's jobs gave is in native/<variant>/ until then.
+    """
     rtl, kept = project / f"{variant}/rtl", project / f"{KEPT}/{variant}.json"
     # the pruned designs are held against the pruned network itself, not against their own graphs
     source = "dense" if variant == "dense" else "skip"
@@ -110,13 +131,20 @@ def _design(project: Project, variant: str, images: np.ndarray, stalls: bool, co
     design = read_design(project, variant)
     check_emitted(design, rtl)
     spikes = _events(design, images)
-    flowing, clock = _run(rtl, variant, design, images, spikes, None, logits, console, part)
+    chunk_files = project / f"{KEPT}/{variant}"
+
+    def simulated(rtl: Path, how: str, images: np.ndarray, longest: int | None = None, chunk: int = CHUNK) -> NativeRun:
+        title, place = f"native: {variant}, {how}", chunk_files / how.replace(" ", "-")
+        return simulate(rtl, title, images, logits.shape[1], longest, console, chunk, engine, place)
+
+    flowing, clock = _run(rtl, variant, design, images, spikes, None, logits, simulated, part)
     if stalls:
         gaps = np.diff(clock[:, 3]) if len(images) > 1 else clock[:, 3]  # one image alone: all that it takes
         longest = max(SHORTEST, 2 * int(gaps.max(initial=design.interval or 1)))
-        _run(rtl, variant, design, images, spikes, longest, logits, console, part)
-    _count(variant, design, images[:COUNTED_IMAGES], flowing, console, part)
+        _run(rtl, variant, design, images, spikes, longest, logits, simulated, part)
+    _count(variant, design, images[:COUNTED_IMAGES], flowing, simulated, part)
     write_json(kept, part)
+    shutil.rmtree(chunk_files, ignore_errors=True)
     return part
 
 
@@ -128,7 +156,7 @@ def _run(
     spikes: Mapping[str, np.ndarray],
     longest: int | None,
     logits: np.ndarray,
-    console: Console,
+    simulated: Simulated,
     found: dict[str, Any],
 ) -> tuple[NativeRun, np.ndarray]:
     """One run of all images, its row and its equalities; returns it and the exact clock's cycles.
@@ -138,12 +166,8 @@ def _run(
         longest: cycles of the longest standstill at an end; None: flowing.
     """
     how = "flowing" if longest is None else "random stalls"
-
-    def pattern(chunk: int) -> np.ndarray:
-        return stall_pattern(rungs.STALLS, chunk, longest or 0)
-
-    run = simulate(rtl, f"native: {variant}, {how}", images, logits.shape[1], pattern if longest else None, console)
-    told = predicted(design, images, spikes, run.chunks, pattern if longest else None)
+    run = simulated(rtl, how, images, longest)
+    told = predicted(design, images, spikes, run.chunks, chunks.pattern_of(longest))
     wrong = rungs.wrong_frames(rungs.Frames(run.words.tolist(), [], [], run.frame_error), logits)
     late = int((run.at != told).any(1).sum())
     inside = np.concatenate([np.diff(run.at[chunk.start : chunk.stop, 3]) for chunk in run.chunks])
@@ -155,8 +179,8 @@ def _run(
             "logit_mismatches": wrong,
             "cycle_mismatches": late,
             "cycles_total": sum(run.cycles),
-            "seconds": round(run.seconds, 3),
-            "kcycles_per_second": round(run.rate / 1000),
+            "seconds": None if run.seconds is None else round(run.seconds, 3),
+            "kcycles_per_second": None if run.rate is None else round(run.rate / 1000),
             "kcycles_per_core_second": round(run.core_rate / 1000),
             "interval": _summary(inside),
             "latency": _summary(run.at[:, 3] - run.at[:, 0] + 1),
@@ -174,30 +198,36 @@ def simulate(
     title: str,
     images: np.ndarray,
     classes: int,
-    stalls: Callable[[int], np.ndarray] | None,
+    longest: int | None,
     console: Console,
-    chunk: int = CHUNK,
+    chunk: int,
+    engine: Engine | None,
+    place: Path,
 ) -> NativeRun:
     """Run images uint8 [N, C, H, W] under a progress bar; pixels go in raster order, channel 0 first.
+
+    Args:
+        engine: where each chunk is a job; None: they run in processes of this one.
+        place: the folder of what the jobs give.
 
     Raises:
         ValueError: the simulation breaks off.
     """
+    frames = images.transpose(0, 2, 3, 1).reshape(len(images), -1)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(title, total=len(images))
+
+        def progress(done: int) -> None:
+            bar.update(task, completed=done)
+
+        def say(line: str) -> None:
+            console.print(line, style="dim", highlight=False)
+
+        if engine is not None:
+            return chunks.work_through(engine, place, title, rtl, frames, 1 + classes, longest, chunk, progress, say)
         try:
-            return simulate_native(
-                rtl,
-                TOP,
-                images.transpose(0, 2, 3, 1).reshape(len(images), -1),
-                axi_bytes=AXI_BYTES,
-                expect=1 + classes,
-                stalls=stalls,
-                chunk=chunk,
-                patience=50_000_000,  # longer than any pause of a pattern
-                progress=lambda done: bar.update(task, completed=done),
-            )
+            return chunks.drive(rtl, frames, 1 + classes, longest, chunk, progress=progress)
         except SimulationError as error:
             raise ValueError(f"{rtl}: {error}") from None
 
@@ -255,14 +285,13 @@ def _count(
     design: Design,
     images: np.ndarray,
     flowing: NativeRun,
-    console: Console,
+    simulated: Simulated,
     found: dict[str, Any],
 ) -> None:
     """Run the design with counters on some images, one run from reset."""
     with tempfile.TemporaryDirectory(prefix="scaflow-counted-") as scratch:
         rtl = emit(design, Path(scratch) / "rtl", counters=True).parent
-        title, classes = f"native: {variant}, counters", flowing.words.shape[1] - 1
-        run = simulate(rtl, title, images, classes, None, console, len(images))
+        run = simulated(rtl, "counters", images, chunk=len(images))
     assert run.counters is not None
     rows, equality = counters.read(variant, design, images, run.counters[0].tolist(), run.cycles[0])
     disturbed = (run.words != flowing.words[: len(images)]).any(1) | (run.at != flowing.at[: len(images)]).any(1)

@@ -1,9 +1,13 @@
-"""Work for test_cluster.py, in a module that the processes of a node can import."""
+"""Work for test_cluster.py, and what stands there for Ray, in a module that other processes can import."""
 
 import os
 import signal
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
+
+from scaflow.flow.jobs.broker import Open, Told
+from scaflow.flow.jobs.node import News
 
 TOLD = 2.5  # seconds in which a file has come back
 
@@ -20,8 +24,9 @@ def join(base: Path, given: str) -> None:
 
 
 def refuse(base: Path) -> None:
-    (base / "own/begun").write_text("")
-    raise ValueError("lanes: 3 is odd")
+    log = base / "own/begun"
+    log.write_text("")
+    raise ValueError(f"lanes: 3 is odd\n  log: {log}")
 
 
 def stumble(base: Path) -> None:
@@ -55,3 +60,27 @@ def stay(base: Path) -> None:
 
 def given() -> str:
     return "given"
+
+
+def torn() -> str:
+    raise ValueError("images: damaged")
+
+
+def vanish(end: Connection, address: str, log: Path) -> None:
+    """A broker that ends as Ray lets it, some time after the head is gone; a file has come back."""
+    end.send(Open(processors=2))
+    number = end.recv().number
+    end.send(Told(number, News({"own/came": b"back"})))
+    words = "rpc_client.h:204: Failed to connect to GCS within 60 seconds. GCS may have been killed. The program will"
+    log.write_text(f"some line\n[2026-11-27 22:47:42,631 E 23264 23353] {words} terminate.\n")
+
+
+def crowd(end: Connection, address: str, log: Path) -> None:
+    """A broker with room for the first of three jobs alone, which ends when the third comes."""
+    end.send(Open(processors=2))
+    first = end.recv().number
+    end.send(Told(first, News({})))
+    end.recv()
+    end.recv()
+    end.send(Told(first, News({}, ended=True)))
+    time.sleep(600)

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
+import platform
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 from one_layer import one_layer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from scaflow.flow import cli
+from scaflow.flow.jobs import local
+from scaflow.flow.jobs.job import End, Job
+from scaflow.flow.native import chunks
 from scaflow.flow.native import run as native
+from scaflow.flow.native.report import native_section
+from scaflow.flow.stages import open_project
 from scaflow.hw.design import design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
 from scaflow.quant.graph import save
+from scaflow.sim.build import BuildError
+from scaflow.sim.rtl import SimulationError
 
 pytestmark = pytest.mark.rtl
 
@@ -78,6 +92,100 @@ def test_a_finished_design_is_not_run_again_unless_forced_or_changed(folder, mon
     assert again not in run("--images", "4", "--variant", "dense").stderr
 
 
+class Here:
+    """Jobs in this process, one after the other; an interruption instead of one too many."""
+
+    room = True
+
+    def __init__(self, allowed: float = math.inf) -> None:
+        self.begun: list[str] = []
+        self._allowed = allowed
+        self._ends: list[End] = []
+
+    def start(self, job: Job) -> None:
+        if len(self.begun) == self._allowed:
+            raise KeyboardInterrupt
+        self.begun.append(job.title)
+        self._ends.append(End(job, local._problem(job)))
+
+    def ended(self, seconds: float) -> list[End]:
+        ends, self._ends = self._ends, []
+        return ends
+
+
+def test_jobs_give_the_figures_of_one_machine_and_none_runs_again_after_an_interruption(folder, monkeypatch):
+    monkeypatch.setattr(native, "CHUNK", 5)
+    monkeypatch.setattr(native, "COUNTED_IMAGES", 5)
+    project, said = open_project("digits", Path("b"), Path("data")), io.StringIO()
+    run = partial(native.run_designs, project, ["dense"], 12, True, Console(file=said, width=200))
+    native.forget(project)
+    alone = run()
+    native.forget(project)
+    with pytest.raises(KeyboardInterrupt):
+        run(lambda: nullcontext(Here(allowed=4)))
+    rest = Here()
+    together = run(lambda: nullcontext(rest))
+    assert rest.begun == [f"native: dense, {name}" for name in ("random stalls, chunk 1", "random stalls, chunk 2",
+                                                                "counters, chunk 0")]  # fmt: skip
+    assert "native: dense, flowing: 3 of 3 chunks as they ran before" in said.getvalue()
+    assert "native: dense, random stalls: 1 of 3 chunks as they ran before" in said.getvalue()
+    assert not (project / "native/dense").exists()  # only until the design is through
+    assert all(row[-2] == "-" and row[-1] != "-" for row in native_section(together["native"]).rows)
+    for row in together["native"]:
+        assert row["seconds"] is None and row["kcycles_per_second"] is None and row["kcycles_per_core_second"] > 0
+    for row in (*alone["native"], *together["native"]):
+        for name in ("seconds", "kcycles_per_second", "kcycles_per_core_second"):
+            del row[name]
+    assert json.dumps(together) == json.dumps(alone)
+
+
+def test_a_chunk_is_kept_for_the_same_design_images_and_pauses_alone(folder, tmp_path):
+    rtl, frames = Path("b/digits/dense/rtl"), np.arange(4 * 64, dtype=np.uint8).reshape(4, 64)
+
+    def begun(frames=frames, longest=None, rtl=rtl) -> list[str]:
+        engine = Here()
+        chunks.work_through(engine, tmp_path, "t", rtl, frames, 11, longest, 2, lambda done: None, lambda line: None)
+        return engine.begun
+
+    both, second = ["t, chunk 0", "t, chunk 1"], ["t, chunk 1"]
+    assert begun() == both
+    assert begun() == []
+    assert begun(np.concatenate([frames[:3], frames[:1]])) == second
+    assert begun() == second
+    assert begun(longest=40) == begun(longest=50) == begun() == both
+    kept = tmp_path / "1/chunk.json"
+    kept.write_bytes(kept.read_bytes()[:100])
+    assert begun() == second
+    memory = next(rtl.glob("readout*bias*.mem"))
+    good = memory.read_text()
+    memory.write_text(good.replace("0", "1"))
+    try:
+        assert begun() == both
+    finally:
+        memory.write_text(good)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (SimulationError("top, chunk 1: Error: it hangs"), "b/digits/dense/rtl: top, chunk 1: Error: it hangs"),
+        (BuildError("`g++` is not on PATH"), f"{platform.node()}: `g++` is not on PATH"),
+    ],
+)
+def test_a_chunk_that_breaks_off_names_its_design_and_one_that_cannot_be_built_its_machine(
+    folder, tmp_path, monkeypatch, error, told
+):
+    def broken(*arguments, first, workers):
+        assert (first, workers) == (1, 1)
+        raise error
+
+    monkeypatch.setattr(chunks, "drive", broken)
+    with pytest.raises(ValueError) as refused:
+        chunks._work(tmp_path, "b/digits/dense/rtl", 1, "key", np.zeros((1, 64), np.uint8), 11, None, {})
+    assert str(refused.value) == told
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_wrong_weight_in_the_hardware_is_found(folder):
     memory = next((folder / "b/digits/compact/rtl").glob("readout*bias*.mem"))
     good = memory.read_text()
@@ -124,6 +232,8 @@ def test_an_interruption_leaves_the_last_result_or_nothing(folder, monkeypatch):
     [
         (("--variant", "dense", "--waves", "w.vcd"), ("--waves", "cocotb")),
         (("--engine", "quick"), ("--engine", "'quick'", "'native'")),
+        (("--engine", "cocotb", "--ray", "here:1"), ("--ray: cocotb", "--engine native")),
+        (("--ray", "here"), ("--ray 'here': give HOST:PORT",)),
     ],
 )
 def test_what_cannot_be_is_refused_with_one_error(folder, arguments, words):

@@ -88,6 +88,23 @@ def printed(found: dict) -> str:
     return console.file.getvalue()
 
 
+def test_the_clock_over_placement_seeds_is_told_by_median_least_and_best():
+    cells = {"lut": 4321, "ff": 1234, "bram": 5, "dsp": 0}
+    even, odd = ([100.0, 131.06, 90.0, 112.0], [120.0, 80.0, 95.04])
+    rows = [
+        {"target": "ecp5-85", "variant": "dense", **cells, "fmax_mhz": 100.0, "fmax_seeds": even},
+        {"target": "ecp5-85", "variant": "event", **cells, "fmax_mhz": 120.0, "fmax_seeds": odd},
+        {"target": "xc7", "variant": "dense", **cells, "fmax_mhz": None},
+    ]
+    spread = {column.header: list(column.cells) for column in report.synth_table(rows).columns}
+    assert spread["variant"] == ["dense", "event", "dense"]
+    assert spread["Fmax, MHz"] == ["100.0", "120.0", "-"]  # of the first seed, not of the best
+    assert spread["of 4 seeds:\nmedian"] == ["106.0", "95.0", "-"]
+    assert spread["least"] == ["90.0", "80.0", "-"] and spread["best"] == ["131.1", "120.0", "-"]
+    plain = report.synth_table([{k: v for k, v in row.items() if k != "fmax_seeds"} for row in rows])
+    assert [column.header for column in plain.columns] == list(spread)[:7]
+
+
 def test_the_report_has_the_agreed_keys(project):
     found = report.collect(project)
     assert found.keys() >= {

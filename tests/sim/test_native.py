@@ -19,8 +19,9 @@ from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
 from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute, validate
-from scaflow.sim.build import NATIVE, build, sources_of
-from scaflow.sim.native import NativeRun, simulate_native
+from scaflow.sim import native
+from scaflow.sim.build import BRIEF, build, sources_of
+from scaflow.sim.native import NativeRun, joined, simulate_native
 from scaflow.sim.rtl import SimulationError, simulate_axis
 
 FOLDING = {"first": Fold(4, 1), "second": Fold(2, 2), "readout": Fold(3, 2)}
@@ -97,6 +98,27 @@ def test_chunks_start_anew_and_come_in_order(rtl: Path, images: np.ndarray) -> N
     assert cut.cycles[0] == cut.at[2, 3] + 17  # until nothing more has come for 16 cycles
 
 
+def test_a_chunk_alone_is_what_it_is_among_others(rtl: Path, images: np.ndarray, monkeypatch) -> None:
+    """By its number: pauses, and what registers start with, follow from it."""
+    seeds: list[str] = []
+    started = native.processes.started
+    monkeypatch.setattr(native.processes, "started", lambda c, **more: seeds.append(c[-1]) or started(c, **more))
+
+    def pauses(number: int) -> np.ndarray:
+        return stall_pattern(0.4, number, 600)
+
+    whole = run(rtl, images, chunk=3, stalls=pauses, workers=1)
+    parts = [images[:3], images[3:6], images[6:]]
+    alone = joined([run(rtl, part, chunk=3, first=number, stalls=pauses) for number, part in enumerate(parts)])
+    assert (alone.words == whole.words).all() and (alone.at == whole.at).all()
+    assert (alone.chunks, alone.cycles) == (whole.chunks, whole.cycles)
+    assert alone.counters is None and not alone.frame_error
+    assert alone.seconds is None and alone.rate is None and alone.core_rate > 0
+    assert seeds[:3] == seeds[3:] == [f"+verilator+seed+{number}" for number in (1, 2, 3)]
+    with pytest.raises(SimulationError, match=r"top, chunk 8: Error: no beat moved for 10 cycles"):
+        run(rtl, images, first=8, patience=10)
+
+
 def test_progress_ends_at_all_images(rtl: Path, images: np.ndarray) -> None:
     seen: list[int] = []
     run(rtl, images, chunk=2, progress=seen.append)
@@ -104,7 +126,7 @@ def test_progress_ends_at_all_images(rtl: Path, images: np.ndarray) -> None:
 
 
 def test_a_build_is_in_use_while_chunks_are_to_come(rtl: Path, images: np.ndarray) -> None:
-    home = build("top", sources_of(rtl / "top.sv"), engine=NATIVE).parent
+    home = build("top", sources_of(rtl / "top.sv"), engine=BRIEF).parent
 
     def age(done: int) -> None:
         if done <= 3:  # of seven
@@ -214,6 +236,7 @@ def test_counters_are_read_at_the_end(graph: Graph, images: np.ndarray, tmp_path
     laid = design(graph, FOLDING)
     found = run(emit(laid, tmp_path / "rtl", counters=True).parent, images, chunk=4)
     assert found.counters.shape == (2, 3, 3)
+    assert (joined([found, found]).counters == np.concatenate([found.counters] * 2)).all()
     assert (found.counters.sum(2) == np.array(found.cycles)[:, None]).all()
     for counted, chunk, cycles in zip(found.counters, found.chunks, found.cycles, strict=True):
         told = predict(laid, images[chunk.start : chunk.stop]).stages
