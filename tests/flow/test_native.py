@@ -175,13 +175,13 @@ def test_a_chunk_is_kept_for_the_same_design_images_and_pauses_alone(folder, tmp
 def test_a_chunk_that_breaks_off_names_its_design_and_one_that_cannot_be_built_its_machine(
     folder, tmp_path, monkeypatch, error, told
 ):
-    def broken(*arguments, first, workers):
-        assert (first, workers) == (1, 1)
+    def broken(*arguments, first, whole, workers):
+        assert (first, whole, workers) == (1, 300, 1)
         raise error
 
     monkeypatch.setattr(chunks, "drive", broken)
     with pytest.raises(ValueError) as refused:
-        chunks._work(tmp_path, "b/digits/dense/rtl", 1, "key", np.zeros((1, 64), np.uint8), 11, None, {})
+        chunks._work(tmp_path, "b/digits/dense/rtl", 1, 300, "key", np.zeros((1, 64), np.uint8), 11, None, {})
     assert str(refused.value) == told
     assert list(tmp_path.iterdir()) == []
 
