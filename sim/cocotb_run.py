@@ -59,7 +59,6 @@ def environment(scratch: Path, bench: str, top: str, seed: int, results: Path) -
         "COCOTB_RANDOM_SEED": str(seed),
         "COCOTB_REWRITE_ASSERTION_FILES": "",  # or each run sets pytest's plugins up: a third of a short one
         "COCOTB_TRUST_INERTIAL_WRITES": "1",  # Verilator's are
-        "TOPLEVEL_LANG": "verilog",
     }
 
 

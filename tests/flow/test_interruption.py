@@ -8,19 +8,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from scaflow.flow.interruption import SIGNALS, interruptions
+from scaflow.model import processes
 
 PATIENCE = 20  # seconds, for what takes a moment
 ENDS = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
 
 # A verb that waits as the real ones do; what it starts writes its number down.
 VERB = """
-import os, sys, threading, time
+import os, signal, sys, threading, time
 from pathlib import Path
 import typer
 from rich.console import Console
+from scaflow.flow import interruption
 from scaflow.flow.messages import guarded
 from scaflow.flow.workers import in_processes
 from scaflow.model import processes
@@ -36,6 +44,7 @@ def verb(order: str):
             case "tool":
                 at_work(order, 0)
             case "threads":
+                interruption.GRACE = 90  # they end at once, not by it
                 threads = [threading.Thread(target=at_work, args=(order, number)) for number in range(2)]
                 for thread in threads:
                     thread.start()
@@ -43,6 +52,17 @@ def verb(order: str):
                     thread.join()
             case "workers":
                 in_processes(at_work, [("job", number) for number in range(2)], 2)
+            case "tidy":
+                try:
+                    at_work(order, 0)
+                finally:
+                    Path("tidying").touch()
+                    time.sleep(0.5)
+                    Path("tidied").touch()
+            case "another":  # takes a signal for itself
+                interruption.GRACE = 0
+                signal.signal(signal.SIGTERM, lambda *_: Path("taken").touch())
+                at_work(order, 0)
             case "stubborn":
                 thread = threading.Thread(target=time.sleep, args=(90,))
                 thread.start()
@@ -142,14 +162,73 @@ def test_what_does_not_hear_it_ends_after_the_grace(verb) -> None:
     assert process.returncode == 143 and time.monotonic() - begin < 10
 
 
-def test_an_ignored_signal_stays_ignored(verb) -> None:
-    process, _ = verb("tool", 1, ignored=(signal.SIGHUP,))
+def test_a_second_signal_does_not_break_into_the_cleaning_up(verb, tmp_path: Path) -> None:
+    process, _ = verb("tidy", 1)
+    process.terminate()
+    assert until((tmp_path / "tidying").exists)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 143 and "Traceback" not in said
+    assert (tmp_path / "tidied").exists()
+
+
+def test_a_signal_that_another_has_taken_is_left_to_it(verb, tmp_path: Path) -> None:
+    process, _ = verb("another", 1)
+    process.terminate()
+    assert until((tmp_path / "taken").exists)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.communicate(timeout=0.5)
     process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 129
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])  # nohup; a shell's background
+def test_an_ignored_signal_stays_ignored(verb, number: signal.Signals) -> None:
+    process, _ = verb("tool", 1, ignored=(number,))
+    process.send_signal(number)
     with pytest.raises(subprocess.TimeoutExpired):
         process.communicate(timeout=0.5)
     process.terminate()
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
+
+
+def test_behind_it_signals_are_heard_by_those_who_heard_them_before() -> None:
+    def own(*_: object) -> None: ...
+
+    before = {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: own, signal.SIGHUP: signal.SIG_DFL}
+    with ExitStack() as restored:
+        for number, handler in before.items():
+            restored.callback(signal.signal, number, signal.signal(number, handler))
+        restored.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(-1))
+        with interruptions():
+            assert signal.getsignal(signal.SIGTERM) is not own
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            signal.signal(signal.SIGHUP, own)
+        assert [signal.getsignal(number) for number in SIGNALS] == [signal.SIG_IGN, own, own]
+        assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_the_next_verb_starts_programs_again(request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(processes.resume)
+    processes.stop()
+    with pytest.raises(KeyboardInterrupt):
+        processes.run(["true"])
+    try:
+        with interruptions():
+            assert processes.run(["true"]).returncode == 0
+    except KeyboardInterrupt:  # it would end the tests
+        pytest.fail("stopped still")
+
+
+def test_a_thread_leaves_signals_to_the_main_one() -> None:
+    def inside() -> str:
+        with interruptions():
+            return "no complaint"
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(inside).result() == "no complaint"
 
 
 SLOW = """
@@ -173,3 +252,22 @@ def test_while_the_verbs_are_loaded_ctrl_c_says_nothing() -> None:
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGINT and said == ""
+
+
+def test_while_they_are_loaded_an_ignored_ctrl_c_stays_ignored() -> None:
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    with subprocess.Popen([sys.executable, "-c", SLOW], stdout=subprocess.PIPE, text=True, **heard) as process:
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(signal.SIGINT)
+        process.terminate()
+    assert process.returncode == -signal.SIGTERM
+
+
+def test_then_the_verbs_run(monkeypatch, request: pytest.FixtureRequest) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+    ran: list[str] = []
+    monkeypatch.setitem(sys.modules, "scaflow.flow.cli", SimpleNamespace(app=lambda: ran.append("app")))
+    (command,) = entry_points(group="console_scripts", name="scaflow")
+    command.load()()
+    assert ran == ["app"]
