@@ -18,7 +18,7 @@ from pathlib import Path
 from scaflow.model.files import remove, sweep
 from scaflow.model.locks import locked
 
-LIMIT = 4 << 30  # bytes of a folder; builds of a run of all tests are 0.4 GiB
+LIMIT = 4 << 30  # bytes of a folder: some thousand builds, some ten syntheses of a network's designs
 IDLE = 2 * 3600.0
 PAUSE = 600.0  # seconds between two looks at a folder
 LOCKS = "locks"
