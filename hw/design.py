@@ -283,8 +283,17 @@ def _neurons(
         weights = banks.transpose(0, 3, 1, 2, 4).reshape(simd, -1, pe)
 
     co = len(node.weight)
+    neurons = fold.neurons or pe
+    idle = fold.rounds * neurons - pe  # neurons of the last round that stand for no sum
+
+    def levels(of_channel: np.ndarray, otherwise: int) -> np.ndarray:
+        """Of each neuron in each round of each fold."""
+        folded = np.pad(of_channel[rows], (0, spare), constant_values=otherwise).reshape(folds, pe)
+        return np.pad(folded, ((0, 0), (0, idle)), constant_values=otherwise).reshape(-1, neurons)
+
     element = LifPe(
         pe=pe,
+        neurons=neurons,
         simd=simd,
         in_bits=edge.bits,
         depth=weights.shape[1],
@@ -298,8 +307,8 @@ def _neurons(
         leak_shift=node.leak_shift,
         soft_reset=int(node.reset == "soft"),
         weights=weights,
-        bias=np.pad(node.bias[rows], (0, spare)).reshape(folds, pe),
-        threshold=np.pad(node.threshold[rows], (0, spare), constant_values=1).reshape(folds, pe),
+        bias=levels(node.bias, 0),
+        threshold=levels(node.threshold, 1),
     )
     chain = [
         Instance("lif_pe", f"{node.name}_lif_pe", element, simd * (edge.bits + element.addr_bits) + 1, pe),

@@ -20,10 +20,16 @@ class Fold:
     pe: int
     simd: int
     scheduler: str = "list"  # "list" walks the kept synapses of a window, "event" those whose input spiked
+    neurons: int | None = None  # how many of the PE sums of a window are served a cycle; None: all
 
     @property
     def lanes(self) -> int:
         return self.pe * self.simd
+
+    @property
+    def rounds(self) -> int:
+        """Cycles in which the sums of a window's fold are served."""
+        return ceil_div(self.pe, self.neurons or self.pe)
 
 
 Folding = dict[str, Fold]  # by node name

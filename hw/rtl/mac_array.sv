@@ -3,7 +3,7 @@
 /// Beat        in: SIMD act, SIMD addr, last, act lowest; out: PE acc, signed, at each last
 /// Latency     3 + ceil(log2(SIMD)) cycles, last accepted -> out_valid; 1 more where IN_BITS > 1 (the product)
 /// Throughput  1 beat/cycle while out_ready
-/// Handshake   valid never waits for ready; payload stable while valid && !ready
+/// Handshake   valid never waits for ready; payload stable while valid && !ready, and beyond until the next sum
 /// State       PE accumulators of ACC_BITS, cleared by last; ACC_BITS must hold every window's sum
 /// Memory      SIMD banks of DEPTH words of PE weights, WEIGHTS_FILE_00.mem and on, synchronous read
 /// Golden      quant/golden/mac_array.py
@@ -138,7 +138,7 @@ module mac_array #(
     // the zero comes by the registers' synchronous reset, not by a gate a bit
     if (enable && ends) acc <= '0;
     else if (enable && valid[STAGES]) acc <= total;
-    if (enable) out_data <= total;
+    if (enable && ends) out_data <= total;  // a sum stays until the next one
     if (!rst_n) out_valid <= 1'b0;
     else if (enable) out_valid <= valid[STAGES] && ends;
   end

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scaflow.quant.golden.beats import address_bits, pack, unpack
+from scaflow.quant.golden.beats import address_bits, ceil_div, pack, unpack
 
 
 @dataclass(frozen=True)
 class LifPe:
     pe: int
+    neurons: int  # of the PE sums of a result, served a cycle
     simd: int
     in_bits: int
     depth: int
@@ -25,12 +26,20 @@ class LifPe:
     leak_shift: int
     soft_reset: int
     weights: np.ndarray = field(metadata={"bits": "weight_bits"})  # [simd, depth, pe]
-    bias: np.ndarray = field(metadata={"bits": "v_bits"})  # [folds, pe]
-    threshold: np.ndarray = field(metadata={"bits": "v_bits"})  # [folds, pe]
+    bias: np.ndarray = field(metadata={"bits": "v_bits"})  # [folds * rounds, neurons]
+    threshold: np.ndarray = field(metadata={"bits": "v_bits"})  # the same; neurons beyond PE stand for no sum
 
     @property
     def addr_bits(self) -> int:
         return address_bits(self.depth)
+
+    @property
+    def rounds(self) -> int:
+        return ceil_div(self.pe, self.neurons)
+
+    def of_folds(self, levels: np.ndarray) -> np.ndarray:
+        """Biases or thresholds as [folds, pe]."""
+        return levels.reshape(self.folds, -1)[:, : self.pe]
 
 
 def lif_pe(cfg: LifPe, beats: list[int]) -> list[int]:
@@ -46,12 +55,13 @@ def lif_pe(cfg: LifPe, beats: list[int]) -> list[int]:
     repeats = cfg.time_steps if cfg.direct else 1
     currents = np.array(sums, dtype=np.int64).reshape(-1, 1, cfg.folds, cfg.pe).repeat(repeats, axis=1)
     steps = currents.reshape(-1, cfg.time_steps, cfg.folds, cfg.pe)
+    bias, threshold = cfg.of_folds(cfg.bias), cfg.of_folds(cfg.threshold)
     out = []
     for pixel in steps:
         v = np.zeros((cfg.folds, cfg.pe), dtype=np.int64)
         for current in pixel:
-            u = (v - (v >> cfg.leak_shift) if cfg.leak_shift else v) + (current << cfg.fraction_bits) + cfg.bias
-            spikes = u >= cfg.threshold
-            v = np.where(spikes, u - cfg.threshold if cfg.soft_reset else 0, u)
+            u = (v - (v >> cfg.leak_shift) if cfg.leak_shift else v) + (current << cfg.fraction_bits) + bias
+            spikes = u >= threshold
+            v = np.where(spikes, u - threshold if cfg.soft_reset else 0, u)
             out += [pack(row, 1) for row in spikes]
     return out

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.golden.lif_pe import LifPe
 from scaflow.sim.suite import RtlSuite
 
@@ -9,16 +10,18 @@ PIXELS = 12
 LONGEST = 9  # steps of a window
 
 
-def shape(pe, simd, in_bits, depth, folds, time_steps, weight_bits, leak, soft, seed=0):
+def shape(pe, simd, in_bits, depth, folds, time_steps, weight_bits, leak, soft, seed=0, neurons=None):
+    neurons = neurons or pe
+    rows = folds * ceil_div(pe, neurons)
     rng = np.random.default_rng(seed)
     top, fraction = 1 << (weight_bits - 1), 3
     acc = top * simd * LONGEST * ((1 << in_bits) - 1)
     v_bits = ((acc << fraction) * (2 * time_steps + 1)).bit_length() + 1
     typical = (top << in_bits << fraction) * 2
     return LifPe(
-        pe, simd, in_bits, depth, folds, time_steps, int(in_bits > 1), weight_bits,
+        pe, neurons, simd, in_bits, depth, folds, time_steps, int(in_bits > 1), weight_bits,
         acc.bit_length() + 1, v_bits, fraction, leak, soft, rng.integers(-top, top, size=(simd, depth, pe)),
-        rng.integers(-typical // 4, typical // 2, size=(folds, pe)), rng.integers(1, typical, size=(folds, pe)),
+        rng.integers(-typical // 4, typical // 2, size=(rows, neurons)), rng.integers(1, typical, size=(rows, neurons)),
     )  # fmt: skip
 
 
@@ -30,17 +33,34 @@ class TestLifPe(RtlSuite):
         shape(2, 8, 1, 1, 1, 2, 3, 0, 1),  # one weight a bank
         shape(6, 1, 8, 25, 1, 1, 3, 0, 0),  # one time step, pixels with few weights
         shape(5, 2, 1, 30, 3, 1, 4, 0, 1),
+        shape(7, 2, 1, 36, 2, 4, 4, 1, 0, neurons=2),  # narrow: a round has a neuron to spare
+        shape(5, 1, 8, 25, 2, 3, 3, 1, 1, neurons=2),
+        shape(12, 1, 1, 18, 1, 2, 4, 1, 0, neurons=1),  # rounds take longer than any window
+        shape(6, 1, 1, 18, 1, 1, 4, 0, 0, neurons=3),
     )
     mutants = (
-        ("repeat_ready = current_ready && granted;", "repeat_ready = current_ready;", 1),  # a repetition is lost
-        ("granted <= returned || credits > (spent ? 1 : 0);", "granted <= 1'b1;", 1),  # results pile up beyond the FIFO
-        (".FOLDS(FOLDS), .TIME_STEPS(TIME_STEPS), .ACC_BITS", ".FOLDS(1), .TIME_STEPS(TIME_STEPS), .ACC_BITS"),
+        # a repetition is lost
+        ("repeat_ready = current_ready && (granted || !last);", "repeat_ready = current_ready;", 1),
+        ("(returned || credits > (spent ? 1 : 0)) &&", "", 1),  # results pile up beyond the FIFO
+        (".FOLDS(FOLDS * ROUNDS), .TIME_STEPS(TIME_STEPS), ", ".FOLDS(ROUNDS), .TIME_STEPS(TIME_STEPS), "),
+        (".FOLDS(FOLDS * ROUNDS), .TIME_STEPS(TIME_STEPS), ", ".FOLDS(FOLDS), .TIME_STEPS(TIME_STEPS), ", 5),
+        (".FOLDS(FOLDS * ROUNDS), .TIME_STEPS(TIME_STEPS)\n", ".FOLDS(FOLDS), .TIME_STEPS(TIME_STEPS)\n", 6),
+        ("spent = current_valid && current_ready && last", "spent = current_valid && current_ready", 6),
+        ("last = turn == ($clog2(ROUNDS))'(ROUNDS - 1)", "last = turn == '0", 6),  # a result has room too early
+        ("spent ? behind == '0 :", "spent ? 1'b1 :", 7),  # a third result begins while two are to be served
+        ("behind <= BITS'(ROUNDS);", "behind <= BITS'(ROUNDS + 1);", 7),  # one comes a cycle too early
+        ("behind <= BITS'(ROUNDS);", "behind <= BITS'(ROUNDS - 1);", 5),  # or too late
+        ("behind + BITS'(ROUNDS - 1)", "behind + BITS'(ROUNDS)", 7),
+        ("acc_valid || waiting", "acc_valid", 7),  # a sum that has to wait is lost
+        ("acc_ready = 1'b1", "acc_ready = sum_ready", 7),  # the array stands still meanwhile
     )
 
     def draw(self, rng):
+        pe = rng.randint(1, 5)
         return shape(
-            rng.randint(1, 5), rng.randint(1, 6), rng.choice([1, 1, 8]), rng.randint(1, 90), rng.randint(1, 3),
+            pe, rng.randint(1, 6), rng.choice([1, 1, 8]), rng.randint(1, 90), rng.randint(1, 3),
             rng.randint(1, 4), rng.randint(2, 8), rng.randint(0, 3), rng.randint(0, 1), rng.randrange(1000),
+            rng.randint(1, pe),
         )  # fmt: skip
 
     def beats(self, cfg, rng):
@@ -56,7 +76,14 @@ class TestLifPe(RtlSuite):
         return beats
 
     def cycles(self, cfg, beats):
-        """One cycle a synapse step, and the latencies of the parts."""
+        """One cycle a synapse step, and the latencies of the parts; narrow, a result waits while another is served."""
         if cfg.direct:
             return None  # windows here may be shorter than T: their law is that of whole stages
-        return len(beats) + 3 + (cfg.simd - 1).bit_length() + 4 + 1
+        ends = [i + 1 for i, beat in enumerate(beats) if beat >> cfg.simd * (cfg.in_bits + cfg.addr_bits)]
+        # the cycles in which a result's last step is taken, and in which its sums would be served
+        last, begun = 0, -cfg.rounds
+        for steps in np.diff(ends, prepend=0).tolist():
+            last = max(last + steps, begun + 1)
+            begun = max(last, begun + cfg.rounds)
+        narrow = cfg.rounds + 1 if cfg.rounds > 1 else 0
+        return begun + 3 + (cfg.simd - 1).bit_length() + 4 + 1 + narrow

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 
-from scaflow.quant.golden.mac_array import MacArray
+from scaflow.quant.golden.mac_array import MacArray, mac_array
 from scaflow.sim.suite import RtlSuite
 
 BEATS = 600
@@ -39,6 +39,7 @@ class TestMacArray(RtlSuite):
         ("2'(weight[p]) & BELOW", "2'(weight[p])", 4),  # a bit counts twice
         ("act_1 ? read : '0", "read"),  # spikes ignored
         ("ACC_BITS'($signed(node[1][p]))", "ACC_BITS'(node[1][p])"),  # sign lost
+        ("if (enable && ends) out_data", "if (enable) out_data"),  # a sum goes before the next one comes
     )
 
     def draw(self, rng):
@@ -56,6 +57,9 @@ class TestMacArray(RtlSuite):
         addrs = sum(rng.randrange(cfg.depth) << (lane * cfg.addr_bits) for lane in range(cfg.simd))
         last = i == BEATS - 1 or i % LONGEST == LONGEST - 1 or rng.random() < 0.25
         return acts | addrs << act_bits | last << (act_bits + cfg.simd * cfg.addr_bits)
+
+    def probes(self, cfg, beats):
+        return {"out_data": mac_array(cfg, beats)[-1]}
 
     def cycles(self, cfg, beats):
         return len(beats) + 3 + (cfg.simd - 1).bit_length() + (cfg.in_bits > 1)

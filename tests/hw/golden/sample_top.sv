@@ -130,6 +130,7 @@ module top (
   );
   lif_pe #(
     .PE(4),
+    .NEURONS(4),
     .SIMD(1),
     .IN_BITS(8),
     .DEPTH(9),
@@ -239,6 +240,7 @@ module top (
   );
   lif_pe #(
     .PE(2),
+    .NEURONS(2),
     .SIMD(2),
     .IN_BITS(1),
     .DEPTH(36),
@@ -332,6 +334,7 @@ module top (
   );
   lif_pe #(
     .PE(3),
+    .NEURONS(3),
     .SIMD(4),
     .IN_BITS(1),
     .DEPTH(36),
