@@ -12,7 +12,7 @@ from __future__ import annotations
 from scaflow.hw.timing.array import enabled
 from scaflow.hw.timing.lanes import Array, Flag, Record, Times, get, let, most, now, put, where
 from scaflow.hw.timing.records import AHEAD, PLACES, WINDOWS, WORDS, count_fold, count_some, jit
-from scaflow.hw.timing.results import granted
+from scaflow.hw.timing.results import begins
 
 
 @jit
@@ -177,7 +177,7 @@ def once(stage: Record, mem: Array, walks: Array) -> None:
     beats = now(stage.beats)
     start = max(first, before)
     end = start + beats
-    left = max(end, granted(stage, mem))
+    left = max(end, begins(stage, mem))
     _fired(stage, mem, walks, first, start)
     count_fold(stage, start, beats, left)
     let(stage.left_before, where(beats > 1, end - 1, before))

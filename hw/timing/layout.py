@@ -126,6 +126,7 @@ def _axis(ends: np.void, cfg: AxisIn) -> int:
 def _neurons(record: np.void, modules: dict[str, Any], memory: _Memory) -> None:
     element = modules["lif_pe"]
     record["time_out"], record["direct"], record["folds"] = element.time_steps, element.direct, element.folds
+    record["rounds"], record["narrow"] = element.rounds, element.rounds > 1
     record["fifo"] = modules["stream_fifo"].depth
     memory.ring(record, "returned", records.CREDITS, records.NEVER)
     memory.ring(record, "pushed", int(record["fifo"]) + 1)

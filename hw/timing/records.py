@@ -32,6 +32,7 @@ _STAGE = (
     "folds", "steps",  # steps of a beat of window_buffer; an event scheduler's beats are steps
     "depth",  # of the ring: words, or rows where events are scheduled
     "array", "classes", "fifo", "pool", "pools",  # cycles from a step to its sum; pools: the first, and how many
+    "rounds", "narrow",  # cycles in which a result's sums are served; are these more than one?
     "shared", "banks", "lead", "last", "merge", "walks", "walk",  # see events.py; numbers a window in its walks
 )  # fmt: skip
 RINGS = (
@@ -54,6 +55,7 @@ _STAGE_TIMES = (
     "x1", "x2", "x3",  # X of the last steps of the last three beats
     "queue_at", "queue_before",  # a first layer's last two steps into the array
     "still_at",  # the array's last standstill ends
+    "served_at",  # the last result's step from which on its sums are served; a first layer's last sum in the repeater
     "repeat_at", "result_at", "word_at", "push_at", "fetch_at",  # last repetition, R, the pack's last word, P; `queued`
     "look_at", "issue_at", "fire_at", "left_before",  # see events.py
     "until",  # the cycle in which the counters are read

@@ -17,18 +17,19 @@ def blocked(stage: Record, taken: int) -> Flag:
 
 @jit
 def repeat(stage: Record, pools: Record, mem: Array, tables: Array, taken: int) -> Flag:
-    """stream_repeat: each packet of currents time_out times; a repetition needs a credit, the first its current too."""
+    """stream_repeat: each packet of currents time_out times; a repetition needs a credit, for its last round, and the
+    first one its current too."""
     at, result = now(stage.repeat_at), now(stage.result_at)
     before = stage.issued
     while not blocked(stage, taken):
-        start = max(at + 1, granted(stage, mem))
+        start = at + 1
         if stage.repetition < stage.folds:
             current = stage.packets * stage.folds + stage.repetition
             if current >= stage.sums:
                 break
             start = max(start, get(mem, stage.accepted + (current & stage.accepted_mask)) + 1)
-        at = start
-        result = returned(stage, pools, mem, tables, at, result)
+        at = max(start + (stage.rounds - 1), granted(stage, mem))
+        result = returned(stage, pools, mem, tables, at + stage.narrow, result)
         stage.repetition += 1
         if stage.repetition == stage.folds * stage.time_out:
             put(mem, stage.freed + (stage.packets & stage.freed_mask), at)
@@ -46,8 +47,24 @@ def granted(stage: Record, mem: Array) -> Times:
 
 
 @jit
+def begins(stage: Record, mem: Array) -> Times:
+    """The cycle from which the last step of the next result is taken: there is a credit, and of the results before it
+    all but one are served, or will be when the sums come."""
+    return max(granted(stage, mem), now(stage.served_at) + 1)
+
+
+@jit
+def served(stage: Record, left: Times) -> Times:
+    """A result's last step left at `left`: the cycle in which its sums have been through the update's first stage, and
+    narrow the spikes through the change of width."""
+    at = max(left, now(stage.served_at) + stage.rounds)
+    let(stage.served_at, at)
+    return at + (stage.array + stage.narrow * (stage.rounds + 1))
+
+
+@jit
 def returned(stage: Record, pools: Record, mem: Array, tables: Array, at: Times, before: Times) -> Times:
-    """R of the next result, whose current enters the update at `at`; `before`: R of the last one. Its word, if it
+    """R of the next result, whose currents enter the update at `at`; `before`: R of the last one. Its word, if it
     completes one, goes on."""
     result = max(at + UPDATE, before + 1)
     stage.part += 1

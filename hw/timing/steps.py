@@ -7,7 +7,7 @@ from scaflow.hw.timing import events, windows
 from scaflow.hw.timing.array import enabled, flows, formed
 from scaflow.hw.timing.lanes import Array, Flag, Record, Times, get, let, most, now, put, where
 from scaflow.hw.timing.records import count, count_flow, count_fold, count_some, jit
-from scaflow.hw.timing.results import blocked, granted, returned
+from scaflow.hw.timing.results import begins, blocked, returned, served
 
 
 @jit
@@ -28,7 +28,7 @@ def schedule(stage: Record, pools: Record, mem: Array, tables: Array, walks: Arr
                 _form(stage, mem)
             else:
                 events.once(stage, mem, walks)
-                at = now(stage.left_at) + stage.array
+                at = served(stage, now(stage.left_at))
                 let(stage.result_at, returned(stage, pools, mem, tables, at, now(stage.result_at)))
         else:
             start = now(stage.left_at)
@@ -48,7 +48,8 @@ def schedule(stage: Record, pools: Record, mem: Array, tables: Array, walks: Arr
 
 @jit
 def _walk(stage: Record, pools: Record, mem: Array, tables: Array, start: Times, taken: int) -> Flag:
-    """The folds of a window of spikes: a step a cycle, but the last waits for its credit. False where they block."""
+    """The folds of a window of spikes: a step a cycle, but the last waits until its result can begin. False where they
+    block."""
     beats, beat = now(stage.beats), stage.steps
     steps = beats * beat
     folds = stage.folds if stage.event else stage.folds * stage.time_in
@@ -58,9 +59,9 @@ def _walk(stage: Record, pools: Record, mem: Array, tables: Array, start: Times,
         x3 = where(beats > 2, end - 2 * beat, where(beats == 2, x1, x2))
         x2 = where(beats > 1, end - beat, x1)
         x1 = end
-        left = max(end + 1, granted(stage, mem))
+        left = max(end + 1, begins(stage, mem))
         count_fold(stage, start, steps, left)
-        result = returned(stage, pools, mem, tables, left + stage.array, result)
+        result = returned(stage, pools, mem, tables, served(stage, left), result)
         start = left
         stage.fold += 1
     let(stage.x1, x1)
@@ -88,12 +89,19 @@ def _pixel(stage: Record, mem: Array, start: Times) -> None:
 
 @jit
 def _form(stage: Record, mem: Array) -> None:
-    """A current is formed and enters the repeater, which holds two packets."""
+    """A current is formed and enters the repeater, which holds two packets; narrow, round by round, behind a register
+    that takes it when the last round of the one before has left."""
     packet, current = stage.windows, stage.sums
     room = now(stage.queue_at)
     if packet > 1:
         room = get(mem, stage.freed + ((packet - 2) & stage.freed_mask)) + 1
-    put(mem, stage.accepted + (current & stage.accepted_mask), formed(stage, mem, now(stage.queue_at), room))
+    if stage.narrow:
+        taken = formed(stage, mem, now(stage.queue_at), now(stage.served_at))
+        entered = max(taken + 1, room)
+        let(stage.served_at, entered + (stage.rounds - 1))
+    else:
+        entered = formed(stage, mem, now(stage.queue_at), room)
+    put(mem, stage.accepted + (current & stage.accepted_mask), entered)
 
 
 @jit
