@@ -1,7 +1,8 @@
 """What the spikes of a network ask of an event scheduler: events per window, and the cycle law that follows.
 
 law    a stage costs an image  FOLDS * sum over output pixels and steps of max(1, n)       n = max over banks
-       of the events in the window; ideal: all events / SIMD
+       of the events in the window; ideal: all events / SIMD. With fewer neurons than sums, results that take fewer
+       cycles than these need wait for each other (see `hw.serving`)
 event  a spike, or in the first layer, whose image enters once, a pixel that is not zero
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scaflow.hw import compiled
+from scaflow.hw.serving import repeated, served
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute
 
 
@@ -109,33 +111,20 @@ def channel_counts(spikes: np.ndarray, node: Conv, most: int = 2048) -> np.ndarr
     return counts
 
 
-def law_events(windows: np.ndarray, folds: int, time_steps: int) -> np.ndarray:
+def law_events(windows: np.ndarray, folds: int, time_steps: int, rounds: int = 1) -> np.ndarray:
     """Cycles each image costs an event stage that is fed without gaps and drained without stalls, int64 [N].
 
     Args:
         windows: [N, OH, OW, T], from `window_events`; its T is 1 in the first layer.
         folds: output folds, each walks the window's events again.
         time_steps: of the network. Where a first layer has more than one, its currents go through the repeater
-            (see `hw.cycles.repeated`), and the first image is the one that meets it empty.
+            (see `hw.serving.repeated`), and the first image is the one that meets it empty.
+        rounds: in which the neurons serve the sums of a fold.
     """
     steps = np.maximum(windows, 1).reshape(len(windows), -1).astype(np.int64)
-    if windows.shape[3] == time_steps:
-        flowing: np.ndarray = folds * steps.sum(1)
-        return flowing
-    return np.diff(_repeated(steps, folds, time_steps), prepend=0)
-
-
-@compiled.cached()
-def _repeated(steps: np.ndarray, folds: int, time_steps: int) -> np.ndarray:
-    """The end of each image, by the recurrence of `hw.cycles.repeated`, over steps [N, pixels]."""
-    ends = np.empty(len(steps), np.int64)
-    entered, left, freed, older = 0, 0, -1, -1
-    for i in range(len(steps)):
-        for n in steps[i]:
-            for _ in range(folds):
-                entered = max(entered + n, older + 1)
-                left = max(left, entered) + 1
-            left += (time_steps - 1) * folds
-            older, freed = freed, left
-        ends[i] = left
-    return ends
+    if windows.shape[3] != time_steps:
+        return np.diff(repeated(steps, folds, time_steps, rounds), prepend=0)
+    if rounds > 1:
+        return np.diff(served(steps.repeat(folds, 1), rounds), prepend=0)
+    flowing: np.ndarray = folds * steps.sum(1)
+    return flowing

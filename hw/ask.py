@@ -65,7 +65,7 @@ def _least_part(cfg: NetworkConfig, graph: Graph, folding: Folding) -> float:
             )
             least.append(max(ceil_div(kept, fold.pe) * rows * columns * graph.time_steps, arriving(edge)))
         else:
-            least.append(node_law(graph, node, edge, fold.pe, fold.simd, into, kept))
-        dense.append(node_law(graph, node, edge, fold.pe, fold.simd, whole, out))
+            least.append(node_law(graph, node, edge, fold.pe, fold.simd, into, kept, fold.rounds))
+        dense.append(node_law(graph, node, edge, fold.pe, fold.simd, whole, out, fold.rounds))
         into, whole = kept, out
     return sum(least) / sum(dense) if cfg.sca.objective == "sum" else max(least) / max(dense)

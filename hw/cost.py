@@ -37,7 +37,7 @@ def cycle_model(cfg: NetworkConfig, scheduler: Literal["list", "event"] = "list"
 def folding_of(cfg: NetworkConfig, graph: Graph) -> Folding:
     """The lanes of the list designs: as the description gives them, or balanced for its total."""
     if cfg.fold.pe is not None and cfg.fold.simd is not None:
-        return given(graph, cfg.fold.pe, cfg.fold.simd)
+        return given(graph, cfg.fold.pe, cfg.fold.simd, cfg.fold.neurons)
     return balanced(graph, cfg.fold.lanes, cfg.sca.granularity)
 
 
@@ -83,7 +83,7 @@ def _table(graph: Graph, node: Conv | Readout, edge: Edge, folding: Folding) -> 
     fold, (out, into) = folding[node.name], node.weight.shape[:2]
     law = {
         (steps, folds): steps and folds
-        and node_law(graph, node, edge, fold.pe, fold.simd, steps * fold.simd, folds * fold.pe)
+        and node_law(graph, node, edge, fold.pe, fold.simd, steps * fold.simd, folds * fold.pe, fold.rounds)
         for steps in range(ceil_div(into, fold.simd) + 1)
         for folds in range(ceil_div(out, fold.pe) + 1)
     }

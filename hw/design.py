@@ -55,6 +55,7 @@ class Stage:
     pe: int
     simd: int
     scheduler: str  # "list" | "event"
+    neurons: int  # of the PE sums of a fold, served a cycle; the read-out has none and serves all
     kept_in: int
     kept_out: int
     law: int | None  # cycles an image; None: they depend on the data (see hw/activity.py)
@@ -67,6 +68,11 @@ class Stage:
     @property
     def folds(self) -> int:
         return ceil_div(self.kept_out, self.pe)
+
+    @property
+    def rounds(self) -> int:
+        """Cycles in which the sums of a fold are served."""
+        return ceil_div(self.pe, self.neurons)
 
     @property
     def fifo_depth(self) -> int | None:
@@ -128,7 +134,7 @@ def design(
     """Lay out a graph.
 
     Args:
-        folding: PE, SIMD and scheduler of each weighted node.
+        folding: PE, SIMD, scheduler and neurons of each weighted node.
         orders: of a node's kept channels, by its name; ascending where it is not given (see `hw.banks.orders`).
         fifo_depths: of the queue behind a spiking stage, by its name; FIFO_DEPTH where it is not given.
 
@@ -154,7 +160,7 @@ def design(
         law = None
         if fold.scheduler == "list":
             kept_out = len(node.weight) if isinstance(node, Readout) else len(node.kept)
-            law = node_law(graph, node, edge, fold.pe, fold.simd, kept_in, kept_out)
+            law = node_law(graph, node, edge, fold.pe, fold.simd, kept_in, kept_out, fold.rounds)
         if isinstance(node, Readout):
             logits = cast(ReadoutWidths, bits[node.name])
             instances = _readout(graph, node, edge, logits, order, kept_in, fold.simd)
@@ -176,6 +182,7 @@ def design(
                 pe=fold.pe,
                 simd=fold.simd,
                 scheduler=fold.scheduler,
+                neurons=fold.neurons or fold.pe,
                 kept_in=kept_in,
                 kept_out=kept_out,
                 law=law,
@@ -199,6 +206,10 @@ def _problems(graph: Graph, folding: Folding, bits: Mapping[str, ConvWidths | Re
         most = MOST_READOUT_SIMD if isinstance(node, Readout) else MOST_SIMD
         if fold.pe < 1 or not 1 <= fold.simd <= most:
             found.append(f"pe={fold.pe} must be at least 1, and simd={fold.simd} 1 to {most}")
+        elif isinstance(node, Readout) and fold.neurons not in (None, fold.pe):
+            found.append(f"neurons={fold.neurons}: the read-out has none; give none")
+        elif fold.neurons is not None and not 1 <= fold.neurons <= fold.pe:
+            found.append(f"neurons={fold.neurons} must be 1 to pe={fold.pe}")
         elif fold.scheduler == "event":
             found += ["the read-out has no event scheduler; give it the list"] if isinstance(node, Readout) else [
                 f"{problem}; use the scheduler auto or list"
@@ -223,7 +234,7 @@ def from_manifest(graph: Graph, manifest: Mapping[str, Any]) -> Design:
     stages = manifest["stages"]
     return design(
         graph,
-        {s["name"]: Fold(s["pe"], s["simd"], s["scheduler"]) for s in stages},
+        {s["name"]: Fold(s["pe"], s["simd"], s["scheduler"], s["neurons"]) for s in stages},
         {s["name"]: s["order"] for s in stages if s["order"]},
         {s["name"]: s["fifo_depth"] for s in stages if s["fifo_depth"]},
     )
@@ -242,7 +253,7 @@ def _scheduler(
         events = SynapseEvent(channels, kept_in, fold.simd, edge.bits, *geometry, folds)
         out_bits = fold.simd * (edge.bits + events.addr_bits) + 1
         return (Instance("synapse_event", f"{node.name}_synapse_event", events, word_bits, out_bits),)
-    depth = ring.depth(graph, node, edge, fold.pe, fold.simd, kept_in, kept_out)
+    depth = ring.depth(graph, node, edge, fold.pe, fold.simd, kept_in, kept_out, fold.rounds)
     buffer = WindowBuffer(word_bits, *geometry, folds, depth)
     walk = SynapseList(channels, fold.simd, edge.bits, kernel, folds, steps, np.arange(steps).reshape(-1, 1))
     beat_bits = word_bits + address_bits(kernel) + 1

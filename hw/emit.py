@@ -41,6 +41,7 @@ def emit(design: Design, directory: Path, counters: bool = False) -> Path:
                 "pe": s.pe,
                 "simd": s.simd,
                 "scheduler": s.scheduler,
+                "neurons": s.neurons,
                 "kept_in": s.kept_in,
                 "kept_out": s.kept_out,
                 "law": s.law,

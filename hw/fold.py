@@ -1,4 +1,5 @@
-"""Folding: PE neurons and SIMD synapses a cycle for each weighted node, given or balanced for a number of lanes."""
+"""Folding: PE sums and SIMD synapses a cycle for each weighted node, given or balanced for a number of lanes, and how
+many neurons a cycle serve the sums."""
 
 from __future__ import annotations
 
@@ -10,7 +11,14 @@ import numpy as np
 from scaflow.hw.activity import channel_counts, law_events, window_events
 from scaflow.hw.banks import deal, orders
 from scaflow.hw.cycles import node_law
-from scaflow.model.limits import MOST_READOUT_SIMD, MOST_SIMD, event_problems, pe_problem, simd_problem
+from scaflow.model.limits import (
+    MOST_READOUT_SIMD,
+    MOST_SIMD,
+    event_problems,
+    neurons_problem,
+    pe_problem,
+    simd_problem,
+)
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import Conv, Edge, Graph, Readout
 
@@ -37,8 +45,11 @@ Folding = dict[str, Fold]  # by node name
 BLOCK_RAM_DEPTH = 1024  # words of 18 bits in an ECP5 or 7-series block
 
 
-def given(graph: Graph, pe: tuple[int, ...], simd: tuple[int, ...]) -> Folding:
-    """The folding a user wrote down: PE per spiking layer, SIMD per spiking layer and the read-out.
+def given(
+    graph: Graph, pe: tuple[int, ...], simd: tuple[int, ...], neurons: tuple[int, ...] | None = None
+) -> Folding:
+    """The folding a user wrote down: PE per spiking layer, SIMD per spiking layer and the read-out; neurons per spiking
+    layer, or as many as PE.
 
     Raises:
         ValueError: a count or a value does not fit the network; all problems are listed.
@@ -50,7 +61,14 @@ def given(graph: Graph, pe: tuple[int, ...], simd: tuple[int, ...]) -> Folding:
             f"fold: {len(pe)} pe and {len(simd)} simd for {len(nodes) - 1} spiking layers;"
             f" give {len(nodes) - 1} pe, and {len(nodes)} simd (the last is the read-out's)"
         )
+    elif neurons is not None and len(neurons) != len(pe):
+        problems.append(f"fold: {len(neurons)} neurons for {len(pe)} spiking layers; give one a layer")
     else:
+        problems += [
+            f"node {node.name!r}: {problem}"
+            for node, served, p in zip(nodes, neurons or (), pe, strict=False)
+            if (problem := neurons_problem(served, p))
+        ]
         pe = (*pe, len(nodes[-1].weight))
         for node, p, s in zip(nodes, pe, simd, strict=True):
             out, into = node.weight.shape[:2]
@@ -59,7 +77,8 @@ def given(graph: Graph, pe: tuple[int, ...], simd: tuple[int, ...]) -> Folding:
             problems += [f"node {node.name!r}: {problem}" for problem in found if problem]
     if problems:
         raise ValueError("\n".join(problems))
-    return {node.name: Fold(p, s) for node, p, s in zip(nodes, pe, simd, strict=True)}
+    served = (*(neurons or [None] * (len(nodes) - 1)), None)
+    return {node.name: Fold(p, s, neurons=n) for node, p, s, n in zip(nodes, pe, simd, served, strict=True)}
 
 
 def balanced(graph: Graph, lanes: int, granularity: int = 1, asked: str = "fold.lanes") -> Folding:
@@ -100,19 +119,20 @@ def balanced(graph: Graph, lanes: int, granularity: int = 1, asked: str = "fold.
 
 
 def narrowed(graph: Graph, folding: Folding) -> Folding:
-    """The folding of a network on what pruning left of it: no more lanes than channels."""
+    """The folding of a network on what pruning left of it: no more lanes and neurons than channels."""
     result = {}
     for node, edge in _weighted_edges(graph):
         out = len(node.weight) if isinstance(node, Readout) else len(node.kept)
         fold = folding[node.name]
-        result[node.name] = replace(fold, pe=min(fold.pe, out), simd=min(fold.simd, len(edge.kept)))
+        neurons = fold.neurons if fold.neurons is None or fold.neurons < out else None
+        result[node.name] = replace(fold, pe=min(fold.pe, out), simd=min(fold.simd, len(edge.kept)), neurons=neurons)
     return result
 
 
 def at_equal_lanes(
     graph: Graph, folding: Folding, edges: Mapping[str, np.ndarray], schedulers: Mapping[str, str]
 ) -> Folding:
-    """The same lanes per stage, divided anew into PE and SIMD: fewest cycles on what the stages read.
+    """The same lanes per stage, divided anew into PE and SIMD, none narrow: fewest cycles on what the stages read.
 
     Few banks are best for events, because a window takes as long as its fullest one; PE beyond the kept channels
     would idle. The read-out stays as it is.
@@ -124,7 +144,7 @@ def at_equal_lanes(
     Raises:
         ValueError: events are asked for where they cannot be had.
     """
-    return _cheapest(graph, folding, edges, schedulers, divisions)
+    return _cheapest(graph, folding, edges, schedulers, lambda *of: [Fold(*pair) for pair in divisions(*of)])
 
 
 def divisions(fold: Fold, out: int, into: int) -> list[tuple[int, int]]:
@@ -136,12 +156,12 @@ def divisions(fold: Fold, out: int, into: int) -> list[tuple[int, int]]:
 def scheduled(
     graph: Graph, folding: Folding, edges: Mapping[str, np.ndarray], schedulers: Mapping[str, str]
 ) -> Folding:
-    """The same PE and SIMD, with the schedulers asked for; "auto" is the one with fewer cycles.
+    """The same PE, SIMD and neurons, with the schedulers asked for; "auto" is the one with fewer cycles.
 
     Raises:
         ValueError: events are asked for where they cannot be had.
     """
-    return _cheapest(graph, folding, edges, schedulers, lambda fold, *_: [(fold.pe, fold.simd)])
+    return _cheapest(graph, folding, edges, schedulers, lambda fold, *_: [fold])
 
 
 def dealt(graph: Graph, folding: Folding, edges: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
@@ -161,7 +181,7 @@ def _cheapest(
     folding: Folding,
     edges: Mapping[str, np.ndarray],
     schedulers: Mapping[str, str],
-    ways: Callable[[Fold, int, int], list[tuple[int, int]]],
+    ways: Callable[[Fold, int, int], list[Fold]],
 ) -> Folding:
     result, problems = dict(folding), []
     for node, edge in _weighted_edges(graph):
@@ -169,20 +189,21 @@ def _cheapest(
             continue
         out, into = len(node.kept), len(edge.kept)
         counts = channel_counts(edges[node.name], node)
-        options: list[tuple[float, int, int, str]] = []
+        options: list[tuple[float, Fold]] = []
         against: list[str] = []
-        for pe, simd in ways(folding[node.name], out, into):
+        for fold in ways(folding[node.name], out, into):
+            pe, simd, rounds = fold.pe, fold.simd, fold.rounds
             if schedulers[node.name] != "event":
-                options.append((node_law(graph, node, edge, pe, simd, into, out), pe, simd, "list"))
+                cycles = float(node_law(graph, node, edge, pe, simd, into, out, rounds))
+                options.append((cycles, replace(fold, scheduler="list")))
             against = event_problems(node.kernel, node.padding, into, simd)
             if schedulers[node.name] != "list" and not against:
                 place = {c: i % simd for i, c in enumerate(deal(edge.kept, counts, simd))}
                 windows = window_events(edges[node.name], node, [place.get(c, -1) for c in range(edge.shape[0])])
-                cycles = law_events(windows, ceil_div(out, pe), graph.time_steps).mean()
-                options.append((float(cycles), pe, simd, "event"))
+                cycles = float(law_events(windows, ceil_div(out, pe), graph.time_steps, rounds).mean())
+                options.append((cycles, replace(fold, scheduler="event")))
         if options:
-            _, pe, simd, scheduler = min(options)
-            result[node.name] = Fold(pe, simd, scheduler)
+            result[node.name] = min(options, key=lambda o: (o[0], o[1].pe, o[1].simd, o[1].scheduler))[1]
         else:
             problems.append(f"node {node.name!r}: no events: {'; '.join(against)}; use the scheduler auto or list")
     if problems:

@@ -15,19 +15,21 @@ from scaflow.quant.golden.window_buffer import ring_depth
 from scaflow.quant.graph import Conv, Edge, Graph
 
 
-def depth(graph: Graph, node: Conv, edge: Edge, pe: int, simd: int, kept_in: int, kept_out: int) -> int:
+def depth(
+    graph: Graph, node: Conv, edge: Edge, pe: int, simd: int, kept_in: int, kept_out: int, rounds: int = 1
+) -> int:
     """Words, a power of two; the arguments are those of `node_law`."""
     _, height, width = edge.shape
     steps, folds = ceil_div(kept_in, simd), ceil_div(kept_out, pe)
     words = ring_depth(height, width, node.kernel[0], node.stride, node.padding, edge.time_steps)
     if not waits(node, edge, steps * folds):
         return words
-    law = node_law(graph, node, edge, pe, simd, kept_in, kept_out)
+    law = node_law(graph, node, edge, pe, simd, kept_in, kept_out, rounds)
     repeats = graph.time_steps if edge.bits > 1 else 1
     geometry = (height, width, *node.kernel, node.stride, node.padding, edge.time_steps)
     # a ring of a few images always does: what waits for its room is then work that the law has counted since
     most = 8 * (words + height * width * edge.time_steps)
-    while not _keeps(*geometry, steps, folds, repeats, law, words):
+    while not _keeps(*geometry, steps, folds, repeats, rounds, law, words):
         words *= 2
         assert words < most, f"node {node.name!r}: no ring keeps up with the law's {law} cycles"
     return words
@@ -45,6 +47,7 @@ def _keeps(
     steps: int,
     folds: int,
     repeats: int,
+    rounds: int,
     law: int,
     depth: int,
 ) -> bool:
@@ -62,7 +65,8 @@ def _keeps(
     ends = np.zeros(2 * half, np.int64)
     word, at = 0, -1  # words written, time of the last
     room_at, room_row, room_line = 0, 0, 0  # since when there is room for `depth` words from `room_line` on
-    entered, left, freed, older = 0, 0, -1, -1  # of the repeater, as in `hw.cycles.repeated`
+    # as in `hw.serving`: a result's last step taken, served from; and of the repeater
+    taken, begun, entered, left, freed, older = 0, -rounds, -rounds, 0, -1, -1
     for image in range(2 * half):
         for row in range(out_h):
             top = row * stride - padding
@@ -81,16 +85,23 @@ def _keeps(
                     wrote[word % words] = at
                     word += 1
                 n = (bottom - max(top, 0)) * (right - max(start, 0)) * steps
-                entered = max(entered, wrote[(need - 1) % words] + 1)
+                taken = max(taken, wrote[(need - 1) % words] + 1)
                 if repeats == 1:
-                    entered += n * time_in * folds
-                    left = entered
+                    for _ in range(time_in * folds):
+                        taken = max(taken + n, begun + 1)
+                        begun = max(taken, begun + rounds)
+                    left = begun
                     continue
                 for _ in range(folds):
-                    entered = max(entered + n, older + 1)
-                    left = max(left, entered) + 1
-                left += (repeats - 1) * folds
+                    if rounds == 1:
+                        entered = max(taken + n, older + 1)
+                        taken = entered
+                    else:
+                        taken = max(taken + n, entered + rounds - 1)
+                        entered = max(taken, older) + 1
+                    left = max(left, entered) + rounds
+                left += (repeats - 1) * folds * rounds
                 older, freed = freed, left
-            left_rows[image * out_h + row] = entered
+            left_rows[image * out_h + row] = taken
         ends[image] = left - image * law
     return bool(ends[half] == ends[-1])

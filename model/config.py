@@ -183,6 +183,8 @@ class EventFoldConfig(_Section):
 
     pe: tuple[int, ...] | None = None  # per spiking layer
     simd: tuple[int, ...] | None = None  # per spiking layer, then the read-out
+    # per spiking layer: membranes that are updated a cycle, of those of its PE; None: all
+    neurons: Annotated[tuple[int, ...] | None, Field(exclude_if=_is_none)] = None
     scheduler: Scheduler | tuple[Scheduler, ...] = "auto"  # of all spiking layers, or of each; auto: fewer cycles
 
 
@@ -192,6 +194,7 @@ class FoldConfig(_Section):
     lanes: int = Field(default=256, ge=1)
     pe: tuple[int, ...] | None = None  # per spiking layer
     simd: tuple[int, ...] | None = None  # per spiking layer, then the read-out
+    neurons: Annotated[tuple[int, ...] | None, Field(exclude_if=_is_none)] = None  # as in `event`
     event: EventFoldConfig = EventFoldConfig()
 
 

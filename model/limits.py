@@ -32,6 +32,11 @@ def pe_problem(pe: int, outputs: int) -> str | None:
     return None if 1 <= pe <= outputs else f"pe={pe} must be 1 to its {outputs} output channels"
 
 
+def neurons_problem(neurons: int, pe: int) -> str | None:
+    """Of so many membranes that are updated a cycle, where PE sums are formed side by side."""
+    return None if 1 <= neurons <= pe else f"neurons={neurons} must be 1 to its pe={pe}"
+
+
 def simd_problem(simd: int, inputs: int, most: int = MOST_SIMD) -> str | None:
     """Of SIMD synapses a cycle for a layer of so many input channels; `most`: what its adders can take."""
     if 1 <= simd <= min(inputs, most):
@@ -118,7 +123,7 @@ def _logit_problems(cfg: NetworkConfig, last: LayerShape) -> list[str]:
 def _list_problems(
     where: str, fold: FoldConfig | EventFoldConfig, shapes: list[LayerShape], otherwise: str
 ) -> list[str]:
-    """Of pe and simd, layer by layer."""
+    """Of pe, simd and neurons, layer by layer."""
     problems = []
     layers = len(shapes)
     if fold.pe is not None and len(fold.pe) != layers:
@@ -137,4 +142,11 @@ def _list_problems(
             problems.append(f"{where}.simd[{layers}]: the read-out: {problem}")
     if (fold.pe is None) != (fold.simd is None):
         problems.append(f"{where}: give both pe and simd, or neither ({otherwise})")
+    if fold.neurons is not None and fold.pe is None:
+        problems.append(f"{where}.neurons: of the sums of how many pe? give pe and simd too, or leave it out")
+    elif fold.neurons is not None and len(fold.neurons) != layers:
+        problems.append(f"{where}.neurons: {len(fold.neurons)} values for {layers} spiking layers; give one per layer")
+    elif fold.neurons is not None and fold.pe is not None:
+        told = [neurons_problem(*pair) for pair in zip(fold.neurons, fold.pe, strict=False)]
+        problems += [f"{where}.neurons[{i}]: layers[{i}]: {problem}" for i, problem in enumerate(told) if problem]
     return problems

@@ -35,7 +35,8 @@ def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarr
         folding = at_equal_lanes(graph, lanes, edges, schedulers)
     else:
         sides = zip((*wanted.pe, lanes[graph.nodes[-1].name].pe), wanted.simd, strict=True)
-        asked = {name: Fold(*pair) for name, pair in zip(lanes, sides, strict=True)}
+        served = (*(wanted.neurons or [None] * len(names)), None)
+        asked = {name: Fold(*side, neurons=n) for name, side, n in zip(lanes, sides, served, strict=True)}
         folding = scheduled(graph, narrowed(graph, asked), edges, schedulers)
     return design(graph, folding, dealt(graph, folding, edges))
 
@@ -43,7 +44,7 @@ def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarr
 def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, Any]]:
     """Per spiking stage of an event design, over test images: activity, cycles, ideal, and the list's at equal lanes.
 
-    Keys: name, lanes, pe, simd, scheduler; activity (events a channel, pixel and step), events (of an image's
+    Keys: name, lanes, pe, simd, neurons, scheduler; activity (events a channel, pixel and step), events (of an image's
     windows); cycles (of an image, by the law); ideal (events x kept outputs / lanes); list, dense_list (cycles of the
     list scheduler at the same lanes, on the kept channels and on the dense network); bank_imbalance (cycles of the
     fullest bank over those of the mean bank, before and after dealing); images (activity, cycles of each).
@@ -66,6 +67,7 @@ def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, An
                 "lanes": lanes,
                 "pe": stage.pe,
                 "simd": stage.simd,
+                "neurons": stage.neurons,
                 "scheduler": stage.scheduler,
                 "activity": total.events_seen / total.places,
                 "events": total.events / count,
@@ -134,4 +136,4 @@ class _Sums:
         self.events += int(window_events(seen, node, np.where(walked, 0, -1)).sum())
         self.before += int(window_events(seen, node, natural).sum())
         self.after += int(fullest.sum())
-        self.cycles += law_events(fullest, stage.folds, self.time_steps).tolist()
+        self.cycles += law_events(fullest, stage.folds, self.time_steps, stage.rounds).tolist()

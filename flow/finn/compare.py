@@ -193,7 +193,7 @@ def measure_ours(
     if place.law is None:
         node = next(node for node in laid.graph.nodes if isinstance(node, Conv) and node.name == name)
         windows = window_events(events[name], node, place.banks)
-        laws = law_events(windows, place.folds, laid.graph.time_steps)
+        laws = law_events(windows, place.folds, laid.graph.time_steps, place.rounds)
         cycles = max(float(laws.mean()), arriving(place.in_edge))
     with tempfile.TemporaryDirectory(prefix="scaflow-stage-") as scratch:
         directory = Path(scratch) / "rtl"

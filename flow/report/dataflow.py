@@ -30,7 +30,7 @@ def collect(project: Project, events: list[Row]) -> dict[str, list[Row]]:
     cycles |= {stage["name"]: stage["law"] for stage in stages if stage["law"] is not None}
     if not stages or any(stage["name"] not in cycles for stage in stages):
         return {}
-    keys = ("name", "pe", "simd", "scheduler", "kept_in", "kept_out")
+    keys = ("name", "pe", "simd", "neurons", "scheduler", "kept_in", "kept_out")
     return {
         "dataflow": [
             {key: stage[key] for key in keys} | {"cycles": round(cycles[stage["name"]]), "queue": stage["fifo_depth"]}
@@ -47,12 +47,15 @@ def sections(found: dict[str, Any]) -> list[Section]:
     return [
         Section(
             title="Dataflow: the stages of the event design",
-            columns=("stage", "scheduler", "PExSIMD", "channels in", "channels out", "cycles", "queue behind"),
+            columns=(
+                "stage", "scheduler", "PExSIMD", "neurons", "channels in", "channels out", "cycles", "queue behind",
+            ),
             rows=tuple(
                 (
                     stage["name"],
                     stage["scheduler"],
                     f"{stage['pe']}x{stage['simd']}",
+                    f"{stage['neurons']}" if stage["queue"] else "-",
                     f"{stage['kept_in']}",
                     f"{stage['kept_out']}",
                     f"{stage['cycles']:,}",

@@ -351,7 +351,7 @@ def _laws(graph: Any, lanes: Sequence[Any]) -> Iterator[int]:
     weighted = [(n, e) for n, e in zip(graph.nodes, graph.edges(), strict=True) if not isinstance(n, Pool)]
     for (node, edge), fold in zip(weighted, lanes, strict=True):
         out = len(node.kept) if isinstance(node, Conv) else len(node.weight)
-        yield node_law(graph, node, edge, fold.pe, fold.simd, len(edge.kept), out)
+        yield node_law(graph, node, edge, fold.pe, fold.simd, len(edge.kept), out, fold.rounds)
 
 
 def _synops(graph: Any, images: Any) -> float:

@@ -37,6 +37,15 @@ def test_lanes_beyond_what_is_kept_are_left_out():
     ]  # fmt: skip
 
 
+def test_neurons_are_named_in_the_description():
+    event = EventFoldConfig(pe=(6, 5), simd=(1, 6, 5), neurons=(1, 4), scheduler="event")
+    laid = lay_out(pruned(), balanced(pruned(), 20), FoldConfig(event=event), IMAGES)
+    assert [(s.pe, s.neurons, s.rounds) for s in laid.stages] == [(2, 1, 2), (3, 3, 1), (3, 3, 1)]
+    rows = figures(laid, pruned(), IMAGES)
+    assert [row["neurons"] for row in rows] == [1, 3]
+    assert rows[0]["cycles"] >= 6 * 6 * 3 * 2  # two rounds of three steps are longer than any window of the image
+
+
 def test_an_event_stage_behind_a_stride_costs_its_words():
     graph = pruned(stride=3)
     laid = lay_out(graph, balanced(graph, 60), FoldConfig(event=EventFoldConfig(scheduler="event")), IMAGES)

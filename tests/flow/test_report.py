@@ -259,7 +259,8 @@ def test_a_run_of_the_native_engine_counts_if_it_ran_the_designs_of_now(project)
 
 def test_the_dataflow_is_told_where_the_design_is_there(project):
     assert "dataflow" not in report.collect(project)
-    by_law = {"name": "conv0", "pe": 4, "simd": 2, "scheduler": "list", "kept_in": 1, "kept_out": 4, "law": 700}
+    by_law = {"name": "conv0", "pe": 4, "simd": 2, "neurons": 2, "scheduler": "list", "kept_in": 1, "kept_out": 4}
+    by_law["law"] = 700
     by_events = by_law | {"name": "conv1", "scheduler": "event", "law": None}
     stages = [by_law | {"fifo_depth": 512}, by_events | {"fifo_depth": None}]
     write_json(project / "event/rtl/manifest.json", {"stages": stages})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scaflow.hw.activity import law_events, window_events
-from scaflow.hw.cycles import repeated
+from scaflow.hw.serving import repeated, settled
 from scaflow.quant.graph import Conv
 
 
@@ -64,5 +64,29 @@ def test_a_window_without_events_costs_a_cycle_a_fold():
 def test_repetitions_of_a_first_layer_that_take_longer_than_its_currents():
     n = np.random.default_rng(1).integers(0, 9, 40).tolist()
     windows = np.array(n * 6).reshape(6, 5, 8, 1)
-    assert law_events(windows, folds=2, time_steps=5)[-1] == repeated([max(1, v) for v in n], 2, 5)
+    steps = np.maximum(n, 1)
+    assert law_events(windows, folds=2, time_steps=5)[-1] == settled(lambda image: repeated(image, 2, 5, 1), steps)
     assert law_events(windows, folds=2, time_steps=5)[-1] > 2 * sum(n)
+
+
+@pytest.mark.parametrize("rounds", [1, 4, 9])
+def test_results_wait_for_neurons(rounds):
+    """One by one: a result is served while another one waits."""
+    windows = np.random.default_rng(rounds).integers(0, 9, (5, 4, 3, 2))
+    last, served, ends = 0, -rounds, [0]
+    for image in windows:
+        for n in image.ravel().repeat(3).tolist():
+            last = max(last + max(1, n), served + 1)
+            served = max(last, served + rounds)
+        ends.append(served)
+    found = law_events(windows, 3, 2, rounds)
+    assert found.tolist() == np.diff(ends).tolist()
+    steps = 3 * np.maximum(windows, 1)
+    assert (found[1:] <= 3 * np.maximum(windows, rounds).reshape(5, -1).sum(1)[1:] + rounds).all()
+    assert found.sum() >= max(steps.sum(), rounds * 3 * (windows.size - 1))
+
+
+def test_repetitions_in_rounds_take_longer():
+    windows = np.full((6, 5, 8, 1), 7)
+    for rounds, cycles in ((1, 2 * 7), (2, 5 * 2 * 2), (3, 5 * 2 * 3)):  # as long as forming, or as repeating
+        assert law_events(windows, folds=2, time_steps=5, rounds=rounds)[-1] == 40 * cycles

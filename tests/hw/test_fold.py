@@ -73,6 +73,21 @@ def test_given_refuses_a_wrong_count(graph):
         given(graph, (1,), (1, 1, 1, 1))
 
 
+def test_given_neurons(graph):
+    folding = given(graph, (4, 5, 7), (1, 3, 5, 7), (2, 5, 3))
+    assert folding["first"] == Fold(4, 1, neurons=2) and folding["first"].rounds == 2
+    assert folding["dense"].rounds == 3 and folding["middle"].rounds == folding["readout"].rounds == 1
+    left = narrowed(graph, folding)  # of the middle one three channels
+    assert left["middle"] == Fold(3, 3) and left["dense"] == Fold(7, 3, neurons=3)
+    with pytest.raises(ValueError) as refused:
+        given(graph, (4, 5, 7), (1, 3, 5, 7), (0, 6, 7))
+    assert str(refused.value).splitlines() == [
+        "node 'first': neurons=0 must be 1 to its pe=4", "node 'middle': neurons=6 must be 1 to its pe=5",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"^fold: 2 neurons for 3 spiking layers; give one a layer$"):
+        given(graph, (4, 5, 7), (1, 3, 5, 7), (1, 1))
+
+
 @pytest.fixture
 def edges():
     """What the convolutions of `graph` read: one pixel in four, a spike now and then, and spikes everywhere."""
@@ -97,6 +112,14 @@ def test_auto_takes_the_scheduler_with_fewer_cycles(graph, edges):
     assert [fold.scheduler for fold in found.values()] == ["event", "event", "event", "list"]
     forced = scheduled(graph, folding, edges, AUTO | {"middle": "list"})
     assert forced["middle"].scheduler == "list"
+
+
+def test_auto_keeps_the_neurons_and_counts_their_rounds(graph, edges):
+    folding = given(graph, (2, 3, 7), (1, 2, 3, 7), (1, 1, 1))
+    found = scheduled(graph, folding, edges, AUTO)
+    assert [fold.neurons for fold in found.values()] == [1, 1, 1, None]
+    # seven rounds are longer than any list or event of the last one, whatever walks it
+    assert found["dense"].scheduler == "event" and found["middle"].scheduler == "event"
 
 
 def test_equal_lanes_are_divided_for_events(graph, edges):

@@ -39,6 +39,23 @@ def test_lanes_of_each_layer(tmp_path, where):
     ]
 
 
+@pytest.mark.parametrize("where", ["fold", "fold.event"])
+def test_neurons_of_each_layer(tmp_path, where):
+    table = "[fold.event]\n" if where == "fold.event" else ""
+    lanes = f"{table}pe = [6, 8, 5]\nsimd = [1, 6, 8, 5]\n"
+    assert refusal(tmp_path, f"{lanes}neurons = [1, 3, 5]") == []
+    assert refusal(tmp_path, f"{lanes}neurons = [0, 9, 5]") == [
+        f"{where}.neurons[0]: layers[0]: neurons=0 must be 1 to its pe=6",
+        f"{where}.neurons[1]: layers[1]: neurons=9 must be 1 to its pe=8",
+    ]
+    assert refusal(tmp_path, f"{lanes}neurons = [1, 1]") == [
+        f"{where}.neurons: 2 values for 3 spiking layers; give one per layer"
+    ]
+    assert refusal(tmp_path, f"{table}neurons = [1, 1, 1]") == [
+        f"{where}.neurons: of the sums of how many pe? give pe and simd too, or leave it out"
+    ]
+
+
 def test_more_synapses_than_are_added_in_a_cycle(tmp_path):
     wide = "{ channels = 128 }, { channels = 128 }"
     assert refusal(tmp_path, "pe = [1, 1]\nsimd = [1, 64, 100]", wide) == []
