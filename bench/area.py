@@ -120,6 +120,7 @@ def random_folding(rng: np.random.Generator, graph: Graph, scheduler: str, gener
         return int(np.floor(np.exp(rng.uniform(np.log(limit) / 2 if generous else 0, np.log(limit + 1)))))
 
     folding = {}
+    narrow = rng.spawn(1)[0]
     for node in graph.nodes:
         if isinstance(node, Readout):
             simd = upto(min(24 if generous else 8, node.weight.shape[1]))
@@ -130,7 +131,8 @@ def random_folding(rng: np.random.Generator, graph: Graph, scheduler: str, gener
                 pe = len(node.kept)
             simd = upto(max(1, min(node.weight.shape[1], 128 // pe, 24 if generous else 12)))
             searched = node.kernel[0] * node.kernel[1] <= MOST_KERNEL and 2 * node.padding <= node.kernel[0]
-            folding[node.name] = Fold(pe, simd, scheduler if searched else "list")
+            neurons = pe if narrow.random() < 0.5 else int(np.floor(np.exp(narrow.uniform(0, np.log(pe + 1)))))
+            folding[node.name] = Fold(pe, simd, scheduler if searched else "list", neurons)
     return folding
 
 

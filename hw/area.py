@@ -156,30 +156,37 @@ def _lanes(cfg: Any) -> int:
 
 
 def _lif_pe(cfg: Any, family: Family) -> Features:
-    bits = cfg.pe * cfg.v_bits
+    bits = cfg.neurons * cfg.v_bits
     per_lut = 16 if family == "ecp5" else 64
-    constants = min(2 * bits, 1 << min(cfg.folds, 20)) if cfg.folds > 1 else 0
+    words, narrow = cfg.folds * cfg.rounds, cfg.rounds > 1  # of constants, and of membranes
+    constants = min(2 * bits, 1 << min(words, 20)) if words > 1 else 0
     memories = ram(family, 16, cfg.pe, "lut")
     membranes = bits if cfg.time_steps > 1 else 0  # a pixel of one step needs none
-    if cfg.folds > 1 and membranes:
-        memories += ram(family, cfg.folds, bits, "lut")
+    if words > 1 and membranes:
+        memories += ram(family, words, bits, "lut")
     if cfg.direct:
-        memories += ram(family, 2 * cfg.folds, cfg.pe * cfg.acc_bits, "lut")
+        memories += ram(family, 2 * words, cfg.neurons * cfg.acc_bits, "lut")
         memories += ram(family, 2, cfg.simd * (cfg.in_bits + address_bits(cfg.depth)) + 1, "lut")
     return {
         **array(cfg.weights, cfg.in_bits, cfg.weight_bits, cfg.acc_bits, family),
         **_memory(memories),
         "neuron_bits": membranes,
-        "neurons": cfg.pe,
+        "neurons": cfg.neurons,
         "leaking_bits": membranes if cfg.leak_shift else 0,
         "soft_bits": membranes if cfg.soft_reset else 0,
-        "folded_bits": membranes if cfg.folds > 1 else 0,
+        "folded_bits": membranes if words > 1 else 0,
         # one step: a sum and a comparison, or without folds a comparison with a constant, bit by bit
-        "one_step_bits": bits if not membranes and cfg.folds > 1 else 0,
-        "compared_bits": cfg.pe * cfg.acc_bits if not membranes and cfg.folds == 1 else 0,
-        "constants": constants * ceil_div(cfg.folds, per_lut),
-        "counter_bits": address_bits(cfg.folds) + address_bits(cfg.time_steps),
+        "one_step_bits": bits if not membranes and words > 1 else 0,
+        "compared_bits": cfg.neurons * cfg.acc_bits if not membranes and words == 1 else 0,
+        "constants": constants * ceil_div(words, per_lut),
+        "counter_bits": address_bits(words) + address_bits(cfg.time_steps),
         "direct": cfg.direct,
+        # narrow: the sums that are served, a selection of them, and the spikes that are gathered
+        "narrow": narrow,
+        "round_bits": address_bits(cfg.rounds) if narrow else 0,
+        "held_bits": cfg.pe * cfg.acc_bits if narrow else 0,
+        "gathered_bits": cfg.pe if narrow else 0,
+        **_selected(cfg.neurons * cfg.acc_bits, cfg.rounds),
     }
 
 

@@ -1,16 +1,18 @@
-"""Folding as a solver: PE, SIMD and scheduler of each stage for the least area at an interval, or the best interval.
+"""Folding as a solver: PE, SIMD, scheduler and neurons of each stage for the least area at an interval, or the best
+interval.
 
 Stages run side by side and share nothing but the device, so that a stage offers a list of choices (cycles, area), and
 the whole is a choice from each list: an integer program, solved exactly. Of the foldings of a stage only those are
-tried that can be best: the least PE of each number of output folds and, for the list, the least SIMD of each number of
-synapse groups, since the cycles depend on these numbers alone and no area falls when lanes are added.
+tried that can be best: the least PE of each number of output folds, the fewest neurons of each number of rounds and,
+for the list, the least SIMD of each number of synapse groups, since the cycles depend on these numbers alone and no
+area falls when lanes are added.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import LinearConstraint, milp
@@ -191,7 +193,8 @@ def _list_folds(graph: Graph, node: Conv | Readout, edge: Edge) -> list[tuple[Fo
     for pe in [classes] if isinstance(node, Readout) else _least(len(node.kept), len(node.kept)):
         for simd in _least(kept_in, MOST_SIMD):
             kept_out = classes if isinstance(node, Readout) else len(node.kept)
-            found.append((Fold(pe, simd), node_law(graph, node, edge, pe, simd, kept_in, kept_out)))
+            for fold in [Fold(pe, simd)] if isinstance(node, Readout) else _served(Fold(pe, simd)):
+                found.append((fold, node_law(graph, node, edge, pe, simd, kept_in, kept_out, fold.rounds)))
     return found
 
 
@@ -205,9 +208,16 @@ def _event_folds(graph: Graph, node: Conv, edge: Edge, spikes: np.ndarray) -> li
         banks = [place[c] % simd if c in place else -1 for c in range(edge.shape[0])]
         windows = window_events(spikes, node, banks)
         for pe in _least(len(node.kept), len(node.kept)):
-            cycles = law_events(windows, ceil_div(len(node.kept), pe), graph.time_steps)
-            found.append((Fold(pe, simd, "event"), max(arriving(edge), float(cycles.mean()))))
+            for fold in _served(Fold(pe, simd, "event")):
+                cycles = law_events(windows, ceil_div(len(node.kept), pe), graph.time_steps, fold.rounds)
+                found.append((fold, max(arriving(edge), float(cycles.mean()))))
     return found
+
+
+def _served(fold: Fold) -> list[Fold]:
+    """A folding with each number of neurons that can be best, the widest first: that is the folding itself."""
+    *narrow, _ = _least(fold.pe, fold.pe)
+    return [fold, *(replace(fold, neurons=neurons) for neurons in narrow[::-1])]
 
 
 def _least(total: int, most: int) -> list[int]:
@@ -216,14 +226,25 @@ def _least(total: int, most: int) -> list[int]:
 
 
 def _areas(graph: Graph, folds: Mapping[str, Sequence[Fold]], family: Family) -> dict[tuple[str, Fold | None], Area]:
-    """Area of every stage in every folding, and of the ends: all stages are laid out side by side."""
+    """Area of every stage in every folding, and of the ends: all stages are laid out side by side, and of a stage only
+    what differs is looked at anew where its neurons alone do."""
     result: dict[tuple[str, Fold | None], Area] = {}
-    for i in range(max(len(offered) for offered in folds.values())):
-        laid = design(graph, {name: offered[min(i, len(offered) - 1)] for name, offered in folds.items()})
+    wide = {name: [fold for fold in offered if fold.neurons is None] for name, offered in folds.items()}
+    served: dict[tuple[str, Fold], list[Fold]] = {}
+    for name, offered in folds.items():
+        for fold in offered:
+            served.setdefault((name, replace(fold, neurons=None)), []).append(fold)
+    for i in range(max(len(offered) for offered in wide.values())):
+        laid = design(graph, {name: offered[min(i, len(offered) - 1)] for name, offered in wide.items()})
         for stage in laid.stages:
             fold = Fold(stage.pe, stage.simd, stage.scheduler)
-            if (stage.name, fold) not in result:
-                result[stage.name, fold] = area(stage.instances, family)
+            if (stage.name, fold) in result:
+                continue
+            neurons = [instance for instance in stage.instances if instance.module == "lif_pe"]
+            same = area([instance for instance in stage.instances if instance.module != "lif_pe"], family)
+            for one in served[stage.name, fold]:
+                narrow = [replace(n, cfg=replace(n.cfg, neurons=one.neurons or one.pe)) for n in neurons]
+                result[stage.name, one] = same + area(narrow, family)
         if not i:
             chain = laid.instances()
             result["", None] = area((chain[0], chain[-1]), family)

@@ -56,6 +56,7 @@ def plan_section(fold: Row) -> Section:
         (
             row["name"],
             f"{row['pe']}x{row['simd']}" if "pe" in row else "",
+            f"{row['neurons']}" if "neurons" in row else "",
             row.get("scheduler", ""),
             f"{row['cycles']:,.0f}" if "cycles" in row else "",
             f"{row['lut']:,}",
@@ -64,11 +65,11 @@ def plan_section(fold: Row) -> Section:
         )
         for row in fold["stages"]
     )
-    total = ("total", "", "", f"{fold['interval']:,.0f}", f"{fold['lut']:,}", f"{fold['bram']:g}", f"{fold['dsp']}")
+    total = ("total", "", "", "", f"{fold['interval']:,.0f}", f"{fold['lut']:,}", f"{fold['bram']:g}", f"{fold['dsp']}")
     rest = f"{fold['fps']:,.0f} images/s."
     return Section(
         title=f"Folding for {fold['request']}",
-        columns=("stage", "lanes PExSIMD", "scheduler", "cycles an image", "LUT", "BRAM", "DSP"),
+        columns=("stage", "lanes PExSIMD", "neurons", "scheduler", "cycles an image", "LUT", "BRAM", "DSP"),
         rows=rows,
         total=total,
         note=(

@@ -263,6 +263,7 @@ def stage_rows(solved: Solved, family: str) -> list[dict[str, Any]]:
             "name": name,
             "pe": choice.fold.pe,
             "simd": choice.fold.simd,
+            "neurons": choice.fold.neurons or choice.fold.pe,
             "scheduler": choice.fold.scheduler,
             "cycles": choice.cycles,
             "lut": round(choice.area.placed),
@@ -280,7 +281,10 @@ def toml(folding: Folding) -> str:
     *spiking, readout = folding.values()
     pe = ", ".join(str(fold.pe) for fold in spiking)
     simd = ", ".join(str(fold.simd) for fold in (*spiking, readout))
+    lanes = f"pe = [{pe}]\nsimd = [{simd}]\n"
+    if any(fold.rounds > 1 for fold in spiking):
+        lanes += f"neurons = [{', '.join(str(fold.neurons or fold.pe) for fold in spiking)}]\n"
     if all(fold.scheduler == "list" for fold in spiking):
-        return f"[fold]\npe = [{pe}]\nsimd = [{simd}]\n"
+        return f"[fold]\n{lanes}"
     schedulers = ", ".join(f'"{fold.scheduler}"' for fold in spiking)
-    return f"[fold.event]\npe = [{pe}]\nsimd = [{simd}]\nscheduler = [{schedulers}]\n"
+    return f"[fold.event]\n{lanes}scheduler = [{schedulers}]\n"

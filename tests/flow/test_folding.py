@@ -66,7 +66,7 @@ def test_the_best_rate_within_a_budget(run, tmp_path):
     section = tomllib.loads((tmp_path / "build/digits/fold.toml").read_text())["fold"]
     config = FoldConfig(**section)
     graph = load(tmp_path / "build/digits/compact/graph")
-    assert design(graph, given(graph, config.pe, config.simd)).interval == fold["interval"]
+    assert design(graph, given(graph, config.pe, config.simd, config.neurons)).interval == fold["interval"]
     assert section["pe"] == [stage["pe"] for stage in fold["stages"][:2]]
     for line in (fold["toml"], "6,000 LUTs", f"{fold['interval']:,.0f}"):
         assert line in result.stdout

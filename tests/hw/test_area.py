@@ -20,7 +20,7 @@ from scaflow.hw.synth import Resources, SynthResult, synthesize
 from scaflow.quant.golden.stream_fifo import StreamFifo
 from scaflow.quant.graph import Graph, validate
 
-FOLDING = {"first": Fold(2, 1), "middle": Fold(2, 2), "dense": Fold(3, 2), "readout": Fold(3, 2)}
+FOLDING = {"first": Fold(2, 1), "middle": Fold(2, 2), "dense": Fold(3, 2, neurons=2), "readout": Fold(3, 2)}
 ONE_STEP_FOLDING = {
     "first": Fold(4, 1, "event"),
     "middle": Fold(2, 2, "event"),
@@ -92,6 +92,7 @@ def test_no_area_falls_when_lanes_are_added(graph, family):
         ("first", Fold(2, 1), Fold(3, 1)),
         ("dense", Fold(4, 1), Fold(5, 1)),
         ("dense", Fold(4, 1), Fold(6, 1)),
+        ("dense", Fold(7, 1, neurons=4), Fold(7, 1, neurons=6)),  # two rounds
         ("readout", Fold(3, 4), Fold(3, 5)),
         ("readout", Fold(3, 4), Fold(3, 6)),
     ):

@@ -1,4 +1,4 @@
-"""The folding solver against brute force over every PE and SIMD, its budgets, and what it refuses."""
+"""The folding solver against brute force over every PE, SIMD and number of neurons; its budgets, what it refuses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def every_fold(graph):
         pes = [out] if isinstance(node, Readout) else range(1, out + 1)
         found = {}
         for pe, simd in product(pes, range(1, len(edge.kept) + 1)):
-            found[Fold(pe, simd)] = node_law(graph, node, edge, pe, simd, len(edge.kept), out)
+            for neurons in (None, *range(1, 1 if isinstance(node, Readout) else pe)):
+                fold = Fold(pe, simd, neurons=neurons)
+                found[fold] = node_law(graph, node, edge, pe, simd, len(edge.kept), out, fold.rounds)
         yield node.name, found
 
 
