@@ -26,6 +26,7 @@ _FLAGS = (
     "--x-initial", "unique",  # with +verilator+rand+reset+2: registers without reset start at random
     "-Wno-lint", "-Wno-style",  # lint() is for these; -Wno-fatal would let a refused parameter pass
     "--output-split", "100000",  # pieces that can be shared out
+    "-CFLAGS", "-std=gnu++20",  # of all engines: they link the same objects of the runtime
 )  # fmt: skip
 
 
@@ -51,7 +52,7 @@ COCOTB = Engine(
 NATIVE = Engine(
     name="native",
     main=Path(__file__).resolve().parent / "native.cpp",
-    flags=("-O3", "--x-assign", "fast", "-CFLAGS", "-std=gnu++20"),
+    flags=("-O3", "--x-assign", "fast"),
     optimise="-O2",
 )
 BRIEF = replace(NATIVE, optimise="-O1")  # for a short run: a quarter less to compile, at most a tenth slower
@@ -181,7 +182,7 @@ def _compile(
     ]  # fmt: skip
     _call(top, scratch, command)
     make = ["make", "-j", str(JOBS), "-f", "Vtop.mk", f"VM_TRACE={int(trace)}", f"OPT_FAST={engine.optimise}"]
-    objects, header = _runtime(top, scratch, make), _header(top, scratch, make, engine)
+    objects, header = _runtime(top, scratch, make), _header(top, scratch, make, trace, engine)
     texts = [*sorted(scratch.glob("Vtop*.cpp")), scratch / "src" / engine.main.name]
     wholes = {f"whole{number}": share for number, share in enumerate(_shares(texts))}
     for whole, share in wholes.items():
@@ -225,8 +226,10 @@ def _runtime(top: str, scratch: Path, make: list[str]) -> Path:
     return _kept(f"runtime-{_digest(toolchain.versions())}", compile_all)
 
 
-def _header(top: str, scratch: Path, make: list[str], engine: Engine) -> Path:
-    """The headers of the runtime, precompiled: without them a small module takes three times as long to build."""
+def _header(top: str, scratch: Path, make: list[str], trace: bool, engine: Engine) -> Path:
+    """The headers of the runtime, precompiled: without them a small module takes three times as long to build. The
+    compiler passes them over, and says nothing, where a macro or an option differs from those they were made with.
+    """
 
     def compile_it(shelf: Path) -> None:
         headers = ("verilated.h", *(["verilated_vpi.h"] if "--vpi" in engine.flags else []))
@@ -237,7 +240,7 @@ def _header(top: str, scratch: Path, make: list[str], engine: Engine) -> Path:
         for name in ("runtime.h", "runtime.h.gch"):
             shutil.move(scratch / name, shelf)
 
-    return _kept(f"header-{_digest(toolchain.versions(), engine.optimise, *engine.flags)}", compile_it)
+    return _kept(f"header-{_digest(toolchain.versions(), str(trace), engine.optimise, *engine.flags)}", compile_it)
 
 
 def _kept(name: str, make: Callable[[Path], None]) -> Path:

@@ -115,7 +115,7 @@ def test_a_register_without_reset_starts_at_random(tmp_path: Path) -> None:
     assert len({run(tmp_path, body, n=8, seed=seed).y[0] for seed in range(4)}) > 1
 
 
-def test_a_refused_parameter_says_why(tmp_path: Path) -> None:
+def test_a_strictly_parameter_says_why(tmp_path: Path) -> None:
     body = REGISTER + 'if (WIDTH > 4) begin : chk $error("WIDTH=%0d must be at most 4", WIDTH); end'
     with pytest.raises(BuildError, match="WIDTH=8 must be at most 4"):
         run(tmp_path, body)
@@ -234,16 +234,36 @@ def test_a_build_that_was_looked_up_stays_and_older_ones_go_for_another(cache: P
 
 
 def test_a_design_large_enough_to_be_split_builds(cache: Path, tmp_path: Path, monkeypatch) -> None:
-    called, call = [], building._call
+    shared, shares = [], building._shares
 
-    def listening(top: str, scratch: Path, command: list[str]) -> None:
-        called.append(command[-1])
-        call(top, scratch, command)
+    def listening(texts: list[Path]) -> list[list[Path]]:
+        shared.extend([sorted(texts), *shares(texts)])
+        return shared[1:]
 
-    monkeypatch.setattr(building, "_call", listening)
+    monkeypatch.setattr(building, "_shares", listening)
+    monkeypatch.setattr(building, "LARGE", 1000)
     monkeypatch.setattr(building, "_FLAGS", (*building._FLAGS, "--output-split", "200"))
     assert run(tmp_path, REGISTER).cycles == 201
-    assert "whole" not in called  # ten texts; a split into more takes longer and shows nothing further
+    texts, *parts = shared
+    assert len(texts) > 8 and len(parts) == building.JOBS  # a call of the compiler each, not one a text
+    assert sorted(text for part in parts for text in part) == texts
+
+
+def test_builds_take_the_header_that_the_compiler_accepts(cache: Path, tmp_path: Path, monkeypatch) -> None:
+    """With waves before and after one without, each kind has a precompiled header of its own: no build says so."""
+    strictly, call = [], building._call
+
+    def strict(top: str, scratch: Path, command: list[str]) -> None:
+        rules = scratch / "whole.mk"
+        if rules.exists():
+            rules.write_text(rules.read_text().replace("-include", "-Winvalid-pch -Werror -include"))
+            strictly.append(command[-1])
+        call(top, scratch, command)
+
+    monkeypatch.setattr(building, "_call", strict)
+    for width, trace in ((8, False), (8, True), (9, False)):
+        build("probe", [module(tmp_path, REGISTER)], {"WIDTH": width}, trace=trace)
+    assert strictly == ["simulation"] * 3
 
 
 def test_builders_at_the_same_time_share_one_build(cache: Path, tmp_path: Path) -> None:
