@@ -100,4 +100,4 @@ def _event(graph: Graph, node: Conv, edge: Edge, folding: Folding) -> EventStage
     columns = inside(width, node.kernel[1], node.stride, node.padding)
     fold, steps = folding[node.name], graph.time_steps
     reach = float(sum(rows) * sum(columns) * steps)
-    return EventStage(fold.pe, fold.simd, len(rows) * len(columns) * steps, reach, arriving(edge))
+    return EventStage(fold.pe, fold.simd, len(rows) * len(columns) * steps, reach, arriving(edge), fold.rounds)

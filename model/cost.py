@@ -28,12 +28,13 @@ class EventStage:
     windows: int  # an image, over all time steps; one without spikes costs a cycle a fold
     reach: float  # synapse steps of a channel that always spikes, an image, all windows and kernel positions
     arriving: int  # words of an image, which come in at one a cycle
+    rounds: int = 1  # cycles that the sums of a window's fold take in the neurons, whatever it spikes
 
     def __call__(self, read: np.ndarray, written: np.ndarray, rates: np.ndarray | None) -> float:
         if rates is None:
             raise ValueError("an event stage costs what its input spikes: give the rates")
         steps = float(rates[read].sum()) * self.reach / self.simd
-        return max(-(-int(written.sum()) // self.pe) * max(self.windows, steps), self.arriving)
+        return max(-(-int(written.sum()) // self.pe) * max(self.windows * self.rounds, steps), self.arriving)
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,17 @@ NET = {
     "sca": {"cycles": 0.5},
     "fold": {"pe": [4, 3, 2, 8], "simd": [1, 2, 4, 3, 2]},
 }
+NARROW = [1, 2, 1, 1]  # neurons: rounds of 4, 2, 2 and 8 cycles
 
 
 @pytest.fixture
 def cfg():
     return NetworkConfig.model_validate(NET)
+
+
+@pytest.fixture
+def narrow():
+    return NetworkConfig.model_validate(NET | {"fold": NET["fold"] | {"neurons": NARROW}})
 
 
 def test_the_outline_has_the_shapes_of_the_network(cfg):
@@ -37,7 +43,9 @@ def test_the_outline_has_the_shapes_of_the_network(cfg):
     ]  # fmt: skip
 
 
-def test_a_price_is_the_law_at_the_kept_channels(cfg):
+@pytest.mark.parametrize("neurons", ["cfg", "narrow"])
+def test_a_price_is_the_law_at_the_kept_channels(neurons, request):
+    cfg = request.getfixturevalue(neurons)
     model, graph = cycle_model(cfg), outline(cfg)
     folding = folding_of(cfg, graph)
     rng = np.random.default_rng(0)
@@ -46,8 +54,9 @@ def test_a_price_is_the_law_at_the_kept_channels(cfg):
         masks = [rng.random(layer.channels) < rng.uniform(0.2, 1) for layer in cfg.layers]
         counts = [1, *(int(mask.sum()) for mask in masks), 10]
         law = [
-            node_law(graph, node, edge, folding[node.name].pe, folding[node.name].simd, counts[i], counts[i + 1])
+            node_law(graph, node, edge, fold.pe, fold.simd, counts[i], counts[i + 1], fold.rounds)
             for i, (node, edge) in enumerate(weighted)
+            for fold in [folding[node.name]]
             if counts[i] and counts[i + 1]
         ]
         assert model(masks).tolist() == law
@@ -65,3 +74,10 @@ def test_events_are_priced_by_spikes_and_the_budget_by_the_dense_list(cfg):
     assert priced[1] == pytest.approx(lists.dense[1] * 0.5)
     assert priced[2] == pytest.approx(-(-12 // 2) * 0.5 * 16 * events.stages[2].reach / 4)
     assert events(masks, [rate * 0 for rate in rates])[1] == -(-16 // 3) * 3 * 49
+
+
+def test_events_are_not_priced_below_what_their_neurons_take(narrow):
+    events = cycle_model(narrow, "event")
+    masks = [np.ones(layer.channels, bool) for layer in narrow.layers]
+    silent = [np.zeros(layer.channels) for layer in narrow.layers]
+    assert events(masks, silent)[1] == -(-16 // 3) * 3 * 49 * 2
