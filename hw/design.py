@@ -16,7 +16,7 @@ import numpy as np
 from scaflow.hw import ring
 from scaflow.hw.cycles import node_law
 from scaflow.hw.fold import Fold, Folding
-from scaflow.model.limits import LOGIT_BITS, MOST_READOUT_SIMD, MOST_SIMD, event_problems
+from scaflow.model.limits import LOGIT_BITS, MOST_READOUT_SIMD, MOST_SIMD, event_problems, neurons_problem
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.axis_out import AxisOut
 from scaflow.quant.golden.beats import address_bits, ceil_div
@@ -182,7 +182,7 @@ def design(
                 pe=fold.pe,
                 simd=fold.simd,
                 scheduler=fold.scheduler,
-                neurons=fold.neurons or fold.pe,
+                neurons=fold.served,
                 kept_in=kept_in,
                 kept_out=kept_out,
                 law=law,
@@ -208,8 +208,8 @@ def _problems(graph: Graph, folding: Folding, bits: Mapping[str, ConvWidths | Re
             found.append(f"pe={fold.pe} must be at least 1, and simd={fold.simd} 1 to {most}")
         elif isinstance(node, Readout) and fold.neurons not in (None, fold.pe):
             found.append(f"neurons={fold.neurons}: the read-out has none; give none")
-        elif fold.neurons is not None and not 1 <= fold.neurons <= fold.pe:
-            found.append(f"neurons={fold.neurons} must be 1 to pe={fold.pe}")
+        elif fold.neurons is not None and (problem := neurons_problem(fold.neurons, fold.pe)):
+            found.append(problem)
         elif fold.scheduler == "event":
             found += ["the read-out has no event scheduler; give it the list"] if isinstance(node, Readout) else [
                 f"{problem}; use the scheduler auto or list"
@@ -294,7 +294,7 @@ def _neurons(
         weights = banks.transpose(0, 3, 1, 2, 4).reshape(simd, -1, pe)
 
     co = len(node.weight)
-    neurons = fold.neurons or pe
+    neurons = fold.served
     idle = fold.rounds * neurons - pe  # neurons of the last round that stand for no sum
 
     def levels(of_channel: np.ndarray, otherwise: int) -> np.ndarray:

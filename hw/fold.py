@@ -35,9 +35,14 @@ class Fold:
         return self.pe * self.simd
 
     @property
+    def served(self) -> int:
+        """How many of the PE sums are served a cycle."""
+        return self.neurons or self.pe
+
+    @property
     def rounds(self) -> int:
         """Cycles in which the sums of a window's fold are served."""
-        return ceil_div(self.pe, self.neurons or self.pe)
+        return ceil_div(self.pe, self.served)
 
 
 Folding = dict[str, Fold]  # by node name

@@ -243,7 +243,7 @@ def _areas(graph: Graph, folds: Mapping[str, Sequence[Fold]], family: Family) ->
             neurons = [instance for instance in stage.instances if instance.module == "lif_pe"]
             same = area([instance for instance in stage.instances if instance.module != "lif_pe"], family)
             for one in served[stage.name, fold]:
-                narrow = [replace(n, cfg=replace(n.cfg, neurons=one.neurons or one.pe)) for n in neurons]
+                narrow = [replace(n, cfg=replace(n.cfg, neurons=one.served)) for n in neurons]
                 result[stage.name, one] = same + area(narrow, family)
         if not i:
             chain = laid.instances()

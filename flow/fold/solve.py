@@ -263,7 +263,7 @@ def stage_rows(solved: Solved, family: str) -> list[dict[str, Any]]:
             "name": name,
             "pe": choice.fold.pe,
             "simd": choice.fold.simd,
-            "neurons": choice.fold.neurons or choice.fold.pe,
+            "neurons": choice.fold.served,
             "scheduler": choice.fold.scheduler,
             "cycles": choice.cycles,
             "lut": round(choice.area.placed),
@@ -283,7 +283,7 @@ def toml(folding: Folding) -> str:
     simd = ", ".join(str(fold.simd) for fold in (*spiking, readout))
     lanes = f"pe = [{pe}]\nsimd = [{simd}]\n"
     if any(fold.rounds > 1 for fold in spiking):
-        lanes += f"neurons = [{', '.join(str(fold.neurons or fold.pe) for fold in spiking)}]\n"
+        lanes += f"neurons = [{', '.join(str(fold.served) for fold in spiking)}]\n"
     if all(fold.scheduler == "list" for fold in spiking):
         return f"[fold]\n{lanes}"
     schedulers = ", ".join(f'"{fold.scheduler}"' for fold in spiking)
