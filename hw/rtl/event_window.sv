@@ -5,8 +5,8 @@
 /// Order       in: pixel raster, then t; out: output pixel raster, then t
 /// Latency     5 cycles, newest beat a window needs accepted -> out_valid. A window that hangs over the right edge also
 ///             waits for the beat of the row below that follows it in the raster (not in the last row of windows)
-/// Throughput  1 beat/cycle in while there is room; a column and t a cycle. Each ends a window, but STRIDE - 1 columns
-///             a window and KERNEL_W - 1 - PADDING an image (those of the other rows of windows pass with the columns
+/// Throughput  1 beat/cycle in while there is room; a column and t a cycle. Each ends a window, but STRIDE_W - 1 columns
+///             a window and KERNEL_W - 1 - PADDING_W an image (those of the other rows of windows pass with the columns
 ///             beyond the right edge, as far as there are any): AHEAD windows wait in a queue to hide these
 /// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows registers only
 /// State       a ring of ROWS rows of flags. A row is free 2 cycles after a window below it has been taken from out
@@ -17,13 +17,15 @@ module event_window #(
   parameter int unsigned WIDTH,
   parameter int unsigned KERNEL_H,
   parameter int unsigned KERNEL_W,
-  parameter int unsigned STRIDE,
-  parameter int unsigned PADDING,
+  parameter int unsigned STRIDE_H,
+  parameter int unsigned STRIDE_W,
+  parameter int unsigned PADDING_H,
+  parameter int unsigned PADDING_W,
   parameter int unsigned TIME_STEPS,  // beats a pixel
   localparam int unsigned KERNEL = KERNEL_H * KERNEL_W,
-  localparam int unsigned OUT_H = (HEIGHT + 2 * PADDING - KERNEL_H) / STRIDE + 1,
-  localparam int unsigned NEXT_IMAGE = HEIGHT - (OUT_H - 1) * STRIDE,  // rows from the last windows to the next image's
-  localparam int unsigned ROWS = 2 ** $clog2(KERNEL_H + (NEXT_IMAGE > STRIDE ? NEXT_IMAGE : STRIDE)),
+  localparam int unsigned OUT_H = (HEIGHT + 2 * PADDING_H - KERNEL_H) / STRIDE_H + 1,
+  localparam int unsigned NEXT_IMAGE = HEIGHT - (OUT_H - 1) * STRIDE_H,  // rows from the last windows to the next image's
+  localparam int unsigned ROWS = 2 ** $clog2(KERNEL_H + (NEXT_IMAGE > STRIDE_H ? NEXT_IMAGE : STRIDE_H)),
   localparam int unsigned R_BITS = $clog2(ROWS),
   localparam int unsigned C_BITS = WIDTH > 1 ? $clog2(WIDTH) : 1,
   localparam int unsigned T_BITS = TIME_STEPS > 1 ? $clog2(TIME_STEPS) : 1,
@@ -40,25 +42,25 @@ module event_window #(
   output logic [PLACE_BITS+SIMD*KERNEL-1:0] out_data
 );
   localparam int unsigned AHEAD = 16;
-  localparam int unsigned OUT_W = (WIDTH + 2 * PADDING - KERNEL_W) / STRIDE + 1;
+  localparam int unsigned OUT_W = (WIDTH + 2 * PADDING_W - KERNEL_W) / STRIDE_W + 1;
   // steps of a row of windows: at step s column s comes in; windows leave from step LEAD on, the last at LAST.
   // The steps beyond the map's right edge take in nothing: MERGE of them are also the first of the next row.
-  localparam int unsigned LEAD = KERNEL_W - 1 - PADDING;
-  localparam int unsigned LAST = (OUT_W - 1) * STRIDE + LEAD;
+  localparam int unsigned LEAD = KERNEL_W - 1 - PADDING_W;
+  localparam int unsigned LAST = (OUT_W - 1) * STRIDE_W + LEAD;
   localparam int unsigned OVER = LAST + 1 > WIDTH ? LAST + 1 - WIDTH : 0;
   localparam int unsigned LESS = OVER < LEAD ? OVER : LEAD;
   localparam int unsigned MERGE = LESS < (LAST + 1) / 2 ? LESS : (LAST + 1) / 2;
-  localparam int LAST_X = int'((OUT_W - 1) * STRIDE) - int'(PADDING);
+  localparam int LAST_X = int'((OUT_W - 1) * STRIDE_W) - int'(PADDING_W);
   localparam int unsigned S_BITS = LAST >= WIDTH ? $clog2(LAST + 1) : C_BITS;
   localparam int unsigned X_BITS = $clog2(WIDTH + KERNEL_W) + 2;
   localparam int unsigned Y_BITS = OUT_H > 1 ? $clog2(OUT_H) : 1;
-  localparam int unsigned P_BITS = STRIDE > 1 ? $clog2(STRIDE) : 1;
+  localparam int unsigned P_BITS = STRIDE_W > 1 ? $clog2(STRIDE_W) : 1;
 
-  if (2 * PADDING > KERNEL_H || PADDING >= KERNEL_W) begin : chk_padding
-    $error("event_window: PADDING=%0d must be below the kernel %0dx%0d, at most half of its height", PADDING, KERNEL_H,
-           KERNEL_W);
+  if (2 * PADDING_H > KERNEL_H || PADDING_W >= KERNEL_W) begin : chk_padding
+    $error("event_window: PADDING_H=%0d, PADDING_W=%0d must be at most half of the kernel's height, and below its width: ",
+           PADDING_H, PADDING_W, "%0dx%0d", KERNEL_H, KERNEL_W);
   end
-  if (HEIGHT + 2 * PADDING < KERNEL_H || WIDTH + 2 * PADDING < KERNEL_W) begin : chk_shape
+  if (HEIGHT + 2 * PADDING_H < KERNEL_H || WIDTH + 2 * PADDING_W < KERNEL_W) begin : chk_shape
     $error("event_window: a %0dx%0d kernel does not fit the map", KERNEL_H, KERNEL_W);
   end
 
@@ -109,7 +111,7 @@ module event_window #(
   function automatic row_t newest(input y_t row);  // rows from `top` to the newest one needed
     newest = row_t'(KERNEL_H - 1);
     for (int unsigned i = 0; i < OUT_H; i++) begin
-      automatic int unsigned below = HEIGHT + PADDING - i * STRIDE;  // rows from there to the end of the map
+      automatic int unsigned below = HEIGHT + PADDING_H - i * STRIDE_H;  // rows from there to the end of the map
       if (row == y_t'(i) && below < KERNEL_H) newest = row_t'(below - 1);
     end
   endfunction
@@ -121,7 +123,9 @@ module event_window #(
   logic late;  // emits a window of the row above
   always_comb begin
     late = 1'b0;
-    for (int i = 0; i < int'(MERGE); i++) late |= prior && s == step_t'(i) && (int'(MERGE) - 1 - i) % int'(STRIDE) == 0;
+    for (int i = 0; i < int'(MERGE); i++) begin
+      late |= prior && s == step_t'(i) && (int'(MERGE) - 1 - i) % int'(STRIDE_W) == 0;
+    end
   end
 
   row_t lead;
@@ -132,20 +136,20 @@ module event_window #(
   row_t next_top;
   y_t next_y;
   assign next_y = last_y ? '0 : y + 1'b1;
-  assign next_top = top + (last_y ? row_t'(NEXT_IMAGE) : row_t'(STRIDE));
+  assign next_top = top + (last_y ? row_t'(NEXT_IMAGE) : row_t'(STRIDE_H));
   always_ff @(posedge clk) begin
     if (!rst_n) begin
-      top <= -row_t'(PADDING);
-      need <= newest('0) - row_t'(PADDING);
+      top <= -row_t'(PADDING_H);
+      need <= newest('0) - row_t'(PADDING_H);
       {y, s, t, prior} <= '0;
-      phase <= P_BITS'(LEAD % STRIDE);
-      x <= -x_t'(PADDING);
+      phase <= P_BITS'(LEAD % STRIDE_W);
+      x <= -x_t'(PADDING_W);
     end else if (go) begin
       t <= last_t ? '0 : t + 1'b1;
       if (last_t) begin
         s <= last_s ? '0 : s + 1'b1;
-        phase <= last_s ? P_BITS'(LEAD % STRIDE) : phase == '0 ? P_BITS'(STRIDE - 1) : phase - 1'b1;
-        if (own || late) x <= last_x ? -x_t'(PADDING) : x + x_t'(STRIDE);
+        phase <= last_s ? P_BITS'(LEAD % STRIDE_W) : phase == '0 ? P_BITS'(STRIDE_W - 1) : phase - 1'b1;
+        if (own || late) x <= last_x ? -x_t'(PADDING_W) : x + x_t'(STRIDE_W);
         if (last_s) begin
           y <= next_y;
           top <= next_top;
@@ -173,13 +177,13 @@ module event_window #(
   logic [KERNEL_H-1:0][SIMD-1:0] column [(KERNEL_W-1)*TIME_STEPS+1];
   always_comb begin
     for (int k = 0; k < int'(KERNEL_W); k++) begin
-      inside_l[k] = k >= int'(PADDING) || x_1 >= -x_t'(k);
+      inside_l[k] = k >= int'(PADDING_W) || x_1 >= -x_t'(k);
       inside_r[k] = LAST_X + k < int'(WIDTH) || x_1 < x_t'(WIDTH) - x_t'(k);
     end
     inside_y = '1;
     for (int i = 0; i < int'(OUT_H); i++) begin
       for (int k = 0; k < int'(KERNEL_H); k++) begin
-        automatic int at = i * int'(STRIDE) + k - int'(PADDING);
+        automatic int at = i * int'(STRIDE_H) + k - int'(PADDING_H);
         if (y_1 == y_t'(i) && (at < 0 || at >= int'(HEIGHT))) inside_y[k] = 1'b0;
       end
     end
@@ -189,7 +193,7 @@ module event_window #(
     {late_1, top_1, y_1, x_1, t_1} <= {late, top, y, x, t};
 
     read_2 <= read_1;
-    {row_2, col_2, t_2} <= {late_1 ? top_1 - row_t'(STRIDE) : top_1, col_t'(x_1), t_1};
+    {row_2, col_2, t_2} <= {late_1 ? top_1 - row_t'(STRIDE_H) : top_1, col_t'(x_1), t_1};
     {inside_y_2, inside_l_2, inside_r_2} <= {inside_y, inside_l, inside_r};
     for (int k = 0; k < KERNEL_H; k++) slot_2[k] <= top_1[R_BITS-1:0] + R_BITS'(k);
 
@@ -233,7 +237,7 @@ module event_window #(
       if (spent != returned) places <= spent ? places - 1'b1 : places + 1'b1;
       room <= returned || places > (spent ? 1 : 0);
     end
-    if (!rst_n) line <= -row_t'(PADDING);
+    if (!rst_n) line <= -row_t'(PADDING_H);
     else if (returned) line <= queue_data[SIMD*KERNEL+C_BITS+T_BITS+:R_BITS+1];
   end
 endmodule

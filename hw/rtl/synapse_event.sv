@@ -7,8 +7,8 @@
 /// Latency     newest beat a window needs accepted -> out_valid: 10 cycles where FOLDS is 1, else 13; where readers are
 ///             shared, 15 and one more for each further word that a reader reads
 /// Throughput  the law while out_ready, as long as event_window finds windows: it looks at a column and t a cycle, all
-///             of which end a window but STRIDE - 1 columns a window and KERNEL_W - 1 - PADDING an image (where 2 *
-///             PADDING < KERNEL_W - 1, some more a row), and 16 windows are queued to hide these. A row of windows must
+///             of which end a window but STRIDE_W - 1 columns a window and KERNEL_W - 1 - PADDING_W an image (where
+///             2 * PADDING_W < KERNEL_W - 1, some more a row), and 16 windows are queued to hide these. A row of windows must
 ///             take the 17 cycles in which a row of the ring is freed, comes in and is looked at
 /// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows registers only
 /// State       a ring of ROWS rows of words, a memory a reader; in a reader the flags of the window's words that hold an
@@ -26,8 +26,10 @@ module synapse_event #(
   parameter int unsigned WIDTH,
   parameter int unsigned KERNEL_H,
   parameter int unsigned KERNEL_W,
-  parameter int unsigned STRIDE,
-  parameter int unsigned PADDING,
+  parameter int unsigned STRIDE_H,
+  parameter int unsigned STRIDE_W,
+  parameter int unsigned PADDING_H,
+  parameter int unsigned PADDING_W,
   parameter int unsigned TIME_STEPS,  // beats a pixel
   parameter int unsigned FOLDS,
   localparam int unsigned GROUPS = (KEPT + SIMD - 1) / SIMD,
@@ -46,9 +48,9 @@ module synapse_event #(
 );
   localparam int unsigned KERNEL = KERNEL_H * KERNEL_W;
   localparam int unsigned NARROW = 12;  // bits whose lowest one is found without a carry chain in fewer cells
-  localparam int unsigned OUT_H = (HEIGHT + 2 * PADDING - KERNEL_H) / STRIDE + 1;
-  localparam int unsigned NEXT_IMAGE = HEIGHT - (OUT_H - 1) * STRIDE;  // as in event_window
-  localparam int unsigned R_BITS = $clog2(KERNEL_H + (NEXT_IMAGE > STRIDE ? NEXT_IMAGE : STRIDE));
+  localparam int unsigned OUT_H = (HEIGHT + 2 * PADDING_H - KERNEL_H) / STRIDE_H + 1;
+  localparam int unsigned NEXT_IMAGE = HEIGHT - (OUT_H - 1) * STRIDE_H;  // as in event_window
+  localparam int unsigned R_BITS = $clog2(KERNEL_H + (NEXT_IMAGE > STRIDE_H ? NEXT_IMAGE : STRIDE_H));
   localparam int unsigned C_BITS = WIDTH > 1 ? $clog2(WIDTH) : 1;
   localparam int unsigned T_BITS = TIME_STEPS > 1 ? $clog2(TIME_STEPS) : 1;
   localparam int unsigned PLACE_BITS = R_BITS + C_BITS + T_BITS;
@@ -117,8 +119,8 @@ module synapse_event #(
   logic window_valid, done;
   wire load = window_valid && done;
   event_window #(
-    .SIMD(READERS), .HEIGHT(HEIGHT), .WIDTH(WIDTH), .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W), .STRIDE(STRIDE),
-    .PADDING(PADDING), .TIME_STEPS(TIME_STEPS)
+    .SIMD(READERS), .HEIGHT(HEIGHT), .WIDTH(WIDTH), .KERNEL_H(KERNEL_H), .KERNEL_W(KERNEL_W),
+    .STRIDE_H(STRIDE_H), .STRIDE_W(STRIDE_W), .PADDING_H(PADDING_H), .PADDING_W(PADDING_W), .TIME_STEPS(TIME_STEPS)
   ) windows (
     .clk(clk), .rst_n(rst_n), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_flags), .in_place(in_place),
     .out_valid(window_valid), .out_ready(done), .out_data({next_place, next_flags})

@@ -17,8 +17,10 @@ class SynapseEvent:
     width: int
     kernel_h: int
     kernel_w: int
-    stride: int
-    padding: int
+    stride_h: int
+    stride_w: int
+    padding_h: int
+    padding_w: int
     time_steps: int  # beats a pixel
     folds: int
 
@@ -52,8 +54,8 @@ def synapse_event(cfg: SynapseEvent, beats: list[int]) -> list[int]:
     out = []
     for image in batches(beats, cfg.height * cfg.width * cfg.time_steps):
         words = [unpack(word, cfg.in_bits, cfg.kept) for word in image]
-        for y0 in range(-cfg.padding, cfg.height + cfg.padding - cfg.kernel_h + 1, cfg.stride):
-            for x0 in range(-cfg.padding, cfg.width + cfg.padding - cfg.kernel_w + 1, cfg.stride):
+        for y0 in range(-cfg.padding_h, cfg.height + cfg.padding_h - cfg.kernel_h + 1, cfg.stride_h):
+            for x0 in range(-cfg.padding_w, cfg.width + cfg.padding_w - cfg.kernel_w + 1, cfg.stride_w):
                 for t in range(cfg.time_steps):
                     banks: list[list[tuple[int, int]]] = [[] for _ in range(cfg.simd)]  # (act, (k, 0, j))
                     for ky in range(max(0, -y0), min(cfg.kernel_h, cfg.height - y0)):

@@ -9,12 +9,13 @@ IMAGES = 3
 class TestEventWindow(RtlSuite):
     stem = "event_window"
     directed = (
-        EventWindow(2, 5, 6, 3, 3, 1, 1, 4),  # the usual 3x3
-        EventWindow(1, 4, 4, 4, 4, 1, 0, 3),  # the whole map: a linear layer
-        EventWindow(3, 7, 6, 3, 3, 2, 1, 2),  # stride, with rows that no window needs
-        EventWindow(1, 5, 5, 1, 1, 1, 0, 1),  # one position
-        EventWindow(1, 6, 7, 5, 3, 1, 2, 1),  # oblong kernel, padding of two
-        EventWindow(2, 4, 8, 3, 3, 1, 1, 2),  # a width that is a power of two: a step more than its columns' bits count
+        EventWindow(2, 5, 6, 3, 3, 1, 1, 1, 1, 4),  # the usual 3x3
+        EventWindow(1, 4, 4, 4, 4, 1, 1, 0, 0, 3),  # the whole map: a linear layer
+        EventWindow(3, 7, 6, 3, 3, 2, 2, 1, 1, 2),  # stride, with rows that no window needs
+        EventWindow(1, 5, 5, 1, 1, 1, 1, 0, 0, 1),  # one position
+        EventWindow(1, 6, 7, 5, 3, 1, 1, 2, 2, 1),  # oblong kernel, padding of two
+        EventWindow(2, 4, 8, 3, 3, 1, 1, 1, 1, 2),  # a width that is a power of two: a step more than its bits count
+        EventWindow(1, 7, 5, 3, 1, 2, 1, 1, 0, 2),  # rows of windows, put together before
     )
     mutants = (
         ("(push_row ? next_row : wr_row) != (line ^ row_t'(ROWS));", "1'b1;"),  # writes over rows still needed
@@ -29,10 +30,12 @@ class TestEventWindow(RtlSuite):
     )
 
     def draw(self, rng):
-        kernel = rng.choice([1, 2, 3, 5])
+        kernel, stride = rng.choice([1, 2, 3, 5]), rng.choice([1, 1, 2, 3])
+        padding = rng.randint(0, kernel // 2)
+        width, aside, hang = rng.choice([(kernel, stride, padding), (kernel, stride, padding), (1, 1, 0)])
         return EventWindow(
-            rng.randint(1, 5), rng.randint(kernel, 9), rng.randint(kernel, 9), kernel, kernel, rng.choice([1, 1, 2, 3]),
-            rng.randint(0, kernel // 2), rng.randint(1, 5),
+            rng.randint(1, 5), rng.randint(kernel, 9), rng.randint(width, 9), kernel, width, stride, aside, padding, hang,
+            rng.randint(1, 5),
         )  # fmt: skip
 
     def beats(self, cfg, rng):
@@ -41,9 +44,9 @@ class TestEventWindow(RtlSuite):
     def cycles(self, cfg, beats):
         """A step a cycle, once its newest beat is there; a beat a cycle, once its row's place in the ring is free."""
         per_row = cfg.width * cfg.time_steps
-        out_h = (cfg.height + 2 * cfg.padding - cfg.kernel_h) // cfg.stride + 1
-        out_w = (cfg.width + 2 * cfg.padding - cfg.kernel_w) // cfg.stride + 1
-        tops = [n * cfg.height - cfg.padding + oy * cfg.stride for n in range(IMAGES) for oy in range(out_h)]
+        out_h = (cfg.height + 2 * cfg.padding_h - cfg.kernel_h) // cfg.stride_h + 1
+        out_w = (cfg.width + 2 * cfg.padding_w - cfg.kernel_w) // cfg.stride_w + 1
+        tops = [n * cfg.height - cfg.padding_h + oy * cfg.stride_h for n in range(IMAGES) for oy in range(out_h)]
         accepted, looked, left = [], 0, []  # cycles of the beats, of the last step, of the windows
         for image in range(IMAGES):
             for need, emits in scan(cfg):

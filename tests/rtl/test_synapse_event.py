@@ -23,10 +23,10 @@ def window_beats(cfg, beats):
     )
     events = (words[..., : cfg.kept] > 0).astype(int)
     banks = np.stack([events[..., b :: cfg.simd].sum(-1) for b in range(cfg.simd)], -1)
-    edge = (cfg.padding, cfg.padding)
-    padded = np.pad(banks, ((0, 0), edge, edge, (0, 0), (0, 0)))
+    above, aside = ((p, p) for p in (cfg.padding_h, cfg.padding_w))
+    padded = np.pad(banks, ((0, 0), above, aside, (0, 0), (0, 0)))
     views = np.lib.stride_tricks.sliding_window_view(padded, (cfg.kernel_h, cfg.kernel_w), axis=(1, 2))
-    counts = views[:, :: cfg.stride, :: cfg.stride].sum((-1, -2))
+    counts = views[:, :: cfg.stride_h, :: cfg.stride_w].sum((-1, -2))
     return np.maximum(1, counts.max(-1)).reshape(len(words), -1)
 
 
@@ -38,10 +38,10 @@ def reader_words(cfg, beats):
     events = words[..., : cfg.kept] > 0
     reader = np.arange(cfg.kept) % cfg.simd // cfg.shared_by
     some = np.stack([events[..., reader == r].any(-1) for r in range(reader.max() + 1)], -1).astype(int)
-    edge = (cfg.padding, cfg.padding)
-    padded = np.pad(some, ((0, 0), edge, edge, (0, 0), (0, 0)))
+    above, aside = ((p, p) for p in (cfg.padding_h, cfg.padding_w))
+    padded = np.pad(some, ((0, 0), above, aside, (0, 0), (0, 0)))
     views = np.lib.stride_tricks.sliding_window_view(padded, (cfg.kernel_h, cfg.kernel_w), axis=(1, 2))
-    return np.maximum(1, views[:, :: cfg.stride, :: cfg.stride].sum((-1, -2)).max(-1)).reshape(-1)
+    return np.maximum(1, views[:, :: cfg.stride_h, :: cfg.stride_w].sum((-1, -2)).max(-1)).reshape(-1)
 
 
 def last_beats(cfg, beats, eager):
@@ -49,16 +49,17 @@ def last_beats(cfg, beats, eager):
     above it, depends on what its banks still hold where each has a reader: as early as the queue allows where `eager`,
     else 4 cycles before its first beat. It is between the two. Shared readers only wait for places."""
     windows = EventWindow(
-        cfg.simd, cfg.height, cfg.width, cfg.kernel_h, cfg.kernel_w, cfg.stride, cfg.padding, cfg.time_steps
+        cfg.simd, cfg.height, cfg.width, cfg.kernel_h, cfg.kernel_w, cfg.stride_h, cfg.stride_w, cfg.padding_h,
+        cfg.padding_w, cfg.time_steps,
     )
     shared = cfg.shared_by > 1
     counts, reads = window_beats(cfg, beats), reader_words(cfg, beats)
     images, per_image = counts.shape
     counts = counts.ravel()
     per_row = cfg.width * cfg.time_steps
-    out_w = (cfg.width + 2 * cfg.padding - cfg.kernel_w) // cfg.stride + 1
+    out_w = (cfg.width + 2 * cfg.padding_w - cfg.kernel_w) // cfg.stride_w + 1
     out_h = per_image // (out_w * cfg.time_steps)
-    tops = [n * cfg.height - cfg.padding + oy * cfg.stride for n in range(images) for oy in range(out_h)]
+    tops = [n * cfg.height - cfg.padding_h + oy * cfg.stride_h for n in range(images) for oy in range(out_h)]
     accepted, looked = [], 0  # beats; the last step of event_window
     loaded, fired, replayed, out = [], [], [], []
     spent, read = [0], 0  # words read before each window; the last of them
@@ -105,17 +106,18 @@ def last_beats(cfg, beats, eager):
 class TestSynapseEvent(RtlSuite):
     stem = "synapse_event"
     directed = (
-        SynapseEvent(16, 16, 2, 1, 5, 6, 3, 3, 1, 1, 4, 2),  # the usual 3x3
-        SynapseEvent(16, 15, 4, 1, 5, 6, 3, 3, 1, 1, 3, 5),  # a reader of all banks
-        SynapseEvent(8, 8, 6, 1, 6, 5, 3, 3, 1, 1, 2, 4),  # a reader of four banks, one of two
-        SynapseEvent(9, 7, 4, 1, 5, 5, 3, 3, 1, 1, 4, 1),  # pruned channels, banks that do not fill
-        SynapseEvent(3, 3, 1, 8, 6, 5, 3, 3, 1, 1, 1, 3),  # pixels
-        SynapseEvent(1, 1, 1, 8, 6, 14, 3, 3, 1, 1, 1, 1),  # T=1, one fold
-        SynapseEvent(8, 8, 1, 1, 7, 6, 3, 3, 2, 1, 2, 3),  # stride
-        SynapseEvent(6, 6, 2, 1, 4, 4, 4, 4, 1, 0, 3, 2),  # the whole map: a linear layer
-        SynapseEvent(2, 2, 3, 1, 4, 8, 3, 3, 1, 1, 2, 1),  # a bank without a channel
-        SynapseEvent(70, 70, 1, 1, 3, 8, 1, 1, 1, 0, 3, 1),  # a wide bank
-        SynapseEvent(3, 3, 3, 8, 5, 5, 3, 3, 2, 1, 1, 4),  # pixels, a reader of all
+        SynapseEvent(16, 16, 2, 1, 5, 6, 3, 3, 1, 1, 1, 1, 4, 2),  # the usual 3x3
+        SynapseEvent(16, 15, 4, 1, 5, 6, 3, 3, 1, 1, 1, 1, 3, 5),  # a reader of all banks
+        SynapseEvent(8, 8, 6, 1, 6, 5, 3, 3, 1, 1, 1, 1, 2, 4),  # a reader of four banks, one of two
+        SynapseEvent(9, 7, 4, 1, 5, 5, 3, 3, 1, 1, 1, 1, 4, 1),  # pruned channels, banks that do not fill
+        SynapseEvent(3, 3, 1, 8, 6, 5, 3, 3, 1, 1, 1, 1, 1, 3),  # pixels
+        SynapseEvent(1, 1, 1, 8, 6, 14, 3, 3, 1, 1, 1, 1, 1, 1),  # T=1, one fold
+        SynapseEvent(8, 8, 1, 1, 7, 6, 3, 3, 2, 2, 1, 1, 2, 3),  # stride
+        SynapseEvent(6, 6, 2, 1, 4, 4, 4, 4, 1, 1, 0, 0, 3, 2),  # the whole map: a linear layer
+        SynapseEvent(2, 2, 3, 1, 4, 8, 3, 3, 1, 1, 1, 1, 2, 1),  # a bank without a channel
+        SynapseEvent(70, 70, 1, 1, 3, 8, 1, 1, 1, 1, 0, 0, 3, 1),  # a wide bank
+        SynapseEvent(3, 3, 3, 8, 5, 5, 3, 3, 2, 2, 1, 1, 1, 4),  # pixels, a reader of all
+        SynapseEvent(6, 6, 2, 6, 6, 5, 3, 1, 2, 1, 1, 0, 3, 1),  # patterns of rows of windows
     )
     mutants = (
         ("fire ? &done_moving : &done_still", "&done_still", 3),  # loads a window too late: a bubble
@@ -135,13 +137,14 @@ class TestSynapseEvent(RtlSuite):
     )
 
     def draw(self, rng):
-        kernel = rng.choice([1, 2, 3, 3, 5])
+        kernel, stride = rng.choice([1, 2, 3, 3, 5]), rng.choice([1, 1, 2])
+        padding = rng.randint(0, kernel // 2)
+        width, aside, hang = rng.choice([(kernel, stride, padding)] * 3 + [(1, 1, 0)])
         channels, bits = rng.choice([(rng.randint(1, 20), 1), (rng.randint(1, 20), 1), (rng.randint(1, 3), 8)])
         kept = rng.randint(1, channels)
         return SynapseEvent(
-            channels, kept, rng.randint(1, kept), bits, rng.randint(kernel, 8), rng.randint(kernel, 8),
-            kernel, kernel, rng.choice([1, 1, 2]), rng.randint(0, kernel // 2), rng.randint(1, 5),
-            rng.choice([1, 1, 2, 3, 4, 5, 8]),
+            channels, kept, rng.randint(1, kept), bits, rng.randint(kernel, 8), rng.randint(width, 8), kernel, width,
+            stride, aside, padding, hang, rng.randint(1, 5), rng.choice([1, 1, 2, 3, 4, 5, 8]),
         )  # fmt: skip
 
     def beats(self, cfg, rng):
