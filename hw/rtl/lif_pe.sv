@@ -20,6 +20,7 @@ module lif_pe #(
   parameter int unsigned NEURONS,     // 1 to PE; need not divide it
   parameter int unsigned SIMD,
   parameter int unsigned IN_BITS,
+  parameter int unsigned LOOKUP,      // 1: activations are patterns, as in mac_array
   parameter int unsigned DEPTH,       // words of a weight bank
   parameter int unsigned FOLDS,
   parameter int unsigned TIME_STEPS,
@@ -33,7 +34,8 @@ module lif_pe #(
   parameter WEIGHTS_FILE,
   parameter BIAS_FILE,
   parameter THRESHOLD_FILE,
-  localparam int unsigned ADDR_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1
+  localparam int unsigned WORDS = LOOKUP == 1 ? DEPTH >> IN_BITS : DEPTH,
+  localparam int unsigned ADDR_BITS = WORDS > 1 ? $clog2(WORDS) : 1
 ) (
   input  logic clk,
   input  logic rst_n,
@@ -76,8 +78,8 @@ module lif_pe #(
   logic [PE*ACC_BITS-1:0] acc_data;
   logic [NEURONS*ACC_BITS-1:0] some_data;
   mac_array #(
-    .PE(PE), .SIMD(SIMD), .IN_BITS(IN_BITS), .WEIGHT_BITS(WEIGHT_BITS), .ACC_BITS(ACC_BITS), .DEPTH(DEPTH),
-    .WEIGHTS_FILE(WEIGHTS_FILE)
+    .PE(PE), .SIMD(SIMD), .IN_BITS(IN_BITS), .LOOKUP(LOOKUP), .WEIGHT_BITS(WEIGHT_BITS), .ACC_BITS(ACC_BITS),
+    .DEPTH(DEPTH), .WEIGHTS_FILE(WEIGHTS_FILE)
   ) mac (
     .clk(clk), .rst_n(rst_n), .in_valid(mac_valid), .in_ready(mac_ready), .in_data(mac_data),
     .out_valid(acc_valid), .out_ready(acc_ready), .out_data(acc_data)

@@ -1,7 +1,8 @@
 /// mac_array - PE x SIMD multiply-accumulate array with one weight bank per synapse lane.
 ///   acc[p] = sum over the beats of a window and the lanes b of  weights[b][addr[b]][p] * act[b]
+///            LOOKUP: of  weights[b][{addr[b], act[b]}][p], the sums that stand for each pattern of spikes; 0 for none
 /// Beat        in: SIMD act, SIMD addr, last, act lowest; out: PE acc, signed, at each last
-/// Latency     3 + ceil(log2(SIMD)) cycles, last accepted -> out_valid; 1 more where IN_BITS > 1 (the product)
+/// Latency     3 + ceil(log2(SIMD)) cycles, last accepted -> out_valid; 1 more for the product of pixels
 /// Throughput  1 beat/cycle while out_ready
 /// Handshake   valid never waits for ready; payload stable while valid && !ready, and beyond until the next sum
 /// State       PE accumulators of ACC_BITS, cleared by last; ACC_BITS must hold every window's sum
@@ -11,11 +12,13 @@ module mac_array #(
   parameter int unsigned PE,
   parameter int unsigned SIMD,
   parameter int unsigned IN_BITS,      // 1: spikes; more: unsigned activations, times weights
+  parameter int unsigned LOOKUP,       // 1: an activation is a pattern that picks a word
   parameter int unsigned WEIGHT_BITS,
   parameter int unsigned ACC_BITS,
   parameter int unsigned DEPTH,
   parameter WEIGHTS_FILE,
-  localparam int unsigned ADDR_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1
+  localparam int unsigned WORDS = LOOKUP == 1 ? DEPTH >> IN_BITS : DEPTH,  // that addr tells apart
+  localparam int unsigned ADDR_BITS = WORDS > 1 ? $clog2(WORDS) : 1
 ) (
   input  logic clk,
   input  logic rst_n,
@@ -29,12 +32,17 @@ module mac_array #(
   localparam int unsigned LEVELS = $clog2(SIMD);
   localparam int unsigned LEAVES = 2 ** LEVELS;
   // cycles from a beat's acceptance to its sum: read, gate or hold, [multiply], one a level
-  localparam int unsigned STAGES = 2 + (IN_BITS > 1 ? 1 : 0) + LEVELS;
-  localparam int unsigned TERM_BITS = IN_BITS > 1 ? WEIGHT_BITS + IN_BITS : WEIGHT_BITS;
+  localparam bit MULTIPLIED = IN_BITS > 1 && LOOKUP == 0;
+  localparam int unsigned STAGES = 2 + (MULTIPLIED ? 1 : 0) + LEVELS;
+  localparam int unsigned TERM_BITS = MULTIPLIED ? WEIGHT_BITS + IN_BITS : WEIGHT_BITS;
+  localparam int unsigned INDEX_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1;
   localparam int unsigned SUM_BITS = TERM_BITS + LEVELS;
 
   if (SIMD > 100 || PE < 1 || SIMD < 1) begin : chk_lanes
     $error("mac_array: PE=%0d, SIMD=%0d; PE must be positive, SIMD 1 to 100", PE, SIMD);
+  end
+  if (LOOKUP > 1 || (LOOKUP == 1 && (WORDS < 1 || WORDS << IN_BITS != DEPTH))) begin : chk_lookup
+    $error("mac_array: LOOKUP=%0d must be 0 or 1, and DEPTH=%0d then whole patterns of %0d bits", LOOKUP, DEPTH, IN_BITS);
   end
 
   wire enable = !out_valid || out_ready;
@@ -63,16 +71,25 @@ module mac_array #(
       logic [PE*WEIGHT_BITS-1:0] bank [DEPTH];
       initial $readmemh({WEIGHTS_FILE, "_", DIGITS, ".mem"}, bank);
       logic [PE*WEIGHT_BITS-1:0] read;
+      wire [IN_BITS-1:0] act = in_data[b*IN_BITS+:IN_BITS];
+      wire [ADDR_BITS-1:0] addr = in_data[SIMD*IN_BITS+b*ADDR_BITS+:ADDR_BITS];
+      wire [INDEX_BITS-1:0] index = LOOKUP == 1 ? INDEX_BITS'({addr, act}) : INDEX_BITS'(addr);
       logic [IN_BITS-1:0] act_1;
       always_ff @(posedge clk) begin
         if (enable) begin
-          read <= bank[in_data[SIMD*IN_BITS+b*ADDR_BITS+:ADDR_BITS]];
-          act_1 <= in_data[b*IN_BITS+:IN_BITS];
+          read <= bank[index];
+          act_1 <= act;
         end
       end
       logic [PE-1:0][TERM_BITS-1:0] product;
       assign term[b] = product;
-      if (IN_BITS == 1) begin : gate
+      if (LOOKUP == 1) begin : pattern
+        // a register behind the memory, which is slow; the word of no spike is zero
+        always_ff @(posedge clk) begin
+          if (enable) product <= read;
+        end
+        wire unused = &{1'b0, act_1};
+      end else if (IN_BITS == 1) begin : gate
         // the zero comes by the register's synchronous reset, not by a gate a bit
         always_ff @(posedge clk) begin
           if (enable) product <= act_1 ? read : '0;

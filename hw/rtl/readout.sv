@@ -34,8 +34,8 @@ module readout #(
   logic [CLASSES-1:0][LOGIT_BITS-1:0] sum_data;
 
   mac_array #(
-    .PE(CLASSES), .SIMD(SIMD), .IN_BITS(1), .WEIGHT_BITS(WEIGHT_BITS), .ACC_BITS(LOGIT_BITS), .DEPTH(DEPTH),
-    .WEIGHTS_FILE(WEIGHTS_FILE)
+    .PE(CLASSES), .SIMD(SIMD), .IN_BITS(1), .LOOKUP(0), .WEIGHT_BITS(WEIGHT_BITS), .ACC_BITS(LOGIT_BITS),
+    .DEPTH(DEPTH), .WEIGHTS_FILE(WEIGHTS_FILE)
   ) mac (
     .clk(clk), .rst_n(rst_n), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_data),
     .out_valid(sum_valid), .out_ready(sum_ready), .out_data(sum_data)

@@ -15,6 +15,7 @@ class LifPe:
     neurons: int  # of the PE sums of a result, served a cycle
     simd: int
     in_bits: int
+    lookup: int  # 1: activations are patterns that pick a word, as in mac_array
     depth: int
     folds: int
     time_steps: int
@@ -31,7 +32,7 @@ class LifPe:
 
     @property
     def addr_bits(self) -> int:
-        return address_bits(self.depth)
+        return address_bits(self.depth >> self.in_bits if self.lookup else self.depth)
 
     @property
     def rounds(self) -> int:
@@ -48,6 +49,8 @@ def lif_pe(cfg: LifPe, beats: list[int]) -> list[int]:
     end_bit = act_bits + cfg.simd * cfg.addr_bits
     acts = np.array([unpack(beat, cfg.in_bits, cfg.simd) for beat in beats], dtype=np.int64)
     addrs = np.array([unpack(beat >> act_bits, cfg.addr_bits, cfg.simd) for beat in beats])
+    if cfg.lookup:
+        acts, addrs = np.ones_like(acts), addrs << cfg.in_bits | acts
     products = (acts[:, :, None] * cfg.weights[lanes, addrs].astype(np.int64)).sum(1)  # [beats, pe]
     ends = [i + 1 for i, beat in enumerate(beats) if beat >> end_bit]
     sums = [products[start:end].sum(0) for start, end in zip([0, *ends], ends, strict=False)]

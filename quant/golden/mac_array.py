@@ -14,6 +14,7 @@ class MacArray:
     pe: int
     simd: int
     in_bits: int
+    lookup: int  # 1: an activation is a pattern, and picks a word
     weight_bits: int
     acc_bits: int
     depth: int
@@ -21,7 +22,7 @@ class MacArray:
 
     @property
     def addr_bits(self) -> int:
-        return address_bits(self.depth)
+        return address_bits(self.depth >> self.in_bits if self.lookup else self.depth)
 
 
 def mac_array(cfg: MacArray, beats: list[int]) -> list[int]:
@@ -32,7 +33,9 @@ def mac_array(cfg: MacArray, beats: list[int]) -> list[int]:
         acts = unpack(beat, cfg.in_bits, cfg.simd)
         addrs = unpack(beat >> act_bits, cfg.addr_bits, cfg.simd)
         for lane, (act, addr) in enumerate(zip(acts, addrs, strict=True)):
-            if act:
+            if cfg.lookup:
+                acc = acc + cfg.weights[lane, addr << cfg.in_bits | act].astype(np.int64)
+            elif act:
                 acc = acc + act * cfg.weights[lane, addr].astype(np.int64)
         if beat >> (act_bits + cfg.simd * cfg.addr_bits):
             out.append(pack(acc, cfg.acc_bits))

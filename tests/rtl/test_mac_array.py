@@ -1,6 +1,7 @@
 """mac_array: exact sums at the extremes of weights and activations, one beat a cycle."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,7 +19,14 @@ def shape(pe, simd, in_bits, weight_bits, depth, seed=0):
     weights[0, 0] = top  # both ends occur
     weights[-1, -1] = -top - 1
     reach = (top + 1) * ((1 << in_bits) - 1) * simd * LONGEST
-    return MacArray(pe, simd, in_bits, weight_bits, reach.bit_length() + 1, depth, weights)
+    return MacArray(pe, simd, in_bits, 0, weight_bits, reach.bit_length() + 1, depth, weights)
+
+
+def patterns(pe, simd, in_bits, weight_bits, words, seed=0):
+    """Where activations are patterns of spikes: any weights, but zero for none of them."""
+    whole = shape(pe, simd, in_bits, weight_bits, words << in_bits, seed)
+    whole.weights[:, :: 1 << in_bits] = 0
+    return replace(whole, lookup=1, acc_bits=(LONGEST * simd << weight_bits).bit_length() + 1)
 
 
 class TestMacArray(RtlSuite):
@@ -31,6 +39,8 @@ class TestMacArray(RtlSuite):
         shape(3, 2, 8, 2, 7),
         shape(9, 1, 8, 3, 40),
         shape(4, 5, 1, 3, 77),
+        patterns(5, 2, 3, 7, 6),
+        patterns(3, 1, 6, 5, 1),
     )
     mutants = (
         ("in_ready = enable", "in_ready = 1'b1"),  # ready dropped
@@ -39,14 +49,15 @@ class TestMacArray(RtlSuite):
         ("2'(weight[p]) & BELOW", "2'(weight[p])", 4),  # a bit counts twice
         ("act_1 ? read : '0", "read"),  # spikes ignored
         ("ACC_BITS'($signed(node[1][p]))", "ACC_BITS'(node[1][p])"),  # sign lost
+        ("LOOKUP == 1 ? INDEX_BITS'({addr, act})", "LOOKUP == 1 ? INDEX_BITS'(addr)", 7),  # another pattern's sum
         ("if (enable && ends) out_data", "if (enable) out_data"),  # a sum goes before the next one comes
     )
 
     def draw(self, rng):
-        return shape(
-            rng.randint(1, 9), rng.randint(1, 9), rng.choice([1, 1, 1, 8]), rng.randint(2, 8), rng.randint(1, 80),
-            rng.randrange(1000),
-        )  # fmt: skip
+        sides = rng.randint(1, 9), rng.randint(1, 9)
+        if rng.random() < 0.3:
+            return patterns(*sides, rng.randint(1, 5), rng.randint(2, 8), rng.randint(1, 5), rng.randrange(1000))
+        return shape(*sides, rng.choice([1, 1, 1, 8]), rng.randint(2, 8), rng.randint(1, 80), rng.randrange(1000))
 
     def beats(self, cfg, rng):
         return [self._beat(cfg, rng, i) for i in range(BEATS)]
@@ -54,7 +65,7 @@ class TestMacArray(RtlSuite):
     def _beat(self, cfg, rng: random.Random, i):
         act_bits = cfg.simd * cfg.in_bits
         acts = rng.choice([rng.getrandbits(act_bits), (1 << act_bits) - 1])
-        addrs = sum(rng.randrange(cfg.depth) << (lane * cfg.addr_bits) for lane in range(cfg.simd))
+        addrs = sum(rng.randrange(cfg.depth >> cfg.lookup * cfg.in_bits) << (lane * cfg.addr_bits) for lane in range(cfg.simd))
         last = i == BEATS - 1 or i % LONGEST == LONGEST - 1 or rng.random() < 0.25
         return acts | addrs << act_bits | last << (act_bits + cfg.simd * cfg.addr_bits)
 
@@ -62,4 +73,4 @@ class TestMacArray(RtlSuite):
         return {"out_data": mac_array(cfg, beats)[-1]}
 
     def cycles(self, cfg, beats):
-        return len(beats) + 3 + (cfg.simd - 1).bit_length() + (cfg.in_bits > 1)
+        return len(beats) + 3 + (cfg.simd - 1).bit_length() + (cfg.in_bits > 1 and not cfg.lookup)
