@@ -141,8 +141,8 @@ def _stage_beats(design: Design, name: str, images: np.ndarray) -> tuple[list[in
     stage = design.stages[position]
     names = [node.name for node in graph.nodes]
     if position == 0:
-        pixels = images.transpose(0, 2, 3, 1).reshape(-1, images.shape[1])
-        beats = [pack(pixel, 8) for pixel in pixels.tolist()]
+        pixels = graph.seen(images).transpose(0, 2, 3, 1).reshape(-1, images.shape[1])
+        beats = [pack(pixel, graph.pixel_bits) for pixel in pixels.tolist()]
     else:
         before = names[names.index(name) - 1]
         beats = list(_words(spikes[before], design.stages[position - 1].out_order or ()))

@@ -3,7 +3,7 @@
 law    a stage costs an image  FOLDS * sum over output pixels and steps of max(1, n)       n = max over banks
        of the events in the window; ideal: all events / SIMD. With fewer neurons than sums, results that take fewer
        cycles than these need wait for each other (see `hw.serving`)
-event  a spike, or in the first layer, whose image enters once, a pixel that is not zero
+event  a spike, or in the first layer, whose image enters once, a pixel of which what is seen is not zero
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def window_events(spikes: np.ndarray, node: Conv, bank: Sequence[int] | np.ndarr
     """Events in the fullest bank of each window, which are the steps a fold of it takes (0 where nothing spiked).
 
     Args:
-        spikes: uint8 [N, T, C, H, W], what the node reads: a trace of `quant.graph.execute`, or the images as
-            [N, 1, C, H, W].
+        spikes: uint8 [N, T, C, H, W], what the node reads: a trace of `quant.graph.execute`, or what
+            is seen of the images, [N, 1, C, H, W].
         bank: of each of the C channels, from 0; -1 for a channel that is never walked. All channels in one bank
             gives the number of events.
 
@@ -75,13 +75,13 @@ def _fullest(
 
 
 def reads(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
-    """What each Conv and the read-out sees, [N, T, C, H, W] by its name (the images as [N, 1, C, H, W]).
+    """What each Conv and the read-out sees, [N, T, C, H, W] by its name (the pixels as [N, 1, C, H, W]).
 
     Args:
         images: uint8 [N, C, H, W].
     """
     spikes = execute(graph, images, trace=True)[1]
-    edges, seen = {}, images[:, None]
+    edges, seen = {}, graph.seen(images)[:, None]
     for node in graph.nodes:
         if not isinstance(node, Pool):
             edges[node.name] = seen

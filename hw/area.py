@@ -383,7 +383,7 @@ def _pixel_index(cfg: Any, family: Family) -> Features:
 
 
 def _axis_in(cfg: Any, family: Family) -> Features:
-    return {"pixel_bits": 8 * cfg.pixel_bytes, "counter_bits": address_bits(cfg.frame_pixels)}
+    return {"pixel_bits": cfg.pixel_bits * cfg.pixel_bytes, "counter_bits": address_bits(cfg.frame_pixels)}
 
 
 def _axis_out(cfg: Any, family: Family) -> Features:

@@ -57,7 +57,7 @@ def _least_part(cfg: NetworkConfig, graph: Graph, folding: Folding) -> float:
             continue
         fold, out = folding[node.name], len(node.weight)
         kept = cfg.sca.least(out) if isinstance(node, Conv) else out
-        if isinstance(node, Conv) and cfg.sca.scheduler == "event" and edge.bits == 1:
+        if isinstance(node, Conv) and cfg.sca.scheduler == "event" and edge.kind == "spikes":
             _, height, width = edge.shape
             rows, columns = (
                 (size + 2 * node.padding - k) // node.stride + 1

@@ -229,7 +229,7 @@ class Timer:
             names = [node.name for node in self._graph.nodes]
             node = cast(Conv, self._graph.nodes[names.index(stage.name)])
             if node is self._graph.nodes[0]:
-                read = images[:, :, None]
+                read = self._graph.seen(images)[:, :, None]
             else:
                 spikes = spikes or self._execute(images)
                 read = spikes[names[names.index(stage.name) - 1]]

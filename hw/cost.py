@@ -26,7 +26,7 @@ def cycle_model(cfg: NetworkConfig, scheduler: Literal["list", "event"] = "list"
     tables = [_table(graph, node, edge, folding) for node, edge in weighted]
     stages = [
         _event(graph, node, edge, folding)
-        if scheduler == "event" and isinstance(node, Conv) and edge.bits == 1
+        if scheduler == "event" and isinstance(node, Conv) and edge.kind == "spikes"
         else table
         for (node, edge), table in zip(weighted, tables, strict=True)
     ]
@@ -61,7 +61,7 @@ def outline(cfg: NetworkConfig) -> Graph:
             Conv(
                 f"conv{i}", np.zeros((layer.channels, channels, *kernel), np.int64), some, some, stride, padding,
                 cfg.neuron.leak_shift, cfg.neuron.reset, cfg.quant.fraction_bits, cfg.quant.weight_bits,
-                8 if i == 0 else 1, tuple(range(layer.channels)),
+                cfg.quant.pixel_bits if i == 0 else 1, tuple(range(layer.channels)),
             )
         )  # fmt: skip
         if layer.pool > 1:
@@ -75,7 +75,7 @@ def outline(cfg: NetworkConfig) -> Graph:
     nodes.append(
         Readout("readout", np.zeros((classes, *shape), np.int64), np.zeros(classes, np.int64), cfg.quant.last_bits)
     )
-    return Graph(cfg.name, cfg.input_shape, cfg.time_steps, tuple(nodes))
+    return Graph(cfg.name, cfg.input_shape, cfg.time_steps, tuple(nodes), cfg.quant.pixel_bits)
 
 
 def _table(graph: Graph, node: Conv | Readout, edge: Edge, folding: Folding) -> ListStage:

@@ -45,7 +45,7 @@ def node_law(
     columns = inside(width, node.kernel[1], node.stride, node.padding)
     work = folds * steps * sum(rows) * sum(columns)
     shortest = min(rows) * min(columns) * steps
-    repeats = graph.time_steps if edge.bits > 1 else 1
+    repeats = edge.repeats(graph.time_steps)
     if shortest >= repeats * rounds:
         return max(work * edge.time_steps, arriving(edge))
     pixels = np.outer(rows, columns).ravel() * steps

@@ -108,7 +108,7 @@ class Design:
         module = self.readout
         class_bits = address_bits(module.classes)
         entry = way_in(self.graph)
-        first = Instance("axis_in", "axis_in", entry, 8 * entry.axi_bytes, 8 * entry.pixel_bytes)
+        first = Instance("axis_in", "axis_in", entry, 8 * entry.axi_bytes, entry.pixel_bits * entry.pixel_bytes)
         last = Instance(
             "axis_out",
             "axis_out",
@@ -122,7 +122,7 @@ class Design:
 def way_in(graph: Graph) -> AxisIn:
     """Of the images of a graph."""
     channels, height, width = graph.input_shape
-    return AxisIn(AXI_BYTES, channels, height * width)
+    return AxisIn(AXI_BYTES, channels, height * width, graph.pixel_bits)
 
 
 def design(
@@ -310,7 +310,7 @@ def _neurons(
         depth=weights.shape[1],
         folds=folds,
         time_steps=graph.time_steps,
-        direct=int(edge.bits > 1 and graph.time_steps > 1),  # with one time step nothing is repeated
+        direct=int(edge.repeats(graph.time_steps) > 1),
         weight_bits=node.weight_bits,
         acc_bits=bits.acc_bits,
         v_bits=max(bits.v_bits, node.leak_shift + 1),  # a bit at least is left of what leaks

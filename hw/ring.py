@@ -25,7 +25,7 @@ def depth(
     if not waits(node, edge, steps * folds):
         return words
     law = node_law(graph, node, edge, pe, simd, kept_in, kept_out, rounds)
-    repeats = graph.time_steps if edge.bits > 1 else 1
+    repeats = edge.repeats(graph.time_steps)
     geometry = (height, width, *node.kernel, node.stride, node.padding, edge.time_steps)
     # a ring of a few images always does: what waits for its room is then work that the law has counted since
     most = 8 * (words + height * width * edge.time_steps)

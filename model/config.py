@@ -33,6 +33,11 @@ def _is_map(value: object) -> bool:
     return value == "map"
 
 
+def _unset(default: Any, **rules: Any) -> Any:
+    """A field that a dump leaves out where it has its default: what was trained without it stays what it is."""
+    return Field(default=default, exclude_if=lambda value: value == default, **rules)
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,6 +78,7 @@ class NeuronConfig(_Section):
 
 
 class QuantConfig(_Section):
+    pixel_bits: int = _unset(8, ge=1, le=8)  # of each 8-bit pixel the highest are seen
     weight_bits: int = Field(default=4, ge=2, le=8)
     first_bits: int = Field(default=8, ge=2, le=8)
     last_bits: int = Field(default=8, ge=2, le=8)
@@ -101,11 +107,6 @@ def _augment_named(value: object) -> object:
 
 def _augment_name(augment: AugmentConfig) -> str | dict[str, Any]:
     return next((name for name, named in AUGMENTS.items() if named == augment), None) or augment.model_dump()
-
-
-def _unset(default: Any, **rules: Any) -> Any:
-    """A field that a dump leaves out where it has its default: what was trained without it stays what it is."""
-    return Field(default=default, exclude_if=lambda value: value == default, **rules)
 
 
 class TrainConfig(_Section):

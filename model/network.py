@@ -42,6 +42,14 @@ def float_linear(in_features: int, out_features: int, bits: int) -> nn.Module:
     return nn.Linear(in_features, out_features)
 
 
+PIXEL_MAX = 255  # of an image as it comes
+
+
+def pixel_levels(images: Tensor, bits: int) -> Tensor:
+    """What is seen of images in 0..1: the highest `bits` of the 8 bits of each pixel, whole numbers in floating point."""
+    return (images * PIXEL_MAX).round().div(1 << (8 - bits)).floor()
+
+
 class _StraightThroughMask(torch.autograd.Function):
     """y = m*z + (1 - m)*(z - stop_gradient(z)): the value is m*z, the gradient reaches every channel.
 
@@ -208,6 +216,9 @@ class SpikingNetwork(nn.Module):
 
     def spikes(self, x: Tensor) -> list[Tensor]:
         """Images [N, C, H, W] in 0..1 -> each block's spikes after its pool, [T*N, C, H, W]."""
+        bits = self.cfg.quant.pixel_bits
+        if bits < 8:
+            x = pixel_levels(x, bits) / ((1 << bits) - 1)
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         spikes: list[Tensor] = []

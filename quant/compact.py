@@ -62,7 +62,7 @@ def compact(graph: Graph, images: np.ndarray | None = None) -> tuple[Graph, Cert
             break
         narrowed = replace(node, weight=weight, bias=node.bias + (added << node.fraction_bits))
         # The edge in front of this node, of the graph as far as it is compacted.
-        edge = Graph(graph.name, graph.input_shape, graph.time_steps, (*nodes, narrowed)).edges()[len(nodes)]
+        edge = replace(graph, nodes=(*nodes, narrowed)).edges()[len(nodes)]
         found = _removable(
             narrowed, *potential_bounds(narrowed, edge, graph.time_steps), _sees_whole_windows(graph, i)
         )
@@ -82,7 +82,7 @@ def compact(graph: Graph, images: np.ndarray | None = None) -> tuple[Graph, Cert
                 kept=tuple(range(len(alive))),
             )
         )
-    result = validate(Graph(graph.name, graph.input_shape, graph.time_steps, tuple(nodes)))
+    result = validate(replace(graph, nodes=tuple(nodes)))
     return result, _certify(graph, result, tuple(removed), images)
 
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import torch
 from brevitas.export import export_qonnx
-from brevitas.inject.enum import ScalingImplType, ScalingPerOutputType
+from brevitas.inject.enum import FloatToIntImplType, ScalingImplType, ScalingPerOutputType
 from brevitas.nn import QuantConv2d, QuantIdentity, QuantLinear
 from brevitas.quant import Int8WeightPerChannelFloat, Int8WeightPerTensorFloat, Uint8ActPerTensorFloat
 from qonnx.core.modelwrapper import ModelWrapper
@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scaflow.model.files import write_bytes
-from scaflow.quant.folded import PIXEL_MAX, FoldedNetwork, fold_block, to_graph
-from scaflow.quant.graph import Conv, Graph, Pool, Readout
+from scaflow.model.network import PIXEL_MAX
+from scaflow.quant.folded import FoldedNetwork, to_graph
+from scaflow.quant.graph import PIXEL_BITS, Conv, Graph, Pool, Readout
 from scaflow.quant.layers import integer_weight
 from scaflow.quant.ops.torch import OPSETS, lif
 from scaflow.quant.widths import ConvWidths, ReadoutWidths, widths
@@ -37,18 +38,24 @@ _FLOAT32_BITS = 25  # a signed whole number of so many bits is exact in float32
 
 
 class _Image(nn.Module):
-    """Images in 0..1 -> whole pixel values, through an unsigned 8-bit quantiser of scale 1."""
+    """Images in 0..1 -> the highest bits of each pixel, through an unsigned quantiser of so many bits and scale 1.
 
-    def __init__(self) -> None:
+    k/255 times 255 is k in floating point, so that of fewer than 8 bits none is lost by rounding down.
+    """
+
+    def __init__(self, bits: int) -> None:
         super().__init__()
+        self.levels = PIXEL_MAX / (1 << (PIXEL_BITS - bits))
         self.quant = QuantIdentity(
             act_quant=Uint8ActPerTensorFloat,
+            bit_width=bits,
+            float_to_int_impl_type=FloatToIntImplType.ROUND if bits == PIXEL_BITS else FloatToIntImplType.FLOOR,
             scaling_impl_type=ScalingImplType.CONST,
-            scaling_init=float(PIXEL_MAX),
+            scaling_init=float((1 << bits) - 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        levels: Tensor = self.quant(x * float(PIXEL_MAX))
+        levels: Tensor = self.quant(x * self.levels)
         return levels
 
 
@@ -58,7 +65,7 @@ class _Spiking(nn.Module):
     threshold: Tensor
     step: Tensor
 
-    def __init__(self, node: Conv, step: Tensor, time_steps: int, v_bits: int) -> None:
+    def __init__(self, node: Conv, step: Tensor, time_steps: int, v_bits: int, first: bool) -> None:
         super().__init__()
         scale = step.float().view(-1, 1, 1, 1)
         channels, inputs, *kernel = node.weight.shape
@@ -82,7 +89,7 @@ class _Spiking(nn.Module):
         self.register_buffer("bias", (torch.tensor(node.bias) * grid).to(dtype).view(-1, 1, 1))
         self.register_buffer("threshold", (torch.tensor(node.threshold) * grid).to(dtype))
         self.register_buffer("step", step.to(dtype))
-        self.first = node.in_bits != 1
+        self.first = first
         self.time_steps = time_steps
         self.attributes: dict[str, Any] = {
             "time_steps": time_steps,
@@ -145,12 +152,13 @@ def export(folded: FoldedNetwork, path: Path) -> Graph:
     """
     graph = to_graph(folded)
     bits = widths(graph)
-    parts: list[nn.Module] = [_Image()]
+    parts: list[nn.Module] = [_Image(graph.pixel_bits)]
     blocks = iter(folded.blocks)
     for node in graph.nodes:
         if isinstance(node, Conv):
-            step = _power_of_two(fold_block(next(blocks), node.fraction_bits).step)
-            parts.append(_Spiking(node, step, graph.time_steps, cast(ConvWidths, bits[node.name]).v_bits))
+            step = _power_of_two(folded.integers(next(blocks)).step)
+            v_bits = cast(ConvWidths, bits[node.name]).v_bits
+            parts.append(_Spiking(node, step, graph.time_steps, v_bits, node is graph.nodes[0]))
         elif isinstance(node, Pool):
             parts.append(_Pool(node))
         else:

@@ -8,7 +8,7 @@ of the network it was folded from, so fine-tuning the folded network is ordinary
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -18,11 +18,10 @@ from torch.autograd import Function
 from torch.nn import functional
 
 from scaflow.model.config import NeuronConfig
-from scaflow.model.network import SpikingBlock, SpikingNetwork
+from scaflow.model.network import PIXEL_MAX, SpikingBlock, SpikingNetwork, pixel_levels
 from scaflow.quant.graph import Conv, Graph, Node, Pool, Readout, validate
 from scaflow.quant.layers import integer_weight, round_through
 
-PIXEL_MAX = 255
 # A channel whose largest synapse moves the membrane by less than this part of the threshold is constant:
 # BatchNorm has scaled it away, and its threshold in accumulator steps would grow without bound.
 _CONSTANT_BELOW = 2.0**-12
@@ -46,15 +45,15 @@ class FoldedBlock:
     weight_bits: int
 
 
-def fold_block(block: SpikingBlock, fraction_bits: int) -> FoldedBlock:
+def fold_block(block: SpikingBlock, fraction_bits: int, largest_pixel: int = PIXEL_MAX) -> FoldedBlock:
     """Fold weight scale and BatchNorm (running statistics) into weights, bias and threshold.
 
-    As docs/architecture.md has it: with the weight scale s_w (1/255 included for pixels)
+    As docs/architecture.md has it: with the weight scale s_w (1/largest_pixel included for pixels)
     A = gamma*s_w/sqrt(var+eps), B = beta - gamma*mean/sqrt(var+eps), a = |A|; the weights take the sign of A,
     bias = rint(B/a * 2^F), threshold = max(1, rint(1/a * 2^F)).
     """
     weight, scale, bits = integer_weight(block.conv)
-    largest_input = PIXEL_MAX if block.first else 1
+    largest_input = largest_pixel if block.first else 1
     bn = block.bn
     mean, variance = cast(Tensor, bn.running_mean), cast(Tensor, bn.running_var)
     gain = bn.weight.double() / (variance.double() + bn.eps).sqrt()
@@ -200,7 +199,7 @@ class FoldedNetwork(nn.Module):
 
     def spikes(self, x: Tensor) -> list[Tensor]:
         """Images [N, C, H, W] in 0..1 -> each block's spikes after its pool, [T*N, C, H, W], time-major."""
-        x = (x * PIXEL_MAX).round()
+        x = pixel_levels(x, self.cfg.quant.pixel_bits)
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         spikes = []
@@ -209,11 +208,19 @@ class FoldedNetwork(nn.Module):
             spikes.append(x)
         return spikes
 
+    @property
+    def largest_pixel(self) -> int:
+        return (1 << self.cfg.quant.pixel_bits) - 1
+
+    def integers(self, block: SpikingBlock) -> FoldedBlock:
+        """One of its blocks as integers."""
+        return fold_block(block, self.cfg.quant.fraction_bits, self.largest_pixel)
+
     def _block(self, block: SpikingBlock, x: Tensor) -> Tensor:
         grid = 2**self.cfg.quant.fraction_bits
-        folded = fold_block(block, self.cfg.quant.fraction_bits)
+        folded = self.integers(block)
         time_steps = self.cfg.time_steps
-        largest = folded.weight.detach().abs().sum((1, 2, 3)) * (PIXEL_MAX if block.first else 1)
+        largest = folded.weight.detach().abs().sum((1, 2, 3)) * (self.largest_pixel if block.first else 1)
         # Reset and leak only shrink a membrane: it stays within T full currents and one threshold.
         bound = time_steps * (largest.double() * grid + folded.bias.abs()) + 2 * folded.threshold
         conv = block.conv
@@ -271,7 +278,7 @@ def to_graph(folded: FoldedNetwork) -> Graph:
     cfg = folded.cfg
     nodes: list[Node] = []
     for i, block in enumerate(folded.blocks):
-        integers = fold_block(block, cfg.quant.fraction_bits)
+        integers = folded.integers(block)
         mask = block.mask.cpu().numpy()
         (stride, _), (padding, _) = block.conv.stride, block.conv.padding
         nodes.append(
@@ -286,23 +293,23 @@ def to_graph(folded: FoldedNetwork) -> Graph:
                 reset=cfg.neuron.reset,
                 fraction_bits=cfg.quant.fraction_bits,
                 weight_bits=integers.weight_bits,
-                in_bits=8 if block.first else 1,
+                in_bits=cfg.quant.pixel_bits if block.first else 1,
                 kept=tuple(np.flatnonzero(mask)),
             )
         )
         if block.pool > 1:
             nodes.append(Pool(f"pool{i}", block.pool))
     weight, _, bias, bits = folded._readout_integers()
-    graph = Graph(cfg.name, cfg.input_shape, cfg.time_steps, tuple(nodes))
+    graph = Graph(cfg.name, cfg.input_shape, cfg.time_steps, tuple(nodes), cfg.quant.pixel_bits)
     shape = _last_shape(graph)
     readout = Readout("readout", _whole(weight).reshape(len(weight), *shape), _whole(bias), bits)
-    return validate(Graph(graph.name, graph.input_shape, graph.time_steps, (*nodes, readout)))
+    return validate(replace(graph, nodes=(*nodes, readout)))
 
 
 def _last_shape(graph: Graph) -> tuple[int, int, int]:
     """The map the read-out sees, of a graph that has none yet."""
     stub = Readout("stub", np.zeros((1, 1, 1, 1), np.int64), np.zeros(1, np.int64), 2)
-    return Graph(graph.name, graph.input_shape, graph.time_steps, (*graph.nodes, stub)).edges()[-1].shape
+    return replace(graph, nodes=(*graph.nodes, stub)).edges()[-1].shape
 
 
 def _whole(x: Tensor) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The integer graph: a network once no real number is left in it; it executes, and that is the golden model.
 
-A chain of `Conv`, `Pool` and `Readout` nodes. The image enters the first node as unsigned 8-bit pixels; every
-edge after it carries 0/1 spikes over `time_steps` steps. The semantics are the integer contract of
+A chain of `Conv`, `Pool` and `Readout` nodes. The first node sees the highest 1 to 8 bits of the image's unsigned 8-bit
+pixels; every edge after it carries 0/1 spikes over `time_steps` steps. The semantics are the integer contract of
 docs/architecture.md.
 """
 
@@ -11,7 +11,7 @@ import hashlib
 import io
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -24,7 +24,7 @@ from scaflow.model.threads import processors
 
 FORMAT = "scaflow graph 1"
 REMEDY = "write the graph again (`scaflow compile`)"
-IMAGE_BITS = 8
+PIXEL_BITS = 8  # of an image as it comes
 _BATCH = 32  # images executed at once: the unfolded windows of one layer then stay at some tens of megabytes
 
 
@@ -68,7 +68,7 @@ class Conv(_Node):
     reset: Literal["hard", "soft"]
     fraction_bits: int  # F
     weight_bits: int
-    in_bits: int  # 8: pixels, one accumulation feeds all steps; 1: spikes
+    in_bits: int  # the first node's are those of a pixel, and one accumulation feeds all steps; 1: spikes
     kept: tuple[int, ...]  # output channels that may spike, rising; the others are pruned
 
     @property
@@ -99,12 +99,20 @@ Node = Conv | Pool | Readout
 
 @dataclass(frozen=True)
 class Edge:
-    """What flows between two nodes: `bits` a value, on the `kept` channels; the others are always zero."""
+    """What flows between two nodes: `bits` a value, on the `kept` channels; the others are always zero.
+
+    Pixels are an image, of which each current is formed once and feeds all steps; spikes come anew each step.
+    """
 
     shape: tuple[int, int, int]  # (C, H, W)
     time_steps: int  # 1 for the image, which enters once
     bits: int
     kept: tuple[int, ...]
+    kind: Literal["pixels", "spikes"] = "spikes"
+
+    def repeats(self, time_steps: int) -> int:
+        """Steps of a network of so many which one value serves."""
+        return time_steps // self.time_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,11 +121,12 @@ class Graph(_Node):
     input_shape: tuple[int, int, int]  # (C, H, W)
     time_steps: int
     nodes: tuple[Node, ...]
+    pixel_bits: int = PIXEL_BITS  # of each pixel of an image the highest are seen
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Graph) and (
-            (self.name, self.input_shape, self.time_steps, self.nodes)
-            == (other.name, other.input_shape, other.time_steps, other.nodes)
+            (self.name, self.input_shape, self.time_steps, self.nodes, self.pixel_bits)
+            == (other.name, other.input_shape, other.time_steps, other.nodes, other.pixel_bits)
         )
 
     @property
@@ -130,12 +139,21 @@ class Graph(_Node):
 
     def edges(self) -> tuple[Edge, ...]:
         """`edges()[i]` is what `nodes[i]` reads, `edges()[i + 1]` what it writes; the logits are no edge."""
-        edge = Edge(self.input_shape, 1, IMAGE_BITS, tuple(range(self.input_shape[0])))
+        edge = self.image
         edges = [edge]
         for node in self.nodes[:-1]:
             edge = _output(node, edge, self.time_steps)
             edges.append(edge)
         return tuple(edges)
+
+    @property
+    def image(self) -> Edge:
+        """What the first node reads."""
+        return Edge(self.input_shape, 1, self.pixel_bits, tuple(range(self.input_shape[0])), "pixels")
+
+    def seen(self, images: np.ndarray) -> np.ndarray:
+        """uint8 images as the first node sees them."""
+        return images >> (PIXEL_BITS - self.pixel_bits)
 
 
 def _output(node: Node, edge: Edge, time_steps: int) -> Edge:
@@ -150,7 +168,7 @@ def _output(node: Node, edge: Edge, time_steps: int) -> Edge:
         return Edge(shape, time_steps, 1, node.kept)
     if isinstance(node, Pool):
         shape = (channels, height // node.size, width // node.size)
-        return Edge(shape, edge.time_steps, edge.bits, edge.kept)
+        return replace(edge, shape=shape)
     raise TypeError(f"node {node.name!r}: a {type(node).__name__} writes logits, no edge")
 
 
@@ -165,6 +183,8 @@ def validate(graph: Graph) -> Graph:
         problems.append(f"graph: time_steps={graph.time_steps} must be at least 1")
     if len(graph.input_shape) != 3 or min(graph.input_shape, default=0) < 1:
         problems.append(f"graph: input_shape={graph.input_shape} must be three positive numbers (C, H, W)")
+    if not 1 <= graph.pixel_bits <= PIXEL_BITS:
+        problems.append(f"graph: pixel_bits={graph.pixel_bits} must be 1 to {PIXEL_BITS}")
     kinds = [type(node) for node in graph.nodes]
     if not kinds or kinds[0] is not Conv or kinds[-1] is not Readout or Readout in kinds[:-1]:
         found = ", ".join(kind.__name__ for kind in kinds) or "nothing"
@@ -173,7 +193,7 @@ def validate(graph: Graph) -> Graph:
     for name in sorted({n for n in names if names.count(n) > 1}):
         problems.append(f"node {name!r}: the name is used {names.count(name)} times; names must differ")
     if not problems:
-        edge = Edge(graph.input_shape, 1, IMAGE_BITS, tuple(range(graph.input_shape[0])))
+        edge = graph.image
         for node in graph.nodes:
             faults = _node_problems(node, edge)
             problems += [f"node {node.name!r}: {fault}" for fault in faults]
@@ -290,7 +310,7 @@ def execute(graph: Graph, images: np.ndarray, trace: bool = False) -> np.ndarray
 
 
 def _run(graph: Graph, images: np.ndarray, trace: bool) -> Traced:
-    x = images.transpose(0, 2, 3, 1)[:, None]  # [N, T or 1, H, W, C]
+    x = graph.seen(images).transpose(0, 2, 3, 1)[:, None]  # [N, T or 1, H, W, C]
     spikes = {}
     for node in graph.nodes:
         if isinstance(node, Readout):
@@ -392,6 +412,7 @@ def save(graph: Graph, stem: Path) -> None:
         "name": graph.name,
         "input_shape": graph.input_shape,
         "time_steps": graph.time_steps,
+        **({} if graph.pixel_bits == PIXEL_BITS else {"pixel_bits": graph.pixel_bits}),
         "nodes": nodes,
         "arrays_sha256": hashlib.sha256(content.getbuffer()).hexdigest(),
     }
@@ -426,7 +447,13 @@ def load(stem: Path) -> Graph:
                     if field.type == "np.ndarray":
                         entry[field.name] = arrays[f"{entry['name']}.{field.name}"]
                 nodes.append(kind(**entry))
-        graph = Graph(record["name"], tuple(record["input_shape"]), record["time_steps"], tuple(nodes))
+        graph = Graph(
+            record["name"],
+            tuple(record["input_shape"]),
+            record["time_steps"],
+            tuple(nodes),
+            record.get("pixel_bits", PIXEL_BITS),
+        )
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{document}: not a graph: {error!r}; {REMEDY}") from None
     return validate(graph)

@@ -129,8 +129,9 @@ def _quant(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> It
         yield "scale must be above 0"
     if (zero != 0).any():
         yield f"zero point {zero.ravel()[0]:g} must be 0; use a symmetric quantiser"
-    if bits.size != 1 or not float(bits.item()).is_integer() or not 2 <= bits.item() <= 8:
-        yield f"bit width {bits.ravel()[0]:g} must be a whole number from 2 to 8"
+    least = 2 if attribute.get("signed", 1) else 1
+    if bits.size != 1 or not float(bits.item()).is_integer() or not least <= bits.item() <= 8:
+        yield f"bit width {bits.ravel()[0]:g} must be a whole number from {least} to 8"
 
 
 def _batch_norm(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Iterator[str]:

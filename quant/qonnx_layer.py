@@ -99,7 +99,7 @@ class Pending:
         self.offset, self.span = self.offset + value, self.span + abs(value)
 
     def neuron(
-        self, lif: NodeProto, name: str, first: bool, threshold: np.ndarray, given: np.ndarray | None
+        self, lif: NodeProto, name: str, in_bits: int, threshold: np.ndarray, given: np.ndarray | None
     ) -> tuple[Conv, Rounding] | str:
         """The layer with its neurons as integers; `given`: the file's step per channel. Or why there are none."""
         attribute, channels = attributes(lif), len(self.weight)
@@ -141,7 +141,7 @@ class Pending:
             reset=attribute["reset"],
             fraction_bits=fraction,
             weight_bits=_wider(self.bits, weight),
-            in_bits=8 if first else 1,
+            in_bits=in_bits,
             kept=kept,
         )
         rounding = Rounding(

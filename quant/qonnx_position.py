@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import NodeProto, helper
 
-from scaflow.quant.graph import Node
+from scaflow.quant.graph import PIXEL_BITS, Node
 from scaflow.quant.qonnx_file import Input
 from scaflow.quant.qonnx_layer import Pending, Rounding
 from scaflow.quant.qonnx_map import Map
@@ -17,7 +17,6 @@ from scaflow.quant.qonnx_run import Runner
 from scaflow.quant.qonnx_shapes import LARGEST_PAD, along, broadcasts, uniform
 
 _PIXEL_FLOATS = ("float16", "float32", "float64")  # k/255 rounded to them is still nearest to k
-_LEVELS = 256
 
 
 class Position:
@@ -35,11 +34,12 @@ class Position:
         self.input_scale = 1.0  # what one pixel level is worth at the input
         self.logit_scale = 1.0  # what one integer of a logit is worth at the output
         self.levels = ("", 1.0)  # the tensor where the image is whole numbers, and what one is worth there
+        self.pixel_bits = PIXEL_BITS  # of those numbers, the highest of the image's pixels
         self._layout = (0, 1, 2)  # axis i of the graph's image is axis layout[i] of the file's
         self._nodes: list[Node] = []
         self._pending: Pending | None = None
         self._flat = self._quantised = self._summed = False
-        self._gain = 1.0  # value of one pixel level where the weights see it
+        self._gain = 1.0  # value where the weights see it of one pixel level, or behind the Quant of one of its levels
         self._tiled = 1
         self._steps: int | None = None
 
@@ -67,7 +67,7 @@ class Position:
         if self._on_spikes:
             exact = target.kind in "iub" or target.name in _PIXEL_FLOATS
         elif self._on_image and not self._quantised:
-            whole = x.dtype.kind in "iu" and target.kind in "iu" and np.iinfo(target).max >= _LEVELS - 1
+            whole = x.dtype.kind in "iu" and target.kind in "iu" and np.iinfo(target).max >= (1 << PIXEL_BITS) - 1
             exact = floats or whole or (x.dtype.kind in "iu" and target.name in _PIXEL_FLOATS)
         else:
             exact = floats and np.can_cast(x.dtype, target, "safe")
@@ -83,19 +83,21 @@ class Position:
 
     def _image_quant(self, node: NodeProto, x: np.ndarray) -> None:
         scale, bits = self.runner.constants[node.input[1]], self.runner.constants[node.input[3]]
-        attribute, one = attributes(node), uniform(scale)
+        attribute, one, width = attributes(node), uniform(scale), int(bits.item())
+        wanted = ("ROUND", "HALF_EVEN") if width == PIXEL_BITS else ("FLOOR", "DOWN")
         if not self._on_image or self._quantised:
             self._refuse(node, "quantises what is an integer already: behind LIF everything is 0 or 1; leave it out")
-        elif bits.item() != 8 or attribute.get("signed", 1) or attribute.get("narrow", 1):
-            self._refuse(node, "the image needs 8 bits, unsigned (signed=0, narrow=0)")
+        elif attribute.get("signed", 1) or attribute.get("narrow", 1):
+            self._refuse(node, "the image needs 8 bits, unsigned (signed=0, narrow=0), or fewer, rounded down")
         elif one is None or not broadcasts(scale, x.shape):
             self._refuse(node, f"the image needs one scale; this has the shape {scale.shape} and several values")
-        elif attribute.get("rounding_mode", "ROUND").upper() not in ("ROUND", "HALF_EVEN"):
-            self._refuse(node, f"rounding_mode={attribute['rounding_mode']} must be ROUND for the image")
+        elif (mode := attribute.get("rounding_mode", "ROUND")).upper() not in wanted:
+            self._refuse(node, f"rounding_mode={mode} must be {wanted[0]} for the image of {width} bits")
         else:
             self._quantised = True
             self.levels = (node.output[0], one)
-            self.input_scale = one / self._gain
+            self.pixel_bits = width
+            self.input_scale = one / self._gain / (1 << (PIXEL_BITS - width))
             self._gain = one
 
     def _affine(self, node: NodeProto, tensor: str, x: np.ndarray) -> None:

@@ -56,7 +56,8 @@ class Reading(Position):
             return
         try:
             name = self.runner.file.name or self.runner.file.path.stem
-            self.graph = validate(Graph(name, self._image, self._steps or 0, tuple(self._nodes)))
+            graph = Graph(name, self._image, self._steps or 0, tuple(self._nodes), self.pixel_bits)
+            self.graph = validate(graph)
         except ValueError as error:
             self.problems += [line.strip() for line in str(error).splitlines()[1:]]
 
@@ -197,7 +198,8 @@ class Reading(Position):
         if threshold is None or any(value is None for value in values):
             self._refuse(node, f"threshold and step must be scalars or have one value per channel ({channels})")
             return
-        made = pending.neuron(node, f"conv{len(self.roundings)}", not self._nodes, threshold, step)
+        in_bits = 1 if self._nodes else self.pixel_bits
+        made = pending.neuron(node, f"conv{len(self.roundings)}", in_bits, threshold, step)
         if isinstance(made, str):
             self._refuse(node, made)
             return

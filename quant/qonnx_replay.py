@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scaflow.quant.graph import Conv, Pool, Readout, accumulate, execute, integrate, pool
+from scaflow.quant.graph import PIXEL_BITS, Conv, Pool, Readout, accumulate, execute, integrate, pool
 from scaflow.quant.qonnx_layer import Rounding
 from scaflow.quant.qonnx_operators import refusal, title
 from scaflow.quant.qonnx_reader import Reading
@@ -77,7 +77,7 @@ def replay(reading: Reading, images: np.ndarray) -> tuple[list[LayerReport], lis
     alike = np.ones(len(images), bool)  # images of which no layer's spike differs
     same = np.ones(len(images), bool)  # images of which no spike differs, each layer reading our own
     rng = np.random.default_rng(1)
-    x = images.transpose(0, 2, 3, 1)[:, None]
+    x = graph.seen(images).transpose(0, 2, 3, 1)[:, None]
     more = [found[0][:0], found[1][:0]]
     for layer, (node, rounding) in enumerate(zip(convs, neurons, strict=True)):
         current, spikes = found[2 * layer : 2 * layer + 2]
@@ -174,7 +174,7 @@ def _pooled(reading: Reading, conv: Conv, spikes: np.ndarray) -> np.ndarray:
 
 
 def _levels(reading: Reading) -> Iterator[str]:
-    """Every level of a pixel must come out of the image's quantiser as itself."""
+    """Every level of a pixel must come out of the image's quantiser as itself, or as its highest bits."""
     tensor, worth = reading.levels
     shape = reading.graph.input_shape
     pixels = int(np.prod(shape))
@@ -183,15 +183,16 @@ def _levels(reading: Reading) -> Iterator[str]:
     flat = reading.feed(images).astype(np.float64) / reading.input_scale
     theirs = np.sort((found.astype(np.float64) / worth).ravel())
     if found.size == len(found) * reading.input.batch * pixels:  # not padded on the way
-        expected = np.sort(_filled(np.rint(flat).reshape(len(flat), -1), reading.input.batch).ravel())
+        levels = np.sort(_filled(np.rint(flat).reshape(len(flat), -1), reading.input.batch).ravel())
+        bits = reading.pixel_bits
+        expected = levels // (1 << PIXEL_BITS - bits)
         wrong = ~np.isclose(theirs, expected, rtol=1e-4, atol=1e-3)
         if wrong.any():
             i = int(wrong.argmax())
             maker = reading.runner.maker(tensor)
             assert maker is not None
-            yield refusal(
-                maker, f"makes {theirs[i]:g} of pixel level {expected[i]:g}; scale the image so that it is itself"
-            )
+            aim = "itself" if bits == PIXEL_BITS else f"its highest bits, {expected[i]:g}"
+            yield refusal(maker, f"makes {theirs[i]:g} of pixel level {levels[i]:g}; scale the image so that it is {aim}")
 
 
 def _layer_problem(

@@ -150,7 +150,7 @@ def compare(project: Project, python: Path, progress: Progress) -> dict[str, Any
         rows.append(
             {
                 "layer": node.name,
-                "spiking": edge.bits == 1,
+                "spiking": edge.kind == "spikes",
                 "lanes": lanes[node.name],
                 "finn": {"pe": fold.pe, "simd": fold.simd, "frames": edge.time_steps} | found,
                 "ours": {

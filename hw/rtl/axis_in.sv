@@ -1,7 +1,8 @@
 /// axis_in - AXI4-Stream of frame bytes to a stream of pixels.
-///   pixel[p] = bytes [p*PIXEL_BYTES, (p+1)*PIXEL_BYTES) of the frame, lowest byte first
+///   pixel[p] = bytes [p*PIXEL_BYTES, (p+1)*PIXEL_BYTES) of the frame, lowest byte first, of each its PIXEL_BITS highest
+///              bits: the others end at the pins
 ///   A frame is ceil(FRAME_PIXELS*PIXEL_BYTES / AXI_BYTES) beats; bytes of its last beat beyond the frame are dropped.
-/// Beat        in: AXI_BYTES bytes and tlast; out: PIXEL_BYTES bytes
+/// Beat        in: AXI_BYTES bytes and tlast; out: PIXEL_BYTES of PIXEL_BITS
 /// Latency     1 cycle for each change of width, AXI_BYTES -> UNIT and UNIT -> PIXEL_BYTES; UNIT = gcd of the two
 /// Throughput  1 beat/cycle on the narrowest of the three while out_ready
 /// Handshake   valid never waits for ready; payload stable while valid && !ready; tready follows out_ready
@@ -12,7 +13,8 @@
 module axis_in #(
   parameter int unsigned AXI_BYTES,
   parameter int unsigned PIXEL_BYTES,
-  parameter int unsigned FRAME_PIXELS
+  parameter int unsigned FRAME_PIXELS,
+  parameter int unsigned PIXEL_BITS
 ) (
   input  logic clk,
   input  logic rst_n,
@@ -22,12 +24,15 @@ module axis_in #(
   input  logic s_axis_tlast,
   output logic out_valid,
   input  logic out_ready,
-  output logic [8*PIXEL_BYTES-1:0] out_data,
+  output logic [PIXEL_BITS*PIXEL_BYTES-1:0] out_data,
   output logic frame_error
 );
   if (AXI_BYTES < 1 || PIXEL_BYTES < 1 || FRAME_PIXELS < 1) begin : chk_shape
     $error("axis_in: AXI_BYTES=%0d, PIXEL_BYTES=%0d, FRAME_PIXELS=%0d must be at least 1",
            AXI_BYTES, PIXEL_BYTES, FRAME_PIXELS);
+  end
+  if (PIXEL_BITS < 1 || PIXEL_BITS > 8) begin : chk_bits
+    $error("axis_in: PIXEL_BITS=%0d must be 1 to 8", PIXEL_BITS);
   end
 
   function automatic int unsigned gcd(input int unsigned a, input int unsigned b);
@@ -46,18 +51,27 @@ module axis_in #(
   localparam int unsigned UNITS = BEATS * AXI_BYTES / UNIT;                   // in those beats
   localparam int unsigned KEEP = FRAME_BYTES / UNIT;                          // of them, the frame's own
 
+  // --- what is seen of each byte -------------------------------------------------------------------------------------
+  logic [AXI_BYTES-1:0][PIXEL_BITS-1:0] seen;
+  for (genvar b = 0; b < AXI_BYTES; b++) begin : highest
+    assign seen[b] = s_axis_tdata[8*b+8-PIXEL_BITS+:PIXEL_BITS];
+    if (PIXEL_BITS < 8) begin : low
+      wire unused = &{1'b0, s_axis_tdata[8*b+:8-PIXEL_BITS]};
+    end
+  end
+
   logic unit_valid, unit_ready;
-  logic [8*UNIT-1:0] unit_data;
+  logic [PIXEL_BITS*UNIT-1:0] unit_data;
 
   stream_width #(
-    .IN_BITS(8 * AXI_BYTES),
-    .OUT_BITS(8 * UNIT)
+    .IN_BITS(PIXEL_BITS * AXI_BYTES),
+    .OUT_BITS(PIXEL_BITS * UNIT)
   ) split (
     .clk(clk),
     .rst_n(rst_n),
     .in_valid(s_axis_tvalid),
     .in_ready(s_axis_tready),
-    .in_data(s_axis_tdata),
+    .in_data(seen),
     .out_valid(unit_valid),
     .out_ready(unit_ready),
     .out_data(unit_data)
@@ -78,8 +92,8 @@ module axis_in #(
   end
 
   stream_width #(
-    .IN_BITS(8 * UNIT),
-    .OUT_BITS(8 * PIXEL_BYTES)
+    .IN_BITS(PIXEL_BITS * UNIT),
+    .OUT_BITS(PIXEL_BITS * PIXEL_BYTES)
   ) join_pixel (
     .clk(clk),
     .rst_n(rst_n),

@@ -1,9 +1,11 @@
-"""Golden twin of hw/rtl/axis_in.sv: frames of bytes cut into pixels."""
+"""Golden twin of hw/rtl/axis_in.sv: frames of bytes cut into pixels, of whose bytes the highest bits are kept."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
+
+from scaflow.quant.golden.beats import pack
 
 
 @dataclass(frozen=True)
@@ -11,6 +13,7 @@ class AxisIn:
     axi_bytes: int  # of an AXI4-Stream beat
     pixel_bytes: int
     frame_pixels: int
+    pixel_bits: int = 8  # of each byte the highest go on
 
     @property
     def frame_beats(self) -> int:
@@ -23,7 +26,7 @@ class AxisIn:
 
 
 def axis_in(cfg: AxisIn, beats: list[int]) -> list[int]:
-    """beats: axi_bytes bytes with tlast above them. Returns pixels, lowest byte first."""
+    """beats: axi_bytes bytes with tlast above them. Returns pixels, pixel_bits a byte, lowest byte first."""
     pixels = []
     for start in range(0, len(beats), cfg.frame_beats):
         frame = b"".join(
@@ -32,7 +35,8 @@ def axis_in(cfg: AxisIn, beats: list[int]) -> list[int]:
         )
         whole = min(len(frame) // cfg.pixel_bytes, cfg.frame_pixels) * cfg.pixel_bytes
         cuts = range(0, whole, cfg.pixel_bytes)
-        pixels += [int.from_bytes(frame[cut : cut + cfg.pixel_bytes], "little") for cut in cuts]
+        seen = [byte >> (8 - cfg.pixel_bits) for byte in frame]
+        pixels += [pack(seen[cut : cut + cfg.pixel_bytes], cfg.pixel_bits) for cut in cuts]
     return pixels
 
 

@@ -19,16 +19,19 @@ class TestAxisIn(RtlSuite):
         AxisIn(axi_bytes=1, pixel_bytes=3, frame_pixels=5),
         AxisIn(axi_bytes=4, pixel_bytes=3, frame_pixels=7),  # through single bytes
         AxisIn(axi_bytes=2, pixel_bytes=2, frame_pixels=4),  # wires
+        AxisIn(axi_bytes=4, pixel_bytes=3, frame_pixels=7, pixel_bits=2),
+        AxisIn(axi_bytes=4, pixel_bytes=1, frame_pixels=9, pixel_bits=1),
     )
     mutants = (
         ("unit_valid && unit_ready) unit", "unit_valid) unit", 1),
         ("unit_valid && keep", "unit_valid", 1),
         ("(FRAME_BYTES + AXI_BYTES - 1)", "(FRAME_BYTES)", 1),
         ("tlast != last_beat", "tlast"),
+        ("s_axis_tdata[8*b+8-PIXEL_BITS+:", "s_axis_tdata[8*b+:", 5),
     )
 
     def draw(self, rng: random.Random) -> AxisIn:
-        return AxisIn(rng.choice((1, 2, 4, 8)), rng.randint(1, 6), rng.randint(1, 60))
+        return AxisIn(rng.choice((1, 2, 4, 8)), rng.randint(1, 6), rng.randint(1, 60), rng.randint(1, 8))
 
     def beats(self, cfg: AxisIn, rng: random.Random) -> list[int]:
         bits, n = 8 * cfg.axi_bytes, cfg.frame_beats
