@@ -3,7 +3,8 @@
 law    a stage costs an image  FOLDS * sum over output pixels and steps of max(1, n)       n = max over banks
        of the events in the window; ideal: all events / SIMD. With fewer neurons than sums, results that take fewer
        cycles than these need wait for each other (see `hw.serving`)
-event  a spike, or in the first layer, whose image enters once, a pixel of which what is seen is not zero
+event  a spike, a group of synapses that is not silent (`hw.groups`), or in the first layer, whose image enters once, a
+       pixel of which what is seen is not zero
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scaflow.hw import compiled
+from scaflow.hw import compiled, groups
+from scaflow.hw.groups import SYNAPSE, Group, Kernel
 from scaflow.hw.serving import repeated, served
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute
 
@@ -40,34 +42,54 @@ def window_events(spikes: np.ndarray, node: Conv, bank: Sequence[int] | np.ndarr
         )
     words = np.ascontiguousarray(spikes.transpose(0, 1, 3, 4, 2))  # channels innermost, as the golden model has them
     count = int(banks.max(initial=0)) + 1
-    fullest: np.ndarray = _fullest(words, banks, count, *node.kernel, node.stride, node.padding)
+    kernel = Kernel.of(node)
+    fullest: np.ndarray = _fullest(words, banks, count, kernel.size, kernel.stride, kernel.padding)
+    return fullest
+
+
+def walked_events(
+    spikes: np.ndarray, node: Conv, places: Sequence[int], simd: int, group: Group = SYNAPSE
+) -> np.ndarray:
+    """`window_events` of a stage whose channels have these places (-1: not walked) and share look-ups in groups, dealt
+    in turn to `simd` banks."""
+    if group == SYNAPSE:
+        return window_events(spikes, node, [p % simd if p >= 0 else -1 for p in places])
+    found = groups.events(spikes, node, places, group)
+    words = np.ascontiguousarray(found.transpose(0, 1, 3, 4, 2))
+    kernel, banks = Kernel.of(node, group), np.arange(found.shape[2], dtype=np.int64) % simd
+    fullest: np.ndarray = _fullest(words, banks, simd, kernel.size, kernel.stride, kernel.padding)
     return fullest
 
 
 @compiled.cached()
 def _fullest(
-    words: np.ndarray, bank: np.ndarray, banks: int, kernel_h: int, kernel_w: int, stride: int, padding: int
+    words: np.ndarray,
+    bank: np.ndarray,
+    banks: int,
+    size: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
 ) -> np.ndarray:
     images, steps, height, width, channels = words.shape
-    out_h = (height + 2 * padding - kernel_h) // stride + 1
-    out_w = (width + 2 * padding - kernel_w) // stride + 1
+    out_h = (height + 2 * padding[0] - size[0]) // stride[0] + 1
+    out_w = (width + 2 * padding[1] - size[1]) // stride[1] + 1
     out = np.empty((images, out_h, out_w, steps), np.int32)
     column = np.empty((width, banks), np.int32)  # events of the window row's pixels, column by column
     events = np.empty(banks, np.int32)
     for i in range(images):
         for t in range(steps):
             for oy in range(out_h):
-                top = oy * stride - padding
+                top = oy * stride[0] - padding[0]
                 column[:] = 0
-                for y in range(max(0, top), min(height, top + kernel_h)):
+                for y in range(max(0, top), min(height, top + size[0])):
                     for x in range(width):
                         for c in range(channels):
                             if words[i, t, y, x, c] != 0 and bank[c] >= 0:
                                 column[x, bank[c]] += 1
                 for ox in range(out_w):
-                    left = ox * stride - padding
+                    left = ox * stride[1] - padding[1]
                     events[:] = 0
-                    for x in range(max(0, left), min(width, left + kernel_w)):
+                    for x in range(max(0, left), min(width, left + size[1])):
                         for b in range(banks):
                             events[b] += column[x, b]
                     out[i, oy, ox, t] = events.max()
@@ -90,14 +112,15 @@ def reads(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
     return edges
 
 
-def channel_counts(spikes: np.ndarray, node: Conv, most: int = 2048) -> np.ndarray:
-    """Events of each channel in each of up to `most` windows, evenly drawn: what a deal to banks is judged by.
+def channel_events(spikes: np.ndarray, node: Conv, most: int = 2048, positions: int = 1) -> np.ndarray:
+    """Where the channels have events in up to `most` windows, evenly drawn: what a deal to banks is judged by.
 
     Args:
         spikes: [N, T, C, H, W], what the node reads.
+        positions: of the kernel that are looked at as one, 1 or a row.
 
     Returns:
-        int64 [windows, C].
+        bool [windows, positions that are left, C].
     """
     pad = (node.padding, node.padding)
     padded = np.pad(spikes != 0, ((0, 0), (0, 0), (0, 0), pad, pad))
@@ -107,8 +130,9 @@ def channel_counts(spikes: np.ndarray, node: Conv, most: int = 2048) -> np.ndarr
     images, steps, _, height, width = windows.shape[:5]
     chosen = np.linspace(0, images * steps * height * width - 1, most).astype(int)
     i, t, y, x = np.unravel_index(np.unique(chosen), (images, steps, height, width))
-    counts: np.ndarray = windows[i, t, :, y, x].sum((2, 3), dtype=np.int64)
-    return counts
+    drawn: np.ndarray = windows[i, t, :, y, x]
+    found: np.ndarray = np.any(drawn, axis=3) if positions > 1 else drawn.reshape(*drawn.shape[:2], -1)
+    return found.transpose(0, 2, 1)
 
 
 def law_events(windows: np.ndarray, folds: int, time_steps: int, rounds: int = 1) -> np.ndarray:

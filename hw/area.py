@@ -21,7 +21,6 @@ from scaflow.hw.area_array import array, bank, in_dsp
 from scaflow.hw.design import Instance
 from scaflow.hw.ram import Family, Ram, Style, ram
 from scaflow.quant.golden.beats import address_bits, ceil_div
-from scaflow.quant.golden.event_window import EventWindow
 
 COEFFICIENTS = Path(__file__).with_name("area.json")
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -166,9 +165,9 @@ def _lif_pe(cfg: Any, family: Family) -> Features:
         memories += ram(family, words, bits, "lut")
     if cfg.direct:
         memories += ram(family, 2 * words, cfg.neurons * cfg.acc_bits, "lut")
-        memories += ram(family, 2, cfg.simd * (cfg.in_bits + address_bits(cfg.depth)) + 1, "lut")
+        memories += ram(family, 2, cfg.simd * (cfg.in_bits + cfg.addr_bits) + 1, "lut")
     return {
-        **array(cfg.weights, cfg.in_bits, cfg.weight_bits, cfg.acc_bits, family),
+        **array(cfg.weights, 1 if cfg.lookup else cfg.in_bits, cfg.weight_bits, cfg.acc_bits, family),
         **_memory(memories),
         "neuron_bits": membranes,
         "neurons": cfg.neurons,
@@ -191,7 +190,7 @@ def _lif_pe(cfg: Any, family: Family) -> Features:
 
 
 def _lif_pe_counted(cfg: Any, family: Family) -> tuple[float, int]:
-    dsps = _lanes(cfg) * cfg.pe if in_dsp(cfg.in_bits, cfg.weight_bits) else 0
+    dsps = _lanes(cfg) * cfg.pe if not cfg.lookup and in_dsp(cfg.in_bits, cfg.weight_bits) else 0
     return _lanes(cfg) * bank(_working(cfg), cfg.depth, cfg.weight_bits, family).blocks, dsps
 
 
@@ -252,28 +251,35 @@ def _synapse_list(cfg: Any, family: Family) -> Features:
     }
 
 
-def _event_window(cfg: Any) -> EventWindow:
-    return EventWindow(
-        cfg.simd, cfg.height, cfg.width, cfg.kernel_h, cfg.kernel_w, cfg.stride, cfg.padding, cfg.time_steps
-    )
+def _window_row(cfg: Any, family: Family) -> Features:
+    word, hangs = cfg.kept * cfg.in_bits, cfg.padding > 0
+    edges = sum(min(cfg.kernel_w, cfg.padding) for _ in range(2)) * word if hangs else 0
+    return {
+        # words that can lie beyond an edge, and what tells which
+        "edge_bits": min(edges, cfg.kernel_w * word),
+        "edge_places": cfg.out_width if hangs else 0,
+        "counter_bits": address_bits(cfg.takes + cfg.over) + address_bits(cfg.height) + address_bits(cfg.time_steps),
+        "row_bits": cfg.kernel_w * word,
+        "past_bits": (cfg.kernel_w - 1) * word * cfg.time_steps,
+    }
 
 
 def _event_flags(cfg: Any, family: Family) -> Ram:
     """The ring of the flags, a row a lane; synapse_event.sv and event_window.sv say which rings are in block RAM."""
     bits = address_bits(cfg.width) + address_bits(cfg.time_steps)
     flags = ceil_div(cfg.simd, cfg.shared_by)
-    return ram(family, 1 << bits, flags, "block" if bits > 4 else "auto", lanes=_event_window(cfg).rows)
+    return ram(family, 1 << bits, flags, "block" if bits > 4 else "auto", lanes=cfg.windows.rows)
 
 
 def _event_place_bits(cfg: Any) -> int:
-    return address_bits(_event_window(cfg).rows) + address_bits(cfg.width) + address_bits(cfg.time_steps)
+    return address_bits(cfg.windows.rows) + address_bits(cfg.width) + address_bits(cfg.time_steps)
 
 
 def _synapse_event(cfg: Any, family: Family) -> Features:
     simd = min(cfg.simd, cfg.kept)  # a bank of no channel is left out
     kernel = cfg.kernel_h * cfg.kernel_w
     groups = ceil_div(cfg.kept, simd)
-    rows, place = _event_window(cfg).rows, _event_place_bits(cfg)
+    rows, place = cfg.windows.rows, _event_place_bits(cfg)
     positions = cfg.kernel_h * address_bits(rows) + cfg.kernel_w * address_bits(cfg.width)
     readers, shared = ceil_div(simd, cfg.shared_by), cfg.shared_by > 1
     queues = ram(family, 16, place + 1 + readers * kernel, "lut")
@@ -286,7 +292,7 @@ def _synapse_event(cfg: Any, family: Family) -> Features:
         "ring_row_bits": readers * rows,
         "row_bits": readers * cfg.kernel_h * (rows - 1),
         "column_bits": readers * cfg.kernel_h * ((cfg.kernel_w - 1) * cfg.time_steps + 1),
-        "pad_bits": cfg.height + cfg.width if cfg.padding else 0,
+        "pad_bits": cfg.height * (cfg.padding_h > 0) + cfg.width * (cfg.padding_w > 0),
         "place_bits": place,
         "position_bits": positions,
         "picked_position_bits": readers * positions if kernel > 1 else 0,
@@ -395,6 +401,7 @@ _Counts = Callable[[Any, Family], Features]
 _Rule = Callable[[Any, Family], tuple[float, int]]
 _MODULES: dict[str, tuple[_Counts, _Rule | None]] = {
     "window_buffer": (_window_buffer, _window_buffer_counted),
+    "window_row": (_window_row, None),
     "synapse_list": (_synapse_list, None),
     "synapse_event": (_synapse_event, _synapse_event_counted),
     "lif_pe": (_lif_pe, _lif_pe_counted),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from scaflow.hw.cost import folding_of, outline
-from scaflow.hw.cycles import arriving, node_law
+from scaflow.hw.cycles import node_law
 from scaflow.hw.fold import Folding, divisions
+from scaflow.hw.groups import arriving
 from scaflow.model.config import NetworkConfig
 from scaflow.model.limits import event_problems
 from scaflow.quant.golden.beats import ceil_div

@@ -1,7 +1,8 @@
 """Deals the channels of an edge to the weight banks of its reader, so that no bank gets most of a window's spikes.
 
 An event stage takes as long as its fullest bank. Channel i of an edge's order belongs to bank i mod SIMD, so the deal
-is an order of the channels; it is folded into the weights on both sides and costs no hardware.
+is an order of the channels; it is folded into the weights on both sides and costs no hardware. Where channels share a
+look-up, those that fire together are put together, and it is the groups that are dealt.
 """
 
 from __future__ import annotations
@@ -11,24 +12,64 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
+from scaflow.hw.groups import Group
+from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import Conv, Graph, Pool
 
 SWEEPS = 8
 
 
-def orders(graph: Graph, simds: Mapping[str, int], counts: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+def orders(
+    graph: Graph, banks: Mapping[str, tuple[int, Group]], events: Mapping[str, np.ndarray]
+) -> dict[str, tuple[int, ...]]:
     """For each node whose reader walks events, the order of its kept channels that balances the reader's banks.
 
     Args:
-        simds: banks of each event stage, by its name.
-        counts: events of each channel in windows of a stage [windows, C], by its name.
+        banks: of each event stage, by its name, and what shares a look-up there.
+        events: of each channel in windows of a stage, by its name (`hw.activity.channel_events`).
     """
     weighted = [node for node in graph.nodes if not isinstance(node, Pool)]
     return {
-        writer.name: deal(writer.kept, counts[reader.name], simds[reader.name])
+        writer.name: order(writer.kept, events[reader.name], *banks[reader.name])
         for writer, reader in pairwise(weighted)
-        if reader.name in simds and isinstance(writer, Conv)
+        if reader.name in banks and isinstance(writer, Conv)
     }
+
+
+def order(channels: Sequence[int], events: np.ndarray, simd: int, group: Group) -> tuple[int, ...]:
+    """The channels in the order in which a stage walks them: neighbours share a look-up, and these are dealt to banks.
+
+    Args:
+        events: of all channels of the edge in a sample of windows, bool [windows, positions, C].
+    """
+    if group[1] == 1:
+        return deal(channels, events.sum(1), simd)
+    found = _together(channels, events, group[1])
+    counts = np.stack([events[:, :, members].any(2).sum(1) for members in found], 1)
+    places = list(deal(range(len(found)), counts, simd))
+    last = places.index(len(found) - 1)  # the group that is not full is the last one, whatever its bank
+    places[last], places[-1] = places[-1], places[last]
+    return tuple(channel for place in places for channel in found[place])
+
+
+def _together(channels: Sequence[int], events: np.ndarray, size: int) -> list[list[int]]:
+    """Groups of `size` channels that fire together, the last one of those that are left over.
+
+    The busiest channel first, each group takes one by one the channel that shares most of its events with it.
+    """
+    rows = events.reshape(-1, events.shape[2])
+    left = sorted(channels, key=lambda c: (-rows[:, c].sum(), c))
+    found: list[list[int]] = []
+    for _ in range(ceil_div(len(channels), size)):
+        members = [left.pop(0)]
+        active = rows[:, members[0]].copy()
+        while left and len(members) < size:
+            best = max(left, key=lambda c: (int((rows[:, c] & active).sum()), -left.index(c)))
+            left.remove(best)
+            members.append(best)
+            active |= rows[:, best]
+        found.append(members)
+    return found
 
 
 def deal(channels: Sequence[int], counts: np.ndarray, simd: int) -> tuple[int, ...]:

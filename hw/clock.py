@@ -12,7 +12,9 @@ from typing import cast
 
 import numpy as np
 
+from scaflow.hw import groups
 from scaflow.hw.design import Design
+from scaflow.hw.groups import SYNAPSE, Kernel
 from scaflow.hw.timing import lanes, records
 from scaflow.hw.timing.kernel import advance
 from scaflow.hw.timing.layout import layout, standstill
@@ -235,7 +237,12 @@ class Timer:
                 read = spikes[names[names.index(stage.name) - 1]]
             if len(read) < self._lanes:
                 read = read[self._filled()]
-            parts.append(bank_walks(read, node, stage.banks, stage.simd, stage.instances[0].cfg.shared_by))
+            banks, event = stage.banks, next(i.cfg for i in stage.instances if i.module == "synapse_event")
+            if stage.group != SYNAPSE:
+                read = groups.events(read, node, stage.places, stage.group)
+                banks = tuple(group % stage.simd for group in range(read.shape[3]))
+            kernel = Kernel.of(node, stage.group)
+            parts.append(bank_walks(read, kernel, banks, stage.simd, event.shared_by))
             # windows are numbered from reset on
             record["walks"] = place - record["walk"] * record["loaded"]
             place += len(parts[-1])

@@ -6,8 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from scaflow.hw.cycles import arriving, inside, node_law
+from scaflow.hw.cycles import inside, node_law
 from scaflow.hw.fold import Folding, balanced, given
+from scaflow.hw.groups import arriving
 from scaflow.model.config import NetworkConfig
 from scaflow.model.cost import CycleModel, EventStage, ListStage
 from scaflow.quant.golden.beats import ceil_div

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from scaflow.hw.groups import arriving
 from scaflow.hw.serving import repeated, served, settled
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import Conv, Edge, Graph, Readout
@@ -52,12 +53,6 @@ def node_law(
     if repeats > 1:
         return max(settled(lambda n: repeated(n, folds, repeats, rounds), pixels), arriving(edge))
     return max(settled(lambda n: served(n, rounds), pixels.repeat(edge.time_steps * folds)), arriving(edge))
-
-
-def arriving(edge: Edge) -> int:
-    """Cycles in which an image's words come in, one a cycle."""
-    _, height, width = edge.shape
-    return height * width * edge.time_steps
 
 
 def waits(node: Conv, edge: Edge, steps: int) -> bool:

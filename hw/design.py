@@ -16,7 +16,15 @@ import numpy as np
 from scaflow.hw import ring
 from scaflow.hw.cycles import node_law
 from scaflow.hw.fold import Fold, Folding
-from scaflow.model.limits import LOGIT_BITS, MOST_READOUT_SIMD, MOST_SIMD, event_problems, neurons_problem
+from scaflow.hw.groups import SYNAPSE, Group, Kernel, arriving, group_bits, tables, window_rows
+from scaflow.model.limits import (
+    LOGIT_BITS,
+    MOST_READOUT_SIMD,
+    MOST_SIMD,
+    event_problems,
+    group_problem,
+    neurons_problem,
+)
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.axis_out import AxisOut
 from scaflow.quant.golden.beats import address_bits, ceil_div
@@ -56,6 +64,7 @@ class Stage:
     simd: int
     scheduler: str  # "list" | "event"
     neurons: int  # of the PE sums of a fold, served a cycle; the read-out has none and serves all
+    group: Group  # kernel positions and channels that share a look-up
     kept_in: int
     kept_out: int
     law: int | None  # cycles an image; None: they depend on the data (see hw/activity.py)
@@ -81,10 +90,21 @@ class Stage:
         return last.depth if isinstance(last, StreamFifo) else None
 
     @property
+    def places(self) -> tuple[int, ...]:
+        """Of each input channel among those that are walked, -1 for one that is not."""
+        place = {channel: i for i, channel in enumerate(self.in_order[: self.kept_in])}
+        return tuple(place.get(c, -1) for c in range(len(self.in_order)))
+
+    @property
     def banks(self) -> tuple[int, ...]:
         """The weight bank of each input channel, -1 for a channel that is not walked."""
-        place = {channel: i for i, channel in enumerate(self.in_order[: self.kept_in])}
-        return tuple(place[c] % self.simd if c in place else -1 for c in range(len(self.in_order)))
+        return tuple(-1 if p < 0 else p // self.group[1] % self.simd for p in self.places)
+
+    @property
+    def arriving(self) -> int:
+        """Cycles in which an image's words come in."""
+        rows = [i.cfg for i in self.instances if i.module == "window_row"]
+        return arriving(self.in_edge, *rows)
 
 
 @dataclass(frozen=True)
@@ -96,7 +116,13 @@ class Design:
     def interval(self) -> int | None:
         """Cycles between images: the slowest stage, or the image's way in. None: data-dependent."""
         laws = [stage.law for stage in self.stages if stage.law is not None]
-        return max(way_in(self.graph).frame_cycles, *laws) if len(laws) == len(self.stages) else None
+        return max(self.way_in.frame_cycles, *laws) if len(laws) == len(self.stages) else None
+
+    @property
+    def way_in(self) -> AxisIn:
+        """Of the images."""
+        rows = [i.cfg for i in self.stages[0].instances if i.module == "window_row"]
+        return way_in(self.graph, rows[0].columns if rows else 1)
 
     @property
     def readout(self) -> ReadoutModule:
@@ -107,7 +133,7 @@ class Design:
         """The whole chain, from AXI4-Stream to AXI4-Stream."""
         module = self.readout
         class_bits = address_bits(module.classes)
-        entry = way_in(self.graph)
+        entry = self.way_in
         first = Instance("axis_in", "axis_in", entry, 8 * entry.axi_bytes, entry.pixel_bits * entry.pixel_bytes)
         last = Instance(
             "axis_out",
@@ -119,10 +145,10 @@ class Design:
         return (first, *(instance for stage in self.stages for instance in stage.instances), last)
 
 
-def way_in(graph: Graph) -> AxisIn:
-    """Of the images of a graph."""
+def way_in(graph: Graph, columns: int = 1) -> AxisIn:
+    """Of the images of a graph, where the first stage takes so many neighbouring pixels a beat."""
     channels, height, width = graph.input_shape
-    return AxisIn(AXI_BYTES, channels, height * width, graph.pixel_bits)
+    return AxisIn(AXI_BYTES, columns * channels, height * width // columns, graph.pixel_bits)
 
 
 def design(
@@ -183,6 +209,7 @@ def design(
                 simd=fold.simd,
                 scheduler=fold.scheduler,
                 neurons=fold.served,
+                group=fold.group,
                 kept_in=kept_in,
                 kept_out=kept_out,
                 law=law,
@@ -213,13 +240,21 @@ def _problems(graph: Graph, folding: Folding, bits: Mapping[str, ConvWidths | Re
         elif fold.scheduler == "event":
             found += ["the read-out has no event scheduler; give it the list"] if isinstance(node, Readout) else [
                 f"{problem}; use the scheduler auto or list"
-                for problem in event_problems(node.kernel, node.padding, len(edge.kept), fold.simd)
+                for problem in event_problems(node.kernel, node.padding, len(edge.kept), fold.simd, fold.group)
             ]
+        if fold.group != SYNAPSE:
+            found += [problem] if (problem := _group_problem(node, edge, fold)) else []
         width = bits[node.name]
         if isinstance(width, ReadoutWidths) and width.logit_bits > LOGIT_BITS:
             found.append(f"its logits have {width.logit_bits} bits, a word of the output {LOGIT_BITS}; use fewer bits")
         problems += [f"node {node.name!r}: {problem}" for problem in found]
     return problems
+
+
+def _group_problem(node: Conv | Readout, edge: Edge, fold: Fold) -> str | None:
+    if isinstance(node, Readout) or fold.scheduler != "event":
+        return f"group={fold.group}: only event schedulers of spiking layers look sums up; leave it out"
+    return group_problem(fold.group, node.kernel[1], edge.bits)
 
 
 def _banks(weight: np.ndarray, order: Sequence[int], kept: int, steps: int, simd: int) -> np.ndarray:
@@ -234,7 +269,7 @@ def from_manifest(graph: Graph, manifest: Mapping[str, Any]) -> Design:
     stages = manifest["stages"]
     return design(
         graph,
-        {s["name"]: Fold(s["pe"], s["simd"], s["scheduler"], s["neurons"]) for s in stages},
+        {s["name"]: Fold(s["pe"], s["simd"], s["scheduler"], s["neurons"], tuple(s["group"])) for s in stages},
         {s["name"]: s["order"] for s in stages if s["order"]},
         {s["name"]: s["fifo_depth"] for s in stages if s["fifo_depth"]},
     )
@@ -248,11 +283,21 @@ def _scheduler(
     kernel = node.kernel[0] * node.kernel[1]
     steps, folds = ceil_div(kept_in, fold.simd), ceil_div(kept_out, fold.pe)
     word_bits = channels * edge.bits
-    geometry = (height, width, *node.kernel, node.stride, node.padding, edge.time_steps)
     if fold.scheduler == "event":
-        events = SynapseEvent(channels, kept_in, fold.simd, edge.bits, *geometry, folds)
-        out_bits = fold.simd * (edge.bits + events.addr_bits) + 1
-        return (Instance("synapse_event", f"{node.name}_synapse_event", events, word_bits, out_bits),)
+        windows = Kernel.of(node, fold.group)
+        kernel_of = (*windows.size, *windows.stride, *windows.padding)
+        rows = window_rows(node, edge, kept_in, fold.group)
+        if rows is None:
+            words = (channels, kept_in, fold.simd, edge.bits, height, width)
+        else:
+            words = (rows.groups, rows.groups, fold.simd, rows.pattern_bits, height, rows.out_width)
+        events = SynapseEvent(*words, *kernel_of, edge.time_steps, folds)
+        row_bits, out_bits = words[0] * words[3], events.simd * (events.in_bits + events.addr_bits) + 1
+        scheduler = Instance("synapse_event", f"{node.name}_synapse_event", events, row_bits, out_bits)
+        if rows is None:
+            return (scheduler,)
+        return (Instance("window_row", f"{node.name}_window_row", rows, rows.columns * word_bits, row_bits), scheduler)
+    geometry = (height, width, *node.kernel, node.stride, node.padding, edge.time_steps)
     depth = ring.depth(graph, node, edge, fold.pe, fold.simd, kept_in, kept_out, fold.rounds)
     buffer = WindowBuffer(word_bits, *geometry, folds, depth)
     walk = SynapseList(channels, fold.simd, edge.bits, kernel, folds, steps, np.arange(steps).reshape(-1, 1))
@@ -278,20 +323,16 @@ def _neurons(
     fifo_depth: int,
 ) -> tuple[Instance, ...]:
     """From synapse steps to the words of the next map."""
-    kernel = node.kernel[0] * node.kernel[1]
     pe, simd = fold.pe, fold.simd
-    steps, folds = ceil_div(kept_in, simd), ceil_div(kept_out, pe)
+    folds = ceil_div(kept_out, pe)
     rows = list(out_order[:kept_out])
     spare = folds * pe - kept_out  # idle lanes of the last fold: weights 0, bias 0, threshold 1 never fire
-
-    banks = _banks(node.weight.reshape(len(node.weight), -1, kernel)[rows], in_order, kept_in, steps, simd)
-    banks = np.pad(banks, ((0, 0), (0, 0), (0, 0), (0, spare))).reshape(simd, steps, kernel, folds, pe)
-    if fold.scheduler == "event":  # address (k, fold, j), with room for 2^n folds and channels j
-        spare_steps, spare_folds = ((1 << (count - 1).bit_length()) - count for count in (steps, folds))
-        banks = np.pad(banks, ((0, 0), (0, spare_steps), (0, 0), (0, spare_folds), (0, 0)))
-        weights = banks.transpose(0, 2, 3, 1, 4).reshape(simd, -1, pe)
-    else:  # address (fold, j, k)
-        weights = banks.transpose(0, 3, 1, 2, 4).reshape(simd, -1, pe)
+    in_bits = group_bits(fold.group, edge.bits)
+    lookup = fold.group != SYNAPSE
+    weights = _weights(node, rows, in_order[:kept_in], edge.bits, fold)
+    weight_bits = node.weight_bits
+    if lookup:  # of sums
+        weight_bits = max(2, int(max(weights.max(), ~weights.min())).bit_length() + 1)
 
     co = len(node.weight)
     neurons = fold.served
@@ -306,12 +347,13 @@ def _neurons(
         pe=pe,
         neurons=neurons,
         simd=simd,
-        in_bits=edge.bits,
+        in_bits=in_bits,
+        lookup=int(lookup),
         depth=weights.shape[1],
         folds=folds,
         time_steps=graph.time_steps,
         direct=int(edge.repeats(graph.time_steps) > 1),
-        weight_bits=node.weight_bits,
+        weight_bits=weight_bits,
         acc_bits=bits.acc_bits,
         v_bits=max(bits.v_bits, node.leak_shift + 1),  # a bit at least is left of what leaks
         fraction_bits=node.fraction_bits,
@@ -322,7 +364,7 @@ def _neurons(
         threshold=levels(node.threshold, 1),
     )
     chain = [
-        Instance("lif_pe", f"{node.name}_lif_pe", element, simd * (edge.bits + element.addr_bits) + 1, pe),
+        Instance("lif_pe", f"{node.name}_lif_pe", element, simd * (in_bits + element.addr_bits) + 1, pe),
         Instance("spike_pack", f"{node.name}_spike_pack", SpikePack(pe, folds, co), pe, co),
     ]
     for pool, pool_edge in pools:
@@ -331,6 +373,25 @@ def _neurons(
         chain.append(Instance("spike_pool", f"{node.name}_{pool.name}", cfg, co, co))
     chain.append(Instance("stream_fifo", f"{node.name}_stream_fifo", StreamFifo(co, fifo_depth), co, co))
     return tuple(chain)
+
+
+def _weights(node: Conv, rows: Sequence[int], walked: Sequence[int], bits: int, fold: Fold) -> np.ndarray:
+    """The memories of the banks, [simd, depth, pe]: bank b has every simd-th channel or group j of those walked."""
+    simd, pe = fold.simd, fold.pe
+    if fold.group == SYNAPSE:
+        ways = node.weight[rows].reshape(len(rows), len(node.weight[0]), -1, 1)[:, list(walked)]
+    else:
+        ways = tables(node.weight[rows], walked, fold.group, bits)  # a word for each pattern of a group
+    out, groups, kernel, words = ways.shape
+    steps, folds = ceil_div(groups, simd), ceil_div(out, pe)
+    # address (k, fold, j, word) for events, with room for 2^n folds and groups j; else (fold, j, k)
+    room = [1 << (count - 1).bit_length() if fold.scheduler == "event" else count for count in (steps, folds)]
+    banks = np.zeros((room[1] * pe, room[0] * simd, kernel, words), np.int64)
+    banks[:out, :groups] = ways
+    banks = banks.reshape(room[1], pe, room[0], simd, kernel, words)
+    address = (3, 4, 0, 2, 5, 1) if fold.scheduler == "event" else (3, 0, 2, 4, 5, 1)
+    memories: np.ndarray = banks.transpose(address).reshape(simd, -1, pe)
+    return memories
 
 
 def _readout(

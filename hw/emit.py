@@ -42,6 +42,7 @@ def emit(design: Design, directory: Path, counters: bool = False) -> Path:
                 "simd": s.simd,
                 "scheduler": s.scheduler,
                 "neurons": s.neurons,
+                "group": s.group,
                 "kept_in": s.kept_in,
                 "kept_out": s.kept_out,
                 "law": s.law,

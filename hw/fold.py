@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scaflow.hw.activity import channel_counts, law_events, window_events
-from scaflow.hw.banks import deal, orders
+from scaflow.hw.activity import channel_events, law_events, walked_events
+from scaflow.hw.banks import order, orders
 from scaflow.hw.cycles import node_law
+from scaflow.hw.groups import SYNAPSE, Group
 from scaflow.model.limits import (
     MOST_READOUT_SIMD,
     MOST_SIMD,
@@ -29,6 +30,7 @@ class Fold:
     simd: int
     scheduler: str = "list"  # "list" walks the kept synapses of a window, "event" those whose input spiked
     neurons: int | None = None  # how many of the PE sums of a window are served a cycle; None: all
+    group: Group = SYNAPSE  # kernel positions and channels that share a look-up, where events are walked
 
     @property
     def lanes(self) -> int:
@@ -129,8 +131,9 @@ def narrowed(graph: Graph, folding: Folding) -> Folding:
     for node, edge in _weighted_edges(graph):
         out = len(node.weight) if isinstance(node, Readout) else len(node.kept)
         fold = folding[node.name]
+        groups = ceil_div(len(edge.kept), fold.group[1])
         neurons = fold.neurons if fold.neurons is None or fold.neurons < out else None
-        result[node.name] = replace(fold, pe=min(fold.pe, out), simd=min(fold.simd, len(edge.kept)), neurons=neurons)
+        result[node.name] = replace(fold, pe=min(fold.pe, out), simd=min(fold.simd, groups), neurons=neurons)
     return result
 
 
@@ -175,10 +178,12 @@ def dealt(graph: Graph, folding: Folding, edges: Mapping[str, np.ndarray]) -> di
     Args:
         edges: what each event stage reads, by its name (`hw.activity.reads`), of some calibration images.
     """
-    simds = {name: fold.simd for name, fold in folding.items() if fold.scheduler == "event"}
-    walked = [node for node in graph.nodes if isinstance(node, Conv) and node.name in simds]
-    counts = {node.name: channel_counts(edges[node.name], node) for node in walked}
-    return orders(graph, simds, counts)
+    banks = {name: (fold.simd, fold.group) for name, fold in folding.items() if fold.scheduler == "event"}
+    walked = [node for node in graph.nodes if isinstance(node, Conv) and node.name in banks]
+    events = {
+        node.name: channel_events(edges[node.name], node, positions=folding[node.name].group[0]) for node in walked
+    }
+    return orders(graph, banks, events)
 
 
 def _cheapest(
@@ -193,18 +198,19 @@ def _cheapest(
         if isinstance(node, Readout):
             continue
         out, into = len(node.kept), len(edge.kept)
-        counts = channel_counts(edges[node.name], node)
         options: list[tuple[float, Fold]] = []
         against: list[str] = []
         for fold in ways(folding[node.name], out, into):
             pe, simd, rounds = fold.pe, fold.simd, fold.rounds
             if schedulers[node.name] != "event":
                 cycles = float(node_law(graph, node, edge, pe, simd, into, out, rounds))
-                options.append((cycles, replace(fold, scheduler="list")))
-            against = event_problems(node.kernel, node.padding, into, simd)
+                options.append((cycles, replace(fold, scheduler="list", group=SYNAPSE)))
+            against = event_problems(node.kernel, node.padding, into, simd, fold.group)
             if schedulers[node.name] != "list" and not against:
-                place = {c: i % simd for i, c in enumerate(deal(edge.kept, counts, simd))}
-                windows = window_events(edges[node.name], node, [place.get(c, -1) for c in range(edge.shape[0])])
+                drawn = channel_events(edges[node.name], node, positions=fold.group[0])
+                place = {c: i for i, c in enumerate(order(edge.kept, drawn, simd, fold.group))}
+                places = [place.get(c, -1) for c in range(edge.shape[0])]
+                windows = walked_events(edges[node.name], node, places, simd, fold.group)
                 cycles = float(law_events(windows, ceil_div(out, pe), graph.time_steps, rounds).mean())
                 options.append((cycles, replace(fold, scheduler="event")))
         if options:

@@ -45,7 +45,7 @@ def window_rows(node: Conv, edge: Edge, kept_in: int, group: Group) -> WindowRow
     positions, together = group
     size, stride, padding = (positions, node.stride, node.padding) if positions > 1 else (1, 1, 0)
     # an image has one beat a pixel: as many of them at once as lie between two windows
-    columns = gcd(stride, width) if edge.is_image else 1
+    columns = gcd(stride, width) if edge.kind == "pixels" else 1
     return WindowRow(
         channels, kept_in, together, edge.bits, height, width, size, stride, padding, edge.time_steps, columns
     )
@@ -94,8 +94,8 @@ def tables(weight: np.ndarray, places: Sequence[int], group: Group, bits: int) -
         bits: of an activation.
 
     Returns:
-        int64 [out, groups, positions that are left, patterns]: bit `(i * channels + c) * bits + j` of a pattern is bit j
-        of the activation of the group's channel c at position i.
+        int64 [out, groups, positions that are left, patterns]; bit `(i * channels + c) * bits + j` of a pattern is bit
+        j of the activation of the group's channel c at position i.
     """
     positions, together = group
     out, _, height, width = weight.shape

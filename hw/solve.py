@@ -17,18 +17,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import LinearConstraint, milp
 
-from scaflow.hw.activity import channel_counts, law_events, window_events
+from scaflow.hw.activity import channel_events, law_events, walked_events
 from scaflow.hw.area import Area, Device, area
-from scaflow.hw.banks import deal
-from scaflow.hw.cycles import arriving, node_law
+from scaflow.hw.banks import order
+from scaflow.hw.cycles import node_law
 from scaflow.hw.design import design, way_in
 from scaflow.hw.fold import Fold, Folding
+from scaflow.hw.groups import SYNAPSE, Group, arriving, group_bits, window_rows
 from scaflow.hw.ram import Family
-from scaflow.model.limits import MOST_SIMD, event_problems
+from scaflow.model.limits import MOST_SIMD, event_problems, group_problem
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import Conv, Edge, Graph, Readout
 
 MOST_BANKS = 24  # of an event stage: more only wait for the fullest
+MOST_BITS = 9  # of a pattern: a group of more takes more block RAM than it saves cycles
 DEAL_WINDOWS = 256  # by which channels are dealt to banks, here where many numbers of banks are tried
 
 
@@ -118,13 +120,13 @@ def problem(
             if not offered:
                 why = "; ".join(event_problems(node.kernel, node.padding, len(edge.kept), MOST_BANKS))
                 raise ValueError(f"node {node.name!r}: {why}; use the scheduler auto or list")
-            timed[node.name] = offered
+            timed[node.name] = [(fold, _fed(graph, node, edge, fold, cycles)) for fold, cycles in offered]
     areas = _areas(graph, {name: [fold for fold, _ in offered] for name, offered in timed.items()}, family)
     choices = {
         name: _best([Choice(fold, cycles, areas[name, fold]) for fold, cycles in offered])
         for name, offered in timed.items()
     }
-    return Problem(choices, areas["", None], way_in(graph).frame_cycles)
+    return Problem(choices, areas["", None], way_in(graph).frame_beats)
 
 
 def least_area(problem: Problem, limits: Limits, interval: float) -> Plan | None:
@@ -186,6 +188,14 @@ def _program(offered: Sequence[Sequence[Choice]], ends: Area, limits: Limits) ->
     return [flat[i] for i in np.flatnonzero(found.x > 0.5)]
 
 
+def _fed(graph: Graph, node: Conv, edge: Edge, fold: Fold, cycles: float) -> float:
+    """The cycles of a stage, where it is the first one no fewer than its pixels need to come in."""
+    if edge.kind != "pixels":
+        return cycles
+    rows = window_rows(node, edge, len(edge.kept), fold.group)
+    return max(cycles, way_in(graph, rows.columns if rows else 1).frame_cycles)
+
+
 def _list_folds(graph: Graph, node: Conv | Readout, edge: Edge) -> list[tuple[Fold, float]]:
     kept_in = len(edge.kept)
     classes = len(node.weight)
@@ -199,19 +209,40 @@ def _list_folds(graph: Graph, node: Conv | Readout, edge: Edge) -> list[tuple[Fo
 
 
 def _event_folds(graph: Graph, node: Conv, edge: Edge, spikes: np.ndarray) -> list[tuple[Fold, float]]:
-    counts = channel_counts(spikes, node, DEAL_WINDOWS)
     found = []
-    for simd in range(1, min(len(edge.kept), MOST_BANKS) + 1):
-        if event_problems(node.kernel, node.padding, len(edge.kept), simd):
-            continue
-        place = {channel: i for i, channel in enumerate(deal(edge.kept, counts, simd))}
-        banks = [place[c] % simd if c in place else -1 for c in range(edge.shape[0])]
-        windows = window_events(spikes, node, banks)
+    drawn = {positions: channel_events(spikes, node, DEAL_WINDOWS, positions) for positions in (1, node.kernel[1])}
+    ways = [
+        (simd, group)
+        for group in _groups(node, edge)
+        for simd in range(1, min(ceil_div(len(edge.kept), group[1]), MOST_BANKS) + 1)
+        if not event_problems(node.kernel, node.padding, len(edge.kept), simd, group)
+    ]
+    for simd, group in ways:
+        place = {channel: i for i, channel in enumerate(order(edge.kept, drawn[group[0]], simd, group))}
+        places = [place.get(c, -1) for c in range(edge.shape[0])]
+        windows = walked_events(spikes, node, places, simd, group)
+        way = arriving(edge, window_rows(node, edge, len(edge.kept), group))
         for pe in _least(len(node.kept), len(node.kept)):
-            for fold in _served(Fold(pe, simd, "event")):
+            for fold in _served(Fold(pe, simd, "event", group=group)):
                 cycles = law_events(windows, ceil_div(len(node.kept), pe), graph.time_steps, fold.rounds)
-                found.append((fold, max(arriving(edge), float(cycles.mean()))))
+                found.append((fold, max(way, float(cycles.mean()))))
     return found
+
+
+def _groups(node: Conv, edge: Edge) -> list[Group]:
+    """What can share a look-up: a row of positions or one, of one, two or four channels."""
+    widths = sorted({1, node.kernel[1]})
+    offered: list[Group] = [(positions, channels) for positions in widths for channels in (1, 2, 4)]
+    return [
+        group
+        for group in offered
+        if group == SYNAPSE
+        or (
+            group[1] <= len(edge.kept)
+            and group_bits(group, edge.bits) <= MOST_BITS
+            and group_problem(group, node.kernel[1], edge.bits) is None
+        )
+    ]
 
 
 def _served(fold: Fold) -> list[Fold]:
@@ -237,7 +268,7 @@ def _areas(graph: Graph, folds: Mapping[str, Sequence[Fold]], family: Family) ->
     for i in range(max(len(offered) for offered in wide.values())):
         laid = design(graph, {name: offered[min(i, len(offered) - 1)] for name, offered in wide.items()})
         for stage in laid.stages:
-            fold = Fold(stage.pe, stage.simd, stage.scheduler)
+            fold = Fold(stage.pe, stage.simd, stage.scheduler, group=stage.group)
             if (stage.name, fold) in result:
                 continue
             neurons = [instance for instance in stage.instances if instance.module == "lif_pe"]

@@ -13,6 +13,7 @@ MOST_SIMD = 64  # of a spiking layer: the pipeline of lif_pe is then as long as 
 MOST_READOUT_SIMD = 100  # of the read-out: the adder tree of mac_array
 MOST_KERNEL = 64  # kernel positions that synapse_event can search in a cycle
 MOST_GROUPS = 256  # channels of a bank that event_bank can search in a cycle
+MOST_PATTERN = 12  # bits of a pattern that picks a word: a group has as many words as there are patterns
 LOGIT_BITS = 32  # of a word of axis_out
 
 
@@ -46,14 +47,34 @@ def simd_problem(simd: int, inputs: int, most: int = MOST_SIMD) -> str | None:
     )
 
 
-def event_problems(kernel: tuple[int, int], padding: int, inputs: int, simd: int) -> list[str]:
+def group_problem(group: tuple[int, int], width: int, bits: int) -> str | None:
+    """Of a group of kernel positions and channels that share a look-up, where a kernel is so wide and an activation has
+    so many bits."""
+    positions, channels = group
+    if positions not in (1, width) or channels < 1:
+        return (
+            f"group=[{positions}, {channels}] must be 1 or {width} positions, which is a row of the kernel, of 1 channel or"
+            " more"
+        )
+    if (size := positions * channels * bits) > MOST_PATTERN:
+        return (
+            f"group=[{positions}, {channels}] of activations of {bits} bits has patterns of {size} bits, and at most"
+            f" {MOST_PATTERN} pick a word; use fewer positions, channels or pixel bits"
+        )
+    return None
+
+
+def event_problems(
+    kernel: tuple[int, int], padding: int, inputs: int, simd: int, group: tuple[int, int] = (1, 1)
+) -> list[str]:
     """Why an event scheduler cannot be had: nothing, or what stands against it."""
-    height, width = kernel
+    height, width = kernel[0], kernel[1] // group[0]
+    inputs = -(-inputs // group[1])
     problems = []
     if height * width > MOST_KERNEL:
-        problems.append(f"a kernel of {height}x{width} has more than {MOST_KERNEL} positions")
+        problems.append(f"a kernel of {height}x{kernel[1]} has more than {MOST_KERNEL} positions")
     if 2 * padding > height:
-        problems.append(f"padding={padding} is more than half of the kernel {height}x{width}")
+        problems.append(f"padding={padding} is more than half of the kernel {height}x{kernel[1]}")
     if -(-inputs // simd) > MOST_GROUPS:
         problems.append(
             f"simd={simd} banks of {inputs} input channels hold more than {MOST_GROUPS} channels each;"
@@ -86,14 +107,32 @@ def hardware_problems(cfg: NetworkConfig) -> list[str]:
         )
     if not built:
         return found
+    found += _group_problems(fold.event, shapes, cfg.quant.pixel_bits)
+    groups = fold.event.groups or [(1, 1)] * len(shapes)
     simds = fold.event.simd or [min(shape.inputs, MOST_SIMD) for shape in shapes]
-    for i, (shape, scheduler, simd) in enumerate(zip(shapes, schedulers, simds, strict=False)):
+    for i, (shape, scheduler, simd, group) in enumerate(zip(shapes, schedulers, simds, groups, strict=False)):
         if scheduler == "event" and simd > 0:
             found += [
                 f"fold.event.scheduler: layers[{i}]: {problem}; use auto or list"
-                for problem in event_problems(shape.kernel, shape.padding, shape.inputs, simd)
+                for problem in event_problems(shape.kernel, shape.padding, shape.inputs, simd, group)
             ]
     return found + (_logit_problems(cfg, shapes[-1]) if shapes else [])
+
+
+def _group_problems(event: EventFoldConfig, shapes: list[LayerShape], pixel_bits: int) -> list[str]:
+    """Of what shares a look-up, layer by layer."""
+    if event.groups is None:
+        return []
+    where = "fold.event.groups"
+    if event.pe is None:
+        return [f"{where}: of how many pe and simd? give these too, or leave it out"]
+    if len(event.groups) != len(shapes):
+        return [f"{where}: {len(event.groups)} values for {len(shapes)} spiking layers; give one per layer"]
+    told = [
+        None if group == (1, 1) else group_problem(group, shape.kernel[1], 1 if i else pixel_bits)
+        for i, (group, shape) in enumerate(zip(event.groups, shapes, strict=True))
+    ]
+    return [f"{where}[{i}]: layers[{i}]: {problem}" for i, problem in enumerate(told) if problem]
 
 
 def _shapes(cfg: NetworkConfig) -> Iterator[LayerShape]:

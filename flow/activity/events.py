@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from scaflow.hw.activity import law_events, reads, window_events
-from scaflow.hw.cycles import arriving, node_law
+from scaflow.hw.activity import law_events, reads, walked_events, window_events
+from scaflow.hw.cycles import node_law
 from scaflow.hw.design import Design, Stage, design
 from scaflow.hw.fold import Fold, Folding, at_equal_lanes, dealt, narrowed, scheduled
+from scaflow.hw.groups import SYNAPSE
 from scaflow.model.config import FoldConfig
 from scaflow.model.limits import MOST_SIMD
 from scaflow.quant.graph import Conv, Edge, Graph
@@ -36,7 +37,11 @@ def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarr
     else:
         sides = zip((*wanted.pe, lanes[graph.nodes[-1].name].pe), wanted.simd, strict=True)
         served = (*(wanted.neurons or [None] * len(names)), None)
-        asked = {name: Fold(*side, neurons=n) for name, side, n in zip(lanes, sides, served, strict=True)}
+        groups = (*(wanted.groups or [SYNAPSE] * len(names)), SYNAPSE)
+        asked = {
+            name: Fold(*side, neurons=n, group=group)
+            for name, side, n, group in zip(lanes, sides, served, groups, strict=True)
+        }
         folding = scheduled(graph, narrowed(graph, asked), edges, schedulers)
     return design(graph, folding, dealt(graph, folding, edges))
 
@@ -71,7 +76,7 @@ def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, An
                 "scheduler": stage.scheduler,
                 "activity": total.events_seen / total.places,
                 "events": total.events / count,
-                "cycles": stage.law or max(float(np.mean(total.cycles)), arriving(edge)),
+                "cycles": stage.law or max(float(np.mean(total.cycles)), stage.arriving),
                 "ideal": total.events * stage.kept_out / lanes / count,
                 "list": best_list(graph, node, edge, lanes),
                 "dense_list": best_list(dense, dense_node, dense_edge, lanes),
@@ -131,7 +136,7 @@ class _Sums:
         self.events_seen += int(active.sum())
         self.places += active.size
         self.activity += active.mean((1, 2, 3, 4)).tolist()
-        fullest = window_events(seen, node, stage.banks)
+        fullest = walked_events(seen, node, stage.places, stage.simd, stage.group)
         natural = np.where(walked, (np.cumsum(walked) - 1) % stage.simd, -1)
         self.events += int(window_events(seen, node, np.where(walked, 0, -1)).sum())
         self.before += int(window_events(seen, node, natural).sum())

@@ -26,9 +26,8 @@ from scaflow.flow.chain import read_design
 from scaflow.flow.images import test_images
 from scaflow.flow.stages import Progress, Project, Stage
 from scaflow.hw import yosys
-from scaflow.hw.activity import law_events, reads, window_events
+from scaflow.hw.activity import law_events, reads, walked_events
 from scaflow.hw.clock import stage_cycles
-from scaflow.hw.cycles import arriving
 from scaflow.hw.design import Design, design
 from scaflow.hw.emit import TOP
 from scaflow.hw.fold import Fold, at_equal_lanes
@@ -192,9 +191,9 @@ def measure_ours(
     cycles = float(place.law or 0)
     if place.law is None:
         node = next(node for node in laid.graph.nodes if isinstance(node, Conv) and node.name == name)
-        windows = window_events(events[name], node, place.banks)
+        windows = walked_events(events[name], node, place.places, place.simd, place.group)
         laws = law_events(windows, place.folds, laid.graph.time_steps, place.rounds)
-        cycles = max(float(laws.mean()), arriving(place.in_edge))
+        cycles = max(float(laws.mean()), place.arriving)
     with tempfile.TemporaryDirectory(prefix="scaflow-stage-") as scratch:
         directory = Path(scratch) / "rtl"
         run = rungs.run_stage_alone(laid, name, images, directory)

@@ -29,8 +29,8 @@ def scan(stage: Record, mem: Array) -> Flag:
         steps = stage.last + 1 if y == stage.out_h - 1 else stage.last + 1 - stage.merge
         step, t, wait = stage.scan_step, stage.scan_t, False
         while step < steps:
-            own = step >= stage.lead and (step - stage.lead) % stage.stride == 0
-            late = y > 0 and step < stage.merge and (stage.merge - 1 - step) % stage.stride == 0
+            own = step >= stage.lead and (step - stage.lead) % stage.stride_w == 0
+            late = y > 0 and step < stage.merge and (stage.merge - 1 - step) % stage.stride_w == 0
             need = start + (step * stage.time_in + t if step < stage.width else row_words - 1)
             wait = need >= stage.written or stage.queued == stage.loaded + AHEAD
             if wait:

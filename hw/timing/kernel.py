@@ -70,7 +70,7 @@ def _advance(sources: str) -> Callable[..., None]:
                 if stage.event:
                     moved |= scan(stage, mem)
                 last = k + 1 == len(stages)
-                taken = ends.drained if last else stages[k + 1].written
+                taken = ends.drained if last else stages[k + 1].fed_words
                 moved |= schedule(stage, pools, mem, tables, walks, taken)
                 if stage.direct:
                     moved |= repeat(stage, pools, mem, tables, taken)

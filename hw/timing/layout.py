@@ -15,10 +15,10 @@ from scaflow.hw.timing import lanes, records
 from scaflow.hw.timing.walks import walk_size
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.golden.event_window import EventWindow
 from scaflow.quant.golden.spike_pool import SpikePool
 from scaflow.quant.golden.synapse_event import SynapseEvent
 from scaflow.quant.golden.window_buffer import WindowBuffer
+from scaflow.quant.golden.window_row import WindowRow
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def layout(chain: Sequence[Stage], axis: AxisIn | None, count: int) -> State:
         record["first"], record["readout"] = stage is chain[0], stage.out_edge is None
         record["words"] = height * width * stage.in_edge.time_steps
         array = modules["readout" if stage.out_edge is None else "lif_pe"]
-        record["array"] = 3 + (array.simd - 1).bit_length() + (stage.in_edge.bits > 1)
+        multiplied = stage.in_edge.bits > 1 and not array.lookup
+        record["array"] = 3 + (array.simd - 1).bit_length() + multiplied
         for ring in ("formed", "taken"):  # of the sums on their way
             memory.ring(record, ring, int(record["array"]), records.NEVER)
         if stage.out_edge is None:
@@ -93,18 +94,24 @@ def layout(chain: Sequence[Stage], axis: AxisIn | None, count: int) -> State:
             _neurons(record, modules, memory)
             if stage.scheduler == "event":
                 _event(record, modules["synapse_event"], memory, queue)
+                if rows := modules.get("window_row"):
+                    _rows(record, rows, memory, queue)
             else:
                 _list(record, modules, memory, queue)
             queue = int(record["fifo"])
     for record, after in pairwise(stages):
-        record["popped"], record["popped_mask"] = after["wrote"], after["wrote_mask"]
+        taken = "fed" if after["rowed"] else "wrote"
+        record["popped"], record["popped_mask"] = after[taken], after[f"{taken}_mask"]
     last = chain[-1]
     if last.out_edge is None:
         out_beats = 1 if axis is None else stages[-1]["classes"] + 1
     else:
         memory.ring(stages[-1], "popped", queue + 1)
         out_beats = int(np.prod(last.out_edge.shape[1:])) * last.out_edge.time_steps
-    in_beats = stages[0]["words"] if axis is None else _axis(ends[0], axis)
+    words = stages[0]["words"]
+    if stages[0]["rowed"]:
+        words = stages[0]["height"] * stages[0]["row_takes"] * stages[0]["time_in"]
+    in_beats = words if axis is None else _axis(ends[0], axis)
     made = _records(len(pools), kinds.pool)
     made["beats"] = [len(table) for table in pools]
     made["ends"] = np.cumsum(made["beats"]) - made["beats"]
@@ -135,11 +142,17 @@ def _neurons(record: np.void, modules: dict[str, Any], memory: _Memory) -> None:
 
 
 def _windows(record: np.void, cfg: WindowBuffer | SynapseEvent) -> None:
-    for field in ("height", "width", "stride", "padding", "kernel_h", "kernel_w"):
+    for field in ("height", "width", "kernel_h", "kernel_w"):
         record[field] = getattr(cfg, field)
+    if isinstance(cfg, WindowBuffer):
+        stride, padding = (cfg.stride, cfg.stride), (cfg.padding, cfg.padding)
+    else:
+        stride, padding = (cfg.stride_h, cfg.stride_w), (cfg.padding_h, cfg.padding_w)
+    record["stride"], record["stride_w"], record["padding"] = *stride, padding[0]
     record["time_in"] = cfg.time_steps
-    record["out_h"] = (cfg.height + 2 * cfg.padding - cfg.kernel_h) // cfg.stride + 1
-    record["out_w"] = (cfg.width + 2 * cfg.padding - cfg.kernel_w) // cfg.stride + 1
+    record["out_h"] = (cfg.height + 2 * padding[0] - cfg.kernel_h) // stride[0] + 1
+    record["out_w"] = (cfg.width + 2 * padding[1] - cfg.kernel_w) // stride[1] + 1
+    record["words"] = cfg.height * cfg.width * cfg.time_steps
 
 
 def _list(record: np.void, modules: dict[str, Any], memory: _Memory, queue: int) -> None:
@@ -156,13 +169,11 @@ def _event(record: np.void, cfg: SynapseEvent, memory: _Memory, queue: int) -> N
     _windows(record, cfg)
     record["event"], record["steps"], record["banks"] = 1, 1, cfg.simd
     record["shared"], record["walk"] = cfg.shared_by > 1, walk_size(cfg.simd, cfg.shared_by)
-    rows = EventWindow(
-        cfg.simd, cfg.height, cfg.width, cfg.kernel_h, cfg.kernel_w, cfg.stride, cfg.padding, cfg.time_steps
-    ).rows
-    record["depth"], record["room_line"] = rows, -cfg.padding
+    rows = cfg.windows.rows
+    record["depth"], record["room_line"] = rows, -cfg.padding_h
     # as in event_window: the columns that lie ahead of a window, its last step, and those shared with the next row
-    lead = cfg.kernel_w - 1 - cfg.padding
-    last = (int(record["out_w"]) - 1) * cfg.stride + lead
+    lead = cfg.kernel_w - 1 - cfg.padding_w
+    last = (int(record["out_w"]) - 1) * cfg.stride_w + lead
     record["lead"], record["last"] = lead, last
     record["merge"] = min(max(0, last + 1 - cfg.width), lead, (last + 1) // 2)
     memory.ring(record, "wrote", max(rows * cfg.width * cfg.time_steps, queue + 1))
@@ -176,6 +187,12 @@ def _event(record: np.void, cfg: SynapseEvent, memory: _Memory, queue: int) -> N
         memory.ring(record, ring, cfg.simd, records.NEVER)
 
 
+def _rows(record: np.void, cfg: WindowRow, memory: _Memory, queue: int) -> None:
+    record["rowed"], record["row_steps"], record["row_takes"] = 1, cfg.takes + cfg.over, cfg.takes
+    record["row_lead"], record["row_every"], record["row_merge"] = cfg.lead, cfg.every, cfg.merge
+    memory.ring(record, "fed", queue + 1)
+
+
 def _ends_a_window(cfg: SpikePool) -> np.ndarray:
     """For each beat of a map, in order pixel, t: does it complete a pooled pixel?"""
     last = np.arange(cfg.height)[:, None] % cfg.size == cfg.size - 1
@@ -187,11 +204,11 @@ def standstill(chain: Sequence[Stage], state: State) -> Iterator[str]:
     """What each stage waits for, one a line."""
     offered = None  # words that the stage before has given; the source gives without end
     for k, (stage, record) in enumerate(zip(chain, state.stages, strict=True)):
-        written = int(record["written"])
+        written = int(record["fed_words"])
         if offered is not None and written == offered:
             yield f"stage {stage.name!r} waits for word {written}"
         elif stage.out_edge is not None:
-            taken = state.stages[k + 1]["written"] if k + 1 < len(chain) else state.ends[0]["drained"]
+            taken = state.stages[k + 1]["fed_words"] if k + 1 < len(chain) else state.ends[0]["drained"]
             if record["pushes"] - taken == record["fifo"]:
                 yield f"stage {stage.name!r} waits for room in its FIFO of {record['fifo']} words"
             else:

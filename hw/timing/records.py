@@ -28,7 +28,11 @@ UPDATE = 5  # cycles from a current to its result at the end of its queue: lif_u
 
 _STAGE = (
     "first", "readout", "direct", "event",  # its place, and which variants it has
-    "height", "width", "stride", "padding", "kernel_h", "kernel_w", "out_h", "out_w", "words", "time_in", "time_out",
+    "height", "width", "stride", "stride_w", "padding", "kernel_h", "kernel_w", "out_h", "out_w", "words", "time_in",
+    "time_out",
+    # window_row: is there one; its steps of a row, those that take in, the first that is complete, how many from one to
+    # the next, and how many are also the first of the next row
+    "rowed", "row_steps", "row_takes", "row_lead", "row_every", "row_merge",
     "folds", "steps",  # steps of a beat of window_buffer; an event scheduler's beats are steps
     "depth",  # of the ring: words, or rows where events are scheduled
     "array", "classes", "fifo", "pool", "pools",  # cycles from a step to its sum; pools: the first, and how many
@@ -36,11 +40,12 @@ _STAGE = (
     "shared", "banks", "lead", "last", "merge", "walks", "walk",  # see events.py; numbers a window in its walks
 )  # fmt: skip
 RINGS = (
-    "wrote", "rows", "returned", "pushed", "popped", "accepted", "freed", "formed", "taken",
+    "wrote", "fed", "rows", "returned", "pushed", "popped", "accepted", "freed", "formed", "taken",
     "queue", "loads", "replayed", "ahead", "entered", "moved", "stepped", "ended", "walked", "walked_less",
 )  # fmt: skip
 _STAGE_COUNTS = (
-    "written",  # words taken in
+    "fed_words", "written",  # words taken in; those in the ring, the same where window_row does not join them
+    "row", "row_step", "row_t",  # window_row's next step
     "room_row", "room_line",  # the row of windows that bounds the ring, and its first word or row
     "rows_done", "column", "fold", "positions",  # the window being scheduled: its next fold, its kernel positions
     "windows", "issued",  # windows done, results of them
@@ -50,6 +55,7 @@ _STAGE_COUNTS = (
 )  # fmt: skip
 _STAGE_TIMES = (
     "wrote_at",  # W of the last word
+    "step_at",  # window_row's last step
     "room_at",  # since when the ring is bounded by `room_row`
     "walk_at", "beat_at", "left_at",  # G of the window's first beat, B of the last beat known, L of the last step
     "x1", "x2", "x3",  # X of the last steps of the last three beats

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from scaflow.hw import compiled
+from scaflow.hw.groups import Kernel
 from scaflow.hw.timing import lanes
 from scaflow.hw.timing.lanes import Array, get, put, where
 from scaflow.hw.timing.records import WORDS, jit
-from scaflow.quant.graph import Conv
 
 _LANE = 8  # channels counted at once: a byte each of a 64-bit word
 _ONES = np.uint64(0x0101010101010101)
-Span = tuple[int, int]  # of rows or columns: the first, and the first behind
+Span = tuple[int, int]  # of rows or columns: the first, and the first behind; or a number of each
 
 
 def walk_size(banks: int, shared_by: int) -> int:
@@ -20,12 +20,15 @@ def walk_size(banks: int, shared_by: int) -> int:
     return WORDS * banks if shared_by == 1 else 2
 
 
-def bank_walks(spikes: np.ndarray, node: Conv, bank: tuple[int, ...], banks: int, shared_by: int) -> np.ndarray:
+def bank_walks(
+    spikes: np.ndarray, kernel: Kernel, bank: tuple[int, ...], banks: int, shared_by: int
+) -> np.ndarray:
     """Where each bank has a reader: its events up to a window's last word with one, and up to the last but one, two and
     three. Where a reader is `shared_by` several: the most events of a bank, and the most words of a reader.
 
     Args:
-        spikes: uint8 [L, N, T, C, H, W], what the node reads in each of L runs: 0 or 1, or pixels.
+        spikes: uint8 [L, N, T, C, H, W], what the node reads in each of L runs: 0 or 1, or pixels; or where its groups
+            are not silent (`hw.groups.events`), C of them.
         bank: of each channel, -1 for a channel that is not walked.
 
     Returns:
@@ -40,13 +43,15 @@ def bank_walks(spikes: np.ndarray, node: Conv, bank: tuple[int, ...], banks: int
         words = np.concatenate([words, np.zeros((*words.shape[:-1], short), np.uint8)], -1)
     words = np.ascontiguousarray(words).view(np.uint64)
     chosen = np.array([[b == of for of in (*bank, *[-1] * short)] for b in range(banks)], np.uint8)
-    out_h = (words.shape[3] + 2 * node.padding - node.kernel[0]) // node.stride + 1
-    out_w = (words.shape[4] + 2 * node.padding - node.kernel[1]) // node.stride + 1
+    out_h, out_w = (
+        (size + 2 * padding - of) // stride + 1
+        for size, of, stride, padding in zip(words.shape[3:5], kernel.size, kernel.stride, kernel.padding, strict=True)
+    )
     runs, images, steps = words.shape[:3]
     events = lanes.array(banks * words.shape[3] * words.shape[4], runs, np.int16)
     out = lanes.array(images * out_h * out_w * steps * walk_size(banks, shared_by), runs, np.int16)
     held = words, chosen.view(np.uint64), events, events["lanes"], out
-    _walks(*held, *node.kernel, node.stride, node.padding, shared_by)
+    _walks(*held, kernel.size, kernel.stride, kernel.padding, shared_by)
     return out
 
 
@@ -57,16 +62,15 @@ def _walks(
     events: Array,
     counted: Array,
     out: Array,
-    kernel_h: int,
-    kernel_w: int,
-    stride: int,
-    padding: int,
+    size: Span,
+    stride: Span,
+    padding: Span,
     shared_by: int,
 ) -> None:
     runs, images, steps, height, width, parts = words.shape
     banks = len(chosen)
-    out_h = (height + 2 * padding - kernel_h) // stride + 1
-    out_w = (width + 2 * padding - kernel_w) // stride + 1
+    out_h = (height + 2 * padding[0] - size[0]) // stride[0] + 1
+    out_w = (width + 2 * padding[1] - size[1]) // stride[1] + 1
     for i in range(images):
         for t in range(steps):
             for lane in range(runs):
@@ -78,11 +82,11 @@ def _walks(
                                 found += ((words[lane, i, t, y, x, part] & chosen[b, part]) * _ONES) >> np.uint64(56)
                             counted[(b * height + y) * width + x, lane] = found
             for oy in range(out_h):
-                top = oy * stride - padding
-                rows = max(0, top), min(height, top + kernel_h)
+                top = oy * stride[0] - padding[0]
+                rows = max(0, top), min(height, top + size[0])
                 for ox in range(out_w):
-                    left = ox * stride - padding
-                    columns = max(0, left), min(width, left + kernel_w)
+                    left = ox * stride[1] - padding[1]
+                    columns = max(0, left), min(width, left + size[1])
                     window = ((i * out_h + oy) * out_w + ox) * steps + t
                     if shared_by == 1:
                         _own(events, height, width, rows, columns, banks, out, WORDS * banks * window)

@@ -94,29 +94,86 @@ def _put(stage: Record, mem: Array, at: Times) -> None:
 
 
 @jit
+def _step(stage: Record, mem: Array, at: Times) -> None:
+    """window_row's next step, at `at`: the row that is complete with it leaves when the ring has room."""
+    let(stage.step_at, at)
+    if _complete(stage):
+        _put(stage, mem, max(at + 1, now(stage.room_at)))
+    stage.row_t += 1
+    if stage.row_t == stage.time_in:
+        stage.row_t = 0
+        stage.row_step += 1
+        last_row = stage.row == stage.height - 1
+        if stage.row_step == (stage.row_steps if last_row else stage.row_steps - stage.row_merge):
+            stage.row_step = 0
+            stage.row = 0 if last_row else stage.row + 1
+
+
+@jit
+def _complete(stage: Record) -> Flag:
+    """Does a row of kernel positions leave window_row with its next step?"""
+    step = stage.row_step
+    own = step >= stage.row_lead and (step - stage.row_lead) % stage.row_every == 0
+    late = stage.row > 0 and step < stage.row_merge and (stage.row_merge - 1 - step) % stage.row_every == 0
+    return own or late
+
+
+@jit
+def _ready(stage: Record, mem: Array) -> Flag:
+    """It is known from when on the next word can enter: `_from` says it."""
+    if not stage.rowed:
+        return _room(stage, mem, stage.written)
+    while True:
+        if _complete(stage) and not _room(stage, mem, stage.written):
+            return False
+        if stage.row_step < stage.row_takes:
+            return True
+        _step(stage, mem, _from(stage))
+
+
+@jit
+def _from(stage: Record) -> Times:
+    """When the next word can enter: the ring, or window_row, whose last row has left or leaves now."""
+    if stage.rowed:
+        return max(now(stage.step_at) + 1, now(stage.wrote_at))
+    return max(now(stage.wrote_at) + 1, now(stage.room_at))
+
+
+@jit
+def _enter(stage: Record, mem: Array, at: Times) -> None:
+    """The next word enters at `at`."""
+    if stage.rowed:
+        put(mem, stage.fed + (stage.fed_words & stage.fed_mask), at)
+        _step(stage, mem, at)
+    else:
+        _put(stage, mem, at)
+    stage.fed_words += 1
+
+
+@jit
 def write(stage: Record, above: Record, mem: Array) -> Flag:
-    before = stage.written
-    while stage.written < above.pushes and _room(stage, mem, stage.written):
-        seen = queued(above, mem, stage.written)
-        _put(stage, mem, max(seen, now(stage.wrote_at) + 1, now(stage.room_at)))
-    return stage.written > before
+    before, rows = stage.fed_words, stage.written
+    while _ready(stage, mem) and stage.fed_words < above.pushes:
+        _enter(stage, mem, max(queued(above, mem, stage.fed_words), _from(stage)))
+    return stage.fed_words > before or stage.written > rows
 
 
 @jit
 def write_plain(stage: Record, mem: Array, ends: Record, source: Array, in_at: Array) -> Flag:
-    before = stage.written
-    while ends.beats < len(in_at) and _room(stage, mem, stage.written):
-        at = max(_offer(ends, source), now(stage.room_at))
-        _put(stage, mem, at)
+    before, rows = stage.fed_words, stage.written
+    while _ready(stage, mem) and ends.beats < len(in_at):
+        at = max(_offer(ends, source), _from(stage))
+        _enter(stage, mem, at)
         _accept(ends, in_at, at)
-    return stage.written > before
+    return stage.fed_words > before or stage.written > rows
 
 
 @jit
 def write_axi(stage: Record, mem: Array, ends: Record, source: Array, in_at: Array) -> Times:
     """axis_in: beats are split into units (ratio_in to one), units joined to pixels (ratio_out to one)."""
+    rows = stage.written
     moved = False
-    while (ends.beats < len(in_at) or ends.unit % ends.ratio_in) and _room(stage, mem, stage.written):
+    while _ready(stage, mem) and (ends.beats < len(in_at) or ends.unit % ends.ratio_in):
         first = ends.unit % ends.ratio_in == 0  # of its beat
         if ends.ratio_in > 1:
             if first:
@@ -132,20 +189,19 @@ def write_axi(stage: Record, mem: Array, ends: Record, source: Array, in_at: Arr
                 ends.part += 1
                 if ends.part == ends.ratio_out:
                     ends.part = 0
-                    left = max(at + 1, now(stage.wrote_at) + 1, now(stage.room_at))
-                    _put(stage, mem, left)
+                    left = max(at + 1, _from(stage))
+                    _enter(stage, mem, left)
                     let(ends.pixel_at, left)
         else:
-            at = max(seen, now(stage.room_at))
+            at = max(seen, _from(stage) if keep or stage.rowed else now(stage.room_at))
             if keep:
-                at = max(at, now(stage.wrote_at) + 1)
-                _put(stage, mem, at)
+                _enter(stage, mem, at)
         let(ends.unit_at, at)
         ends.unit = ends.unit + 1 if ends.unit + 1 < ends.units else 0
         if ends.ratio_in == 1:
             _accept(ends, in_at, at)
         moved = True
-    return moved
+    return moved or stage.written > rows
 
 
 # --- the read-out -----------------------------------------------------------------------------------------------------
@@ -158,13 +214,14 @@ def read_out(
     """synapse_list, array, arg-max and axis_out; `above` is the record itself where the read-out stands alone."""
     moved = False
     alone = stage.first == 1
-    while (ends.beats < len(in_at)) if alone else (stage.written < above.pushes):
+    while (ends.beats < len(in_at)) if alone else (stage.fed_words < above.pushes):
         if alone:
             at = max(_offer(ends, source), now(stage.x1))
             _accept(ends, in_at, at)
         else:
-            at = max(queued(above, mem, stage.written), now(stage.x1))
+            at = max(queued(above, mem, stage.fed_words), now(stage.x1))
         _put(stage, mem, at)
+        stage.fed_words += 1
         left = _integrate(stage, mem, max(at + 1, now(stage.left_at)))
         if stage.written % stage.words == 0:
             taken = formed(stage, mem, left, now(ends.image_at) + 1)

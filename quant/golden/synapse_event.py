@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scaflow.quant.golden.beats import address_bits, batches, ceil_div, unpack
+from scaflow.quant.golden.event_window import EventWindow
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,14 @@ class SynapseEvent:
     def folds2(self) -> int:
         """The same of the folds."""
         return 1 << (self.folds - 1).bit_length()
+
+    @property
+    def windows(self) -> EventWindow:
+        """What finds the windows and the words in them: a flag a reader."""
+        return EventWindow(
+            ceil_div(self.simd, self.shared_by), self.height, self.width, self.kernel_h, self.kernel_w, self.stride_h,
+            self.stride_w, self.padding_h, self.padding_w, self.time_steps,
+        )  # fmt: skip
 
     @property
     def addr_bits(self) -> int:

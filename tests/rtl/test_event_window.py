@@ -34,8 +34,8 @@ class TestEventWindow(RtlSuite):
         padding = rng.randint(0, kernel // 2)
         width, aside, hang = rng.choice([(kernel, stride, padding), (kernel, stride, padding), (1, 1, 0)])
         return EventWindow(
-            rng.randint(1, 5), rng.randint(kernel, 9), rng.randint(width, 9), kernel, width, stride, aside, padding, hang,
-            rng.randint(1, 5),
+            rng.randint(1, 5), rng.randint(kernel, 9), rng.randint(width, 9), kernel, width, stride, aside, padding,
+            hang, rng.randint(1, 5),
         )  # fmt: skip
 
     def beats(self, cfg, rng):

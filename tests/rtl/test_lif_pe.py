@@ -10,16 +10,17 @@ PIXELS = 12
 LONGEST = 9  # steps of a window
 
 
-def shape(pe, simd, in_bits, depth, folds, time_steps, weight_bits, leak, soft, seed=0, neurons=None):
+def shape(pe, simd, in_bits, depth, folds, time_steps, weight_bits, leak, soft, seed=0, neurons=None, lookup=0):
     neurons = neurons or pe
     rows = folds * ceil_div(pe, neurons)
     rng = np.random.default_rng(seed)
     top, fraction = 1 << (weight_bits - 1), 3
-    acc = top * simd * LONGEST * ((1 << in_bits) - 1)
+    depth <<= lookup * in_bits
+    acc = top * simd * LONGEST * (1 if lookup else (1 << in_bits) - 1)
     v_bits = ((acc << fraction) * (2 * time_steps + 1)).bit_length() + 1
     typical = (top << in_bits << fraction) * 2
     return LifPe(
-        pe, neurons, simd, in_bits, depth, folds, time_steps, int(in_bits > 1), weight_bits,
+        pe, neurons, simd, in_bits, lookup, depth, folds, time_steps, int(in_bits > 1 and not lookup), weight_bits,
         acc.bit_length() + 1, v_bits, fraction, leak, soft, rng.integers(-top, top, size=(simd, depth, pe)),
         rng.integers(-typical // 4, typical // 2, size=(rows, neurons)), rng.integers(1, typical, size=(rows, neurons)),
     )  # fmt: skip
@@ -37,6 +38,7 @@ class TestLifPe(RtlSuite):
         shape(5, 1, 8, 25, 2, 3, 3, 1, 1, neurons=2),
         shape(12, 1, 1, 18, 1, 2, 4, 1, 0, neurons=1),  # rounds take longer than any window
         shape(6, 1, 1, 18, 1, 1, 4, 0, 0, neurons=3),
+        shape(5, 2, 4, 6, 2, 3, 6, 1, 0, lookup=1),  # patterns
     )
     mutants = (
         # a repetition is lost
@@ -70,7 +72,7 @@ class TestLifPe(RtlSuite):
             for _ in range(rng.randint(1, LONGEST)):
                 step = rng.getrandbits(act_bits)
                 for lane in range(cfg.simd):
-                    step |= rng.randrange(cfg.depth) << (act_bits + lane * cfg.addr_bits)
+                    step |= rng.randrange(cfg.depth >> cfg.lookup * cfg.in_bits) << (act_bits + lane * cfg.addr_bits)
                 beats.append(step)
             beats[-1] |= 1 << end_bit
         return beats

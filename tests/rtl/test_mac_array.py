@@ -65,7 +65,8 @@ class TestMacArray(RtlSuite):
     def _beat(self, cfg, rng: random.Random, i):
         act_bits = cfg.simd * cfg.in_bits
         acts = rng.choice([rng.getrandbits(act_bits), (1 << act_bits) - 1])
-        addrs = sum(rng.randrange(cfg.depth >> cfg.lookup * cfg.in_bits) << (lane * cfg.addr_bits) for lane in range(cfg.simd))
+        words = cfg.depth >> cfg.lookup * cfg.in_bits
+        addrs = sum(rng.randrange(words) << (lane * cfg.addr_bits) for lane in range(cfg.simd))
         last = i == BEATS - 1 or i % LONGEST == LONGEST - 1 or rng.random() < 0.25
         return acts | addrs << act_bits | last << (act_bits + cfg.simd * cfg.addr_bits)
 

@@ -13,7 +13,7 @@ class TestWindowRow(RtlSuite):
         WindowRow(3, 2, 1, 1, 3, 9, 4, 2, 0, 2, 1),  # stride, a pruned channel, a column that no window needs
         WindowRow(1, 1, 1, 8, 3, 12, 4, 2, 0, 1, 2),  # pixels, two a beat
         WindowRow(2, 2, 2, 2, 3, 8, 5, 4, 2, 1, 4),  # four a beat, padding
-        WindowRow(2, 2, 1, 1, 3, 5, 4, 1, 2, 2, 1),  # an even kernel: more windows hang over on the right than on the left
+        WindowRow(2, 2, 1, 1, 3, 5, 4, 1, 2, 2, 1),  # an even kernel: more windows hang over on the right
         WindowRow(5, 5, 4, 1, 3, 4, 1, 1, 0, 2, 1),  # one position: channels alone are put together
     )
     mutants = (
@@ -26,7 +26,7 @@ class TestWindowRow(RtlSuite):
         ("late ? again >= 0 && s == step_t'(again) :", "1'b0 ? 1'b0 :"),
         ("past[i] <= past[i-1]", "past[i] <= past[0]"),  # the steps of a pixel are mixed
         ("wire enable = !out_valid || out_ready", "wire enable = 1'b1"),  # runs over what waits
-        ("% COLUMNS;\n  localparam int unsigned LAST", "* 0;\n  localparam int unsigned LAST", 2),  # a window that ends a column early
+        ("span = line[HELD+OFFSET:0]", "span = line[HELD+OFFSET:0] >> IN_BITS * KEPT"),  # windows begin a column late
     )
 
     def draw(self, rng):
