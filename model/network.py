@@ -46,7 +46,7 @@ PIXEL_MAX = 255  # of an image as it comes
 
 
 def pixel_levels(images: Tensor, bits: int) -> Tensor:
-    """What is seen of images in 0..1: the highest `bits` of the 8 bits of each pixel, whole numbers in floating point."""
+    """What is seen of images in 0..1: the highest `bits` of each pixel's 8, as whole numbers in floating point."""
     return (images * PIXEL_MAX).round().div(1 << (8 - bits)).floor()
 
 

@@ -15,9 +15,10 @@ from typing import Any, cast
 
 import torch
 from brevitas.export import export_qonnx
-from brevitas.inject.enum import FloatToIntImplType, ScalingImplType, ScalingPerOutputType
-from brevitas.nn import QuantConv2d, QuantIdentity, QuantLinear
-from brevitas.quant import Int8WeightPerChannelFloat, Int8WeightPerTensorFloat, Uint8ActPerTensorFloat
+from brevitas.export.onnx.qonnx.function import BrevitasQuantTorchScriptFn
+from brevitas.inject.enum import ScalingImplType, ScalingPerOutputType
+from brevitas.nn import QuantConv2d, QuantLinear
+from brevitas.quant import Int8WeightPerChannelFloat, Int8WeightPerTensorFloat
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.fold_constants import FoldConstants
 from qonnx.transformation.general import GiveReadableTensorNames, GiveUniqueNodeNames
@@ -40,22 +41,20 @@ _FLOAT32_BITS = 25  # a signed whole number of so many bits is exact in float32
 class _Image(nn.Module):
     """Images in 0..1 -> the highest bits of each pixel, through an unsigned quantiser of so many bits and scale 1.
 
-    k/255 times 255 is k in floating point, so that of fewer than 8 bits none is lost by rounding down.
+    k/255 times 255 is k in floating point, so that rounding down loses no level. The quantiser is the operation that
+    Brevitas's activations become: by themselves those of one bit would be -1 and 1.
     """
 
     def __init__(self, bits: int) -> None:
         super().__init__()
         self.levels = PIXEL_MAX / (1 << (PIXEL_BITS - bits))
-        self.quant = QuantIdentity(
-            act_quant=Uint8ActPerTensorFloat,
-            bit_width=bits,
-            float_to_int_impl_type=FloatToIntImplType.ROUND if bits == PIXEL_BITS else FloatToIntImplType.FLOOR,
-            scaling_impl_type=ScalingImplType.CONST,
-            scaling_init=float((1 << bits) - 1),
-        )
+        self.bits = bits
 
     def forward(self, x: Tensor) -> Tensor:
-        levels: Tensor = self.quant(x * self.levels)
+        x = x * self.levels
+        one, zero, bits = (torch.tensor(float(value)) for value in (1, 0, self.bits))
+        rounding = "ROUND" if self.bits == PIXEL_BITS else "FLOOR"
+        levels: Tensor = BrevitasQuantTorchScriptFn.apply(x, one, zero, bits, False, False, rounding)
         return levels
 
 

@@ -3,8 +3,8 @@
 What is understood, from the image to the logits:
 
     image     [N, C, H, W], [N, H, W, C] with a Transpose, or [N, features]; floats, or unsigned bytes and wider
-              integers; Mul/Div by a scalar, one unsigned Quant: of 8 bits, and its integers are the pixels, or of fewer,
-              rounded down, and they are the pixels' highest bits
+              integers; Mul/Div by a scalar, one unsigned Quant: of 8 bits, whose integers are the pixels, or of fewer
+              and rounding down, whose integers are the pixels' highest bits
     layer     Conv, or Flatten and MatMul/Gemm, with a weight of 2 to 8 bits by Quant, IntQuant or BipolarQuant; bias
               any constant; then, in any order, BatchNormalization and Mul, Div, Add, Sub by a constant per channel;
               then LIF. In the first layer a Tile repeats the batch T times, before or after the weights.

@@ -192,7 +192,9 @@ def _levels(reading: Reading) -> Iterator[str]:
             maker = reading.runner.maker(tensor)
             assert maker is not None
             aim = "itself" if bits == PIXEL_BITS else f"its highest bits, {expected[i]:g}"
-            yield refusal(maker, f"makes {theirs[i]:g} of pixel level {levels[i]:g}; scale the image so that it is {aim}")
+            yield refusal(
+                maker, f"makes {theirs[i]:g} of pixel level {levels[i]:g}; scale the image so that it is {aim}"
+            )
 
 
 def _layer_problem(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from scaflow.hw.clock import predict
 from scaflow.hw.design import AXI_BYTES
 from scaflow.hw.stalls import OFFERS, TAKES
 from scaflow.quant.golden.beats import pack
-from scaflow.quant.graph import Conv, Readout, execute
+from scaflow.quant.graph import Conv, Readout, execute, validate
 from scaflow.sim.native import simulate_native
 
 
@@ -25,6 +27,13 @@ def readout(classes, ci, height, width):
     return Readout("readout", np.ones((classes, ci, height, width), int), np.zeros(classes, int), 8)
 
 
+def seeing(graph, bits):
+    """The network that sees the highest `bits` bits of a pixel; thresholds shrink as its sums do."""
+    first, *rest = graph.nodes
+    first = replace(first, in_bits=bits, threshold=np.maximum(1, first.threshold * ((1 << bits) - 1) // 255))
+    return validate(replace(graph, nodes=(first, *rest), pixel_bits=bits))
+
+
 def images_of(laid, count, seed=0):
     """Half of the pixels are zero."""
     images = np.random.default_rng(seed).integers(-256, 256, size=(count, *laid.graph.input_shape))
@@ -35,7 +44,8 @@ def stage_beats(laid, name, images):
     """What a stage alone reads, as packed beats."""
     position = [stage.name for stage in laid.stages].index(name)
     if position == 0:
-        return [pack(pixel, 8) for pixel in images.transpose(0, 2, 3, 1).reshape(-1, images.shape[1]).tolist()]
+        seen, bits = laid.graph.seen(images), laid.graph.pixel_bits
+        return [pack(pixel, bits) for pixel in seen.transpose(0, 2, 3, 1).reshape(-1, images.shape[1]).tolist()]
     names = [node.name for node in laid.graph.nodes]
     spikes = execute(laid.graph, images, trace=True)[1][names[names.index(name) - 1]]
     rows = spikes.transpose(0, 3, 4, 1, 2)[..., list(laid.stages[position].in_order)]

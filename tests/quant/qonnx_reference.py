@@ -20,7 +20,8 @@ class Quant(OpRun):
     def _run(self, x, scale, zero, bits, signed=1, narrow=0, rounding_mode="ROUND"):
         top = 2.0 ** (int(np.ravel(bits)[0]) - signed)
         low = -top + narrow if signed else 0
-        return ((np.clip(np.round(x / scale), low, top - 1 - narrow * (not signed)) * scale).astype(np.float32),)
+        rounded = {"ROUND": np.round, "FLOOR": np.floor}[rounding_mode](x / scale)
+        return ((np.clip(rounded, low, top - 1 - narrow * (not signed)) * scale).astype(np.float32),)
 
 
 class IntQuant(Quant):

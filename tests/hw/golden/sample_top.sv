@@ -76,7 +76,8 @@ module top (
   axis_in #(
     .AXI_BYTES(4),
     .PIXEL_BYTES(1),
-    .FRAME_PIXELS(56)
+    .FRAME_PIXELS(56),
+    .PIXEL_BITS(8)
   ) axis_in (
     .clk(clk),
     .rst_n(rst_n),
