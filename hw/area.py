@@ -190,7 +190,7 @@ def _lif_pe(cfg: Any, family: Family) -> Features:
 
 
 def _lif_pe_counted(cfg: Any, family: Family) -> tuple[float, int]:
-    dsps = _lanes(cfg) * cfg.pe if not cfg.lookup and in_dsp(cfg.in_bits, cfg.weight_bits) else 0
+    dsps = _lanes(cfg) * cfg.pe if not cfg.lookup and in_dsp(cfg.in_bits, cfg.weight_bits, family) else 0
     return _lanes(cfg) * bank(_working(cfg), cfg.depth, cfg.weight_bits, family).blocks, dsps
 
 

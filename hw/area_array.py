@@ -23,7 +23,8 @@ def array(weights: np.ndarray, in_bits: int, weight_bits: int, acc_bits: int, fa
     """
     weights = weights[weights.any((1, 2))]  # a lane that stands for no channel is left out
     simd, depth, pe = weights.shape
-    multiplied, picked = in_dsp(in_bits, weight_bits), in_bits > 1 and not in_dsp(in_bits, weight_bits)
+    multiplied = in_dsp(in_bits, weight_bits, family)
+    picked = in_bits > 1 and not multiplied
     term = weight_bits + in_bits if in_bits > 1 else weight_bits
     products = _signed_bits(weights)
     if in_bits > 1:
@@ -50,9 +51,12 @@ def array(weights: np.ndarray, in_bits: int, weight_bits: int, acc_bits: int, fa
     }
 
 
-def in_dsp(in_bits: int, weight_bits: int) -> bool:
-    """Is there a product, which Yosys puts into a DSP? Weights of fewer bits pick multiples in mac_array.sv."""
-    return in_bits > 1 and weight_bits > 4
+def in_dsp(in_bits: int, weight_bits: int, family: Family) -> bool:
+    """Is there a product that Yosys puts into a DSP? Weights of fewer bits pick multiples in mac_array.sv.
+
+    For the xc7 products of fewer than 9 bits are logic, about as much of it as picks would be.
+    """
+    return in_bits > 1 and weight_bits > 4 and (family == "ecp5" or weight_bits + in_bits > 8)
 
 
 def bank(pe: int, depth: int, weight_bits: int, family: Family) -> Ram:

@@ -20,6 +20,7 @@ from scaflow.hw.cycles import node_law
 from scaflow.hw.design import design, from_manifest
 from scaflow.hw.emit import check_emitted, emit, emit_stage
 from scaflow.hw.fold import Fold
+from scaflow.hw.synth import synthesize
 from scaflow.model.config import NetworkConfig
 from scaflow.model.cost import EventStage, ListStage
 from scaflow.quant.golden.beats import unpack
@@ -42,7 +43,7 @@ def laid_out(bits, scheduler, time_steps=3):
 
 
 ALSO = [pytest.param(*case, marks=pytest.mark.full) for case in ((1, "list"), (2, "event"), (3, "list"))]
-TIMED = [(1, "event", 3), pytest.param(2, "list", 1, marks=pytest.mark.full)]
+TIMED = [(2, "list", 1), pytest.param(1, "event", 3, marks=pytest.mark.full)]
 
 
 @pytest.mark.rtl
@@ -108,6 +109,26 @@ def test_an_event_is_a_pixel_of_which_something_is_seen():
 def test_fewer_bits_take_fewer_cells():
     areas = [area(laid_out(bits, "event").instances(), "ecp5").lut for bits in (8, 4, 2)]
     assert sorted(areas, reverse=True) == areas and areas[0] > areas[2]
+
+
+SHORT = [("xc7", 5), *(pytest.param(*case, marks=pytest.mark.full) for case in (("xc7", 6), ("ecp5", 5)))]
+
+
+@pytest.mark.parametrize(("family", "weight_bits"), SHORT)
+def test_short_products_are_logic_on_one_family(family, weight_bits, tmp_path):
+    """The model's DSPs are those of a synthesis, its LUTs near them: products of 8 and 9 bits, one each side of the 9
+    from which the xc7 has a DSP."""
+    one = spiking("one", 4, 1, (3, 3), 1, 0, 8)
+    weight = np.random.default_rng(0).integers(-(1 << weight_bits - 1) + 1, 1 << weight_bits - 1, one.weight.shape)
+    one = replace(one, weight=weight, weight_bits=weight_bits, threshold=weight.clip(0).sum((1, 2, 3)) * 128)
+    graph = seeing(validate(Graph("short", (1, 6, 6), 1, (one, readout(3, 4, 4, 4)))), 3)
+    laid = design(graph, {"one": Fold(4, 1), "readout": Fold(3, 1)})
+    emit(laid, tmp_path / "rtl")
+    target = {"xc7": "xc7", "ecp5": "ecp5-85"}[family]
+    found = synthesize(tmp_path / "rtl", "top", target, lambda _: None, tmp_path / "cache", route=False)
+    told, real = area(laid.stages[0].instances, family), found.per_stage["one"]
+    assert (told.dsp, real.dsp) == ((0, 0) if (family, weight_bits) == ("xc7", 5) else (4, 4))
+    assert told.lut == pytest.approx(real.lut, rel=0.1)
 
 
 def test_pruning_counts_a_first_layer_of_one_bit_as_the_image():
