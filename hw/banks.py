@@ -55,16 +55,19 @@ def order(channels: Sequence[int], events: np.ndarray, simd: int, group: Group) 
 def _together(channels: Sequence[int], events: np.ndarray, size: int) -> list[list[int]]:
     """Groups of `size` channels that fire together, the last one of those that are left over.
 
-    The busiest channel first, each group takes one by one the channel that shares most of its events with it.
+    Each begins with the two that share most events, and takes one by one the channel that shares most with any of it.
     """
     rows = events.reshape(-1, events.shape[2])
-    left = sorted(channels, key=lambda c: (-rows[:, c].sum(), c))
+    shared = rows.T.astype(np.int64) @ rows
+    left = list(channels)
     found: list[list[int]] = []
     for _ in range(ceil_div(len(channels), size)):
-        members = [left.pop(0)]
-        active = rows[:, members[0]].copy()
+        pairs = [(a, b) for i, a in enumerate(left) for b in left[i + 1 :]]
+        members = list(max(pairs, key=lambda pair: int(shared[pair]))) if pairs else [left[0]]
+        active = rows[:, members].any(1)
+        left = [c for c in left if c not in members]
         while left and len(members) < size:
-            best = max(left, key=lambda c: (int((rows[:, c] & active).sum()), -left.index(c)))
+            best = max(left, key=lambda c: int((rows[:, c] & active).sum()))
             left.remove(best)
             members.append(best)
             active |= rows[:, best]

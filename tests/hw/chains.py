@@ -45,7 +45,8 @@ def stage_beats(laid, name, images):
     position = [stage.name for stage in laid.stages].index(name)
     if position == 0:
         seen, bits = laid.graph.seen(images), laid.graph.pixel_bits
-        return [pack(pixel, bits) for pixel in seen.transpose(0, 2, 3, 1).reshape(-1, images.shape[1]).tolist()]
+        beats = seen.transpose(0, 2, 3, 1).reshape(-1, laid.way_in.pixel_bytes)
+        return [pack(pixels, bits) for pixels in beats.tolist()]
     names = [node.name for node in laid.graph.nodes]
     spikes = execute(laid.graph, images, trace=True)[1][names[names.index(name) - 1]]
     rows = spikes.transpose(0, 3, 4, 1, 2)[..., list(laid.stages[position].in_order)]

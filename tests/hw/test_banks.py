@@ -4,8 +4,9 @@ from itertools import permutations
 
 import numpy as np
 
-from scaflow.hw.activity import channel_counts
-from scaflow.hw.banks import deal, orders
+from scaflow.hw.activity import channel_events
+from scaflow.hw.banks import deal, order, orders
+from scaflow.hw.groups import SYNAPSE
 
 
 def fullest(order, counts, simd):
@@ -30,16 +31,35 @@ def test_no_deal_of_two_banks_is_better_on_a_small_case():
 
 def test_only_writers_of_event_stages_get_an_order(graph):
     rng = np.random.default_rng(2)
-    counts = {"middle": rng.integers(0, 3, size=(50, 6)), "dense": rng.integers(0, 3, size=(50, 5))}
-    found = orders(graph, {"middle": 2}, counts)
+    events = {"middle": rng.random((50, 9, 6)) < 0.3, "dense": rng.random((50, 12, 5)) < 0.3}
+    found = orders(graph, {"middle": (2, SYNAPSE)}, events)
     assert list(found) == ["first"]
     assert sorted(found["first"]) == [0, 2, 3, 5]
+
+
+def test_channels_that_fire_together_share_a_look_up():
+    """Here they do so in pairs: a group is a pair, and the one left over comes last."""
+    rng = np.random.default_rng(4)
+    pairs = rng.random((300, 3, 4)) < 0.3
+    events = np.concatenate([pairs[..., :3], pairs], 2)  # channels 0, 1, 2 fire with 3, 4, 5; 6 alone
+    for simd in (1, 2, 3):
+        found = order((0, 1, 2, 3, 4, 5, 6), events, simd, (3, 2))
+        assert sorted(map(sorted, (found[:2], found[2:4], found[4:6]))) == [[0, 3], [1, 4], [2, 5]]
+        assert found[6] == 6
+
+
+def test_groups_are_dealt_to_banks_as_channels_are():
+    rng = np.random.default_rng(5)
+    pairs = rng.random((300, 3, 2)) < 0.4
+    events = np.repeat(pairs[..., [0, 0, 1, 1]], 2, axis=2)  # 0 to 3 fire together, and 4 to 7
+    found = order(range(8), events, 2, (1, 2))
+    assert {c // 4 for c in found[:2]} != {c // 4 for c in found[4:6]}  # a bank's two do not fire together
 
 
 def test_counts_of_windows_against_a_plain_loop(graph):
     node = graph.nodes[2]
     spikes = np.random.default_rng(3).integers(0, 2, size=(2, 3, 6, 4, 3))
-    counts = channel_counts(spikes, node, most=10**6)
+    counts = channel_events(spikes, node, most=10**6).sum(1)
     expected = [
         [
             sum(

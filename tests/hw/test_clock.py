@@ -12,6 +12,7 @@ from scaflow.hw.clock import Timer, predict, predict_runs, stage_cycles
 from scaflow.hw.design import AXI_BYTES, design
 from scaflow.hw.emit import emit, emit_stage
 from scaflow.hw.fold import Fold
+from scaflow.hw.groups import SYNAPSE
 from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
 from scaflow.quant.graph import Graph, Pool, execute, validate
 from scaflow.sim.native import simulate_native
@@ -61,6 +62,18 @@ GRAPHS = {
             "readout": Fold(3, 3),
         },
     ),
+    # look-ups where events are walked: of rows of pixels of two bits, two pixels a beat; of rows of an even kernel, of
+    # which more windows hang over on the right; of channels alone, behind a stride
+    "groups": (
+        Graph("groups", (1, 10, 12), 2, (
+            spiking("one", 6, 1, (4, 4), 2, 1, 2), spiking("two", 5, 6, (3, 4), 1, 1),
+            spiking("three", 7, 5, (2, 2), 2, 1), readout(3, 7, 3, 3),
+        ), 2),
+        {
+            "one": Fold(3, 1, group=(4, 1)), "two": Fold(5, 2, neurons=2, group=(4, 2)),
+            "three": Fold(4, 1, group=(1, 4)), "readout": Fold(3, 1),
+        },
+    ),
 }  # fmt: skip
 
 
@@ -70,7 +83,11 @@ SCHEDULERS = {"list": ("list",) * 3, "event": ("event",) * 3, "mixed": ("event",
 def laid_out(name, schedulers, **fifo_depths):
     graph, folding = GRAPHS[name]
     named = dict(zip(folding, SCHEDULERS[schedulers], strict=False))
-    folding = {n: replace(fold, scheduler=named.get(n, "list")) for n, fold in folding.items()}
+    for node, fold in folding.items():
+        scheduler = named.get(node, "list")
+        folding = folding | {
+            node: replace(fold, scheduler=scheduler, group=fold.group if scheduler == "event" else SYNAPSE)
+        }
     return design(validate(graph), folding, fifo_depths=fifo_depths)
 
 
@@ -96,7 +113,7 @@ PATTERNS = {"flowing": None, "source": (0.02, 1), "sink": (1, 0.001), "both": (0
 
 WHOLE = [
     pytest.param(name, schedulers, stalls, marks=pytest.mark.full)
-    if name == "narrow" and (schedulers == "mixed" or stalls in ("flowing", "source"))
+    if name in ("narrow", "groups") and (schedulers == "mixed" or stalls in ("flowing", "source"))
     else (name, schedulers, stalls)
     for name in GRAPHS for schedulers in SCHEDULERS for stalls in PATTERNS
 ]  # fmt: skip
@@ -133,7 +150,7 @@ def test_deep_queues(tmp_path):
 
 def random_design(rng):
     """Up to three spiking layers of any shape that can be laid out."""
-    narrow = rng.spawn(1)[0]
+    narrow, grouped = rng.spawn(2)
     while True:
         steps, channels, height, width = rng.integers(1, (7, 4, 13, 13), endpoint=True).tolist()
         edge, nodes, folding = (channels, height, width), [], {}
@@ -144,7 +161,10 @@ def random_design(rng):
             nodes.append(spiking(name, co, edge[0], kernel, stride, padding, 1 if nodes else 8))
             out = [(size + 2 * padding - k) // stride + 1 for size, k in zip(edge[1:], kernel, strict=True)]
             pe, simd = (int(rng.integers(1, lanes + 1)) for lanes in (co, edge[0]))
-            folding[name] = Fold(pe, simd, str(rng.choice(("list", "event"))), int(narrow.integers(1, pe + 1)))
+            scheduler, group = str(rng.choice(("list", "event"))), SYNAPSE
+            if scheduler == "event" and len(nodes) > 1 and grouped.random() < 0.6:
+                group = int(grouped.choice((1, kernel[1]))), int(grouped.choice((1, 2, 3)))
+            folding[name] = Fold(pe, simd, scheduler, int(narrow.integers(1, pe + 1)), group)
             edge = (co, *out)
             if rng.random() < 0.3:
                 nodes.append(Pool(f"pool_{name}", int(rng.integers(1, 4))))
