@@ -126,49 +126,26 @@ module lif_update #(
     end else begin : membranes
       localparam int unsigned T_BITS = $clog2(TIME_STEPS);
 
+      // what is left of a membrane, and what comes in. Half of it is ceil(v / 2), and ceil(v / 2) + x is floor((v + 2x +
+      // 1) / 2): one sum. Otherwise the leak is taken off ahead
       function automatic logic [V_BITS-1:0] leaked(input logic [V_BITS-1:0] v);
-        return LEAK_SHIFT == 0 ? v : v - $unsigned($signed(v) >>> LEAK_SHIFT);
+        return LEAK_SHIFT < 2 ? v : v - $unsigned($signed(v) >>> LEAK_SHIFT);
+      endfunction
+      function automatic logic [V_BITS-1:0] stepped(input logic [V_BITS-1:0] left, input logic [V_BITS-1:0] x);
+        automatic logic [V_BITS:0] twice = {left[V_BITS-1], left} + {x, 1'b1};
+        return LEAK_SHIFT == 1 ? V_BITS'(twice >> 1) : left + x;
       endfunction
 
-      // --- stage 3: the same less the threshold ------------------------------------------------------------------
-      lanes_t input_3, excess_3;
-      always_ff @(posedge clk) begin
-        if (enable) begin
-          for (int p = 0; p < PE; p++) excess_3[p] <= input_2[p] - threshold_2[p];
-          input_3 <= input_2;
-        end
-      end
-
-      // --- stage 4: the membranes; u and u - threshold are formed side by side, the sign of the latter decides -----
-      logic [F_BITS-1:0] fold, next_fold;
+      logic [F_BITS-1:0] fold, next_fold;  // of the beat that meets its membranes
       logic [T_BITS-1:0] t;
       wire last_fold = fold == F_BITS'(FOLDS - 1);
       wire last_t = t == T_BITS'(TIME_STEPS - 1);
       wire next_first = last_fold ? last_t : t == '0;  // the next beat begins a pixel
-      wire go = enable && valid[3];
+      wire go = enable && valid[FOLDS > 2 ? 2 : 3];
       assign next_fold = last_fold ? '0 : fold + 1'b1;
 
-      lanes_t held, v;  // the leaked membranes of the beat, and their next values
+      lanes_t held, v, next;  // the membranes of the beat without what leaks; their next values; those of the next beat
       logic [PE-1:0] spike;
-      always_comb begin
-        for (int p = 0; p < PE; p++) begin
-          automatic logic [V_BITS-1:0] u = held[p] + input_3[p];
-          automatic logic [V_BITS-1:0] over = held[p] + excess_3[p];
-          spike[p] = !over[V_BITS-1];
-          if (!spike[p]) v[p] = u;
-          else v[p] = SOFT_RESET == 1 ? over : '0;
-        end
-      end
-
-      lanes_t next;  // the membranes of the next beat
-      if (FOLDS == 1) begin : one_fold
-        assign next = v;
-      end else begin : folded
-        lanes_t membrane [FOLDS];
-        always_ff @(posedge clk) if (go) membrane[fold] <= v;
-        assign next = membrane[next_fold];
-      end
-
       always_ff @(posedge clk) begin
         if (enable) out_data <= spike;
         if (!rst_n) begin
@@ -180,6 +157,57 @@ module lif_update #(
         end
         if (!rst_n || (go && next_first)) held <= '0;
         else if (go) for (int p = 0; p < PE; p++) held[p] <= leaked(next[p]);
+      end
+
+      if (FOLDS > 2) begin : apart
+        // --- stage 3: u; stage 4: is it the threshold? A membrane is read a beat after it was written, or later -------
+        lanes_t u_3, threshold_3;
+        logic [F_BITS-1:0] fold_3;
+        lanes_t membrane [FOLDS];
+        assign next = membrane[next_fold];
+        always_comb begin
+          for (int p = 0; p < PE; p++) begin
+            automatic logic [V_BITS-1:0] over = u_3[p] - threshold_3[p];
+            spike[p] = !over[V_BITS-1];
+            if (!spike[p]) v[p] = u_3[p];
+            else v[p] = SOFT_RESET == 1 ? over : '0;
+          end
+        end
+        always_ff @(posedge clk) begin
+          if (enable) begin
+            for (int p = 0; p < PE; p++) u_3[p] <= stepped(held[p], input_2[p]);
+            threshold_3 <= threshold_2;
+            fold_3 <= fold;
+          end
+          if (enable && valid[3]) membrane[fold_3] <= v;
+        end
+      end else begin : near
+        // --- stage 3: the input less the threshold ------------------------------------------------------------------
+        lanes_t input_3, excess_3;
+        always_ff @(posedge clk) begin
+          if (enable) begin
+            for (int p = 0; p < PE; p++) excess_3[p] <= input_2[p] - threshold_2[p];
+            input_3 <= input_2;
+          end
+        end
+
+        // --- stage 4: u and u - threshold are formed side by side, the sign of the latter decides ---------------------
+        always_comb begin
+          for (int p = 0; p < PE; p++) begin
+            automatic logic [V_BITS-1:0] u = stepped(held[p], input_3[p]);
+            automatic logic [V_BITS-1:0] over = stepped(held[p], excess_3[p]);
+            spike[p] = !over[V_BITS-1];
+            if (!spike[p]) v[p] = u;
+            else v[p] = SOFT_RESET == 1 ? over : '0;
+          end
+        end
+        if (FOLDS == 1) begin : one_fold
+          assign next = v;
+        end else begin : folded
+          lanes_t membrane [FOLDS];
+          always_ff @(posedge clk) if (go) membrane[fold] <= v;
+          assign next = membrane[next_fold];
+        end
       end
     end
   end

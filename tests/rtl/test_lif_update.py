@@ -33,17 +33,30 @@ class TestLifUpdate(RtlSuite):
         LifUpdate(2, 1, 1, 5, 7, 2, 0, 0, np.array([[-32, 0]]), np.array([[32, 1]])),
         shape(2, 2, 5, 4, 4, 3, 1),
         shape(6, 4, 3, 3, 0, 1, 0),  # a coarse grid: the threshold is often met exactly
+        shape(4, 3, 4, 6, 2, 2, 1),
+        shape(3, 2, 4, 6, 1, 1, 0),
     )
     mutants = (
-        ("!over[V_BITS-1]", "!over[V_BITS-1] && over != '0"),  # >= becomes >
+        # >= becomes >, where a membrane comes back soon and where it does not
+        ("= stepped(held[p], excess_3[p]);\n            spike[p] = !over[V_BITS-1]",
+         "= stepped(held[p], excess_3[p]);\n            spike[p] = !over[V_BITS-1] && over != '0", 1),
+        ("= u_3[p] - threshold_3[p];\n            spike[p] = !over[V_BITS-1]",
+         "= u_3[p] - threshold_3[p];\n            spike[p] = !over[V_BITS-1] && over != '0", 8),
         ("BITS / 2, 1'b0)", "BITS / 2, 1'b1)", 3),  # the same of a constant
         ("$signed(input_2[p]) >= ", "$signed(input_2[p]) > ", 4),  # and of one time step and more folds
         ("BITS / 2, BITS, above_1[p])", "BITS / 2, BITS, 1'b0)", 3),  # the lower half does not count
         ("threshold[0][p] + ~bias", "threshold[0][p] - bias", 3),  # threshold - bias overflows
-        ("$signed(v) >>> LEAK_SHIFT", "v >> LEAK_SHIFT"),  # the leak loses the sign
+        ("$signed(v) >>> LEAK_SHIFT", "v >> LEAK_SHIFT", 1),  # the leak loses the sign
+        ("{left[V_BITS-1], left}", "{1'b0, left}"),  # so does half of it
+        ("{x, 1'b1}", "{x, 1'b0}"),  # half is rounded down
+        ("LEAK_SHIFT < 2 ? v", "LEAK_SHIFT < 3 ? v", 1),  # nothing leaks
+        ("membrane[fold_3] <= v", "membrane[fold] <= v"),  # a membrane comes back to another neuron
         ("in_ready = enable", "in_ready = 1'b1"),  # ready dropped
         ("(go && next_first)", "1'b0"),  # a pixel inherits the membrane of the one before
-        ("SOFT_RESET == 1 ? over : '0", "'0", 1),  # soft reset becomes hard
+        ("if (!spike[p]) v[p] = u;\n            else v[p] = SOFT_RESET == 1 ? over : '0",
+         "if (!spike[p]) v[p] = u;\n            else v[p] = '0", 1),  # soft reset becomes hard
+        ("if (!spike[p]) v[p] = u_3[p];\n            else v[p] = SOFT_RESET == 1 ? over : '0",
+         "if (!spike[p]) v[p] = u_3[p];\n            else v[p] = '0", 9),
     )
 
     def draw(self, rng):
