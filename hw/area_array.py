@@ -12,6 +12,8 @@ import numpy as np
 from scaflow.hw.ram import Family, Ram, rom
 from scaflow.quant.golden.beats import ceil_div
 
+WHOLE = 1024  # a bank of more words is cut into columns, as mac_array.sv does
+_COLUMNS = ((2048, 9), (4096, 4), (8192, 2), (16384, 1))  # words, and bits of a column
 BANK_IN_BLOCK = 32  # a weight bank of more words is kept in block RAM, as mac_array.sv asks
 
 
@@ -61,9 +63,15 @@ def in_dsp(in_bits: int, weight_bits: int, family: Family) -> bool:
 
 def bank(pe: int, depth: int, weight_bits: int, family: Family) -> Ram:
     """A lane's weights, where they are in block RAM."""
+    width = pe * weight_bits
     if depth <= BANK_IN_BLOCK:
         return Ram()
-    return rom(family, depth, pe * weight_bits, block=True)
+    column = next((bits for words, bits in _COLUMNS if depth <= words), width)
+    if depth <= WHOLE or column >= width:
+        return rom(family, depth, width, block=True)
+    whole, rest = divmod(width, column)
+    columns = whole * rom(family, depth, column, block=True)
+    return columns + rom(family, depth, rest, block=True) if rest else columns
 
 
 def _tree(bits: np.ndarray, even: np.ndarray, columns: Sequence[int]) -> dict[str, float]:

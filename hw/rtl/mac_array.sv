@@ -36,6 +36,13 @@ module mac_array #(
   localparam int unsigned STAGES = 2 + (MULTIPLIED ? 1 : 0) + LEVELS;
   localparam int unsigned TERM_BITS = MULTIPLIED ? WEIGHT_BITS + IN_BITS : WEIGHT_BITS;
   localparam int unsigned INDEX_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1;
+  // A bank of more than 1024 words is cut into columns that a block RAM is deep enough for (16 kbit, a bit in nine more):
+  // several of them behind a multiplexer would cost a LUT a bit, and time where the memory is slow already.
+  localparam int unsigned WORD_BITS = PE * WEIGHT_BITS;
+  localparam int unsigned DEEP =
+    DEPTH <= 1024 || DEPTH > 16384 ? WORD_BITS : DEPTH <= 2048 ? 9 : DEPTH <= 4096 ? 4 : DEPTH <= 8192 ? 2 : 1;
+  localparam int unsigned COLUMN = DEEP < WORD_BITS ? DEEP : WORD_BITS;
+  localparam int unsigned COLUMNS = (WORD_BITS + COLUMN - 1) / COLUMN;
   localparam int unsigned SUM_BITS = TERM_BITS + LEVELS;
 
   if (SIMD > 100 || PE < 1 || SIMD < 1) begin : chk_lanes
@@ -66,20 +73,24 @@ module mac_array #(
       assign term[b] = '0;
     end else begin : present
       localparam bit [15:0] DIGITS = {8'(48 + b / 10), 8'(48 + b % 10)};
-      // block RAM from 33 words on, so that a shorter (pruned) bank does not turn into logic
-      (* rom_style = DEPTH > 32 ? "block" : "auto" *)
-      logic [PE*WEIGHT_BITS-1:0] bank [DEPTH];
-      initial $readmemh({WEIGHTS_FILE, "_", DIGITS, ".mem"}, bank);
       logic [PE*WEIGHT_BITS-1:0] read;
       wire [IN_BITS-1:0] act = in_data[b*IN_BITS+:IN_BITS];
       wire [ADDR_BITS-1:0] addr = in_data[SIMD*IN_BITS+b*ADDR_BITS+:ADDR_BITS];
       wire [INDEX_BITS-1:0] index = LOOKUP == 1 ? INDEX_BITS'({addr, act}) : INDEX_BITS'(addr);
       logic [IN_BITS-1:0] act_1;
-      always_ff @(posedge clk) begin
-        if (enable) begin
-          read <= bank[index];
-          act_1 <= act;
+      always_ff @(posedge clk) if (enable) act_1 <= act;
+      for (genvar c = 0; c < COLUMNS; c++) begin : memory
+        localparam int unsigned FIRST = c * COLUMN;
+        localparam int unsigned BITS = FIRST + COLUMN > WORD_BITS ? WORD_BITS - FIRST : COLUMN;
+        // block RAM from 33 words on, so that a shorter (pruned) bank does not turn into logic
+        (* rom_style = DEPTH > 32 ? "block" : "auto" *)
+        logic [BITS-1:0] column [DEPTH];
+        initial begin
+          automatic logic [WORD_BITS-1:0] bank [DEPTH];
+          $readmemh({WEIGHTS_FILE, "_", DIGITS, ".mem"}, bank);
+          for (int i = 0; i < int'(DEPTH); i++) column[i] = bank[i][FIRST+:BITS];
         end
+        always_ff @(posedge clk) if (enable) read[FIRST+:BITS] <= column[index];
       end
       logic [PE-1:0][TERM_BITS-1:0] product;
       assign term[b] = product;
