@@ -1,6 +1,6 @@
 """How many bits each integer of a graph needs, from its weights alone: no input can overflow them.
 
-Two's complement throughout. x is the largest input (255 for pixels, 1 for spikes); sums go over one output
+Two's complement throughout. x is the largest input (255 for pixels of 8 bits, 1 for spikes); sums go over one output
 channel's weights, those that meet an input channel which can be non-zero.
 
     accumulator   P = x * sum of the positive weights, N = x * sum of the negative ones: N <= acc <= P, and so

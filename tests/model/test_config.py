@@ -213,3 +213,18 @@ def test_a_text_that_is_no_toml_says_why(tmp_path, content, words):
 def test_a_folder_is_no_toml(tmp_path):
     with pytest.raises(ValueError, match="Is a directory; give the path of a network TOML"):
         load_network(tmp_path)
+
+
+def test_the_bits_of_a_pixel():
+    """A dump has them where they are not eight: what was trained without the word stays what it is."""
+    described = {
+        "name": "net", "dataset": "mnist", "time_steps": 1, "layers": [{"channels": 8}], "train": {"epochs": 1},
+        "sca": {"keep": 1.0},
+    }  # fmt: skip
+    plain = NetworkConfig.model_validate(described)
+    assert plain.quant.pixel_bits == 8 and "pixel_bits" not in plain.model_dump()["quant"]
+    two = NetworkConfig.model_validate(described | {"quant": {"pixel_bits": 2}})
+    assert NetworkConfig.model_validate(two.model_dump(mode="json")).quant.pixel_bits == 2
+    for bits in (0, 9):
+        with pytest.raises(ValueError, match=r"quant\.pixel_bits"):
+            NetworkConfig.model_validate(described | {"quant": {"pixel_bits": bits}})

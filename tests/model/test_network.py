@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from scaflow.model.network import SpikingNetwork
+from scaflow.model.network import SpikingNetwork, pixel_levels
 from scaflow.model.neurons import lif_step
 
 
@@ -123,3 +123,28 @@ def test_bfloat16_trains_close_to_float32(describe):
         grads.append(torch.cat([p.grad.flatten() for p in net.parameters()]))
     assert functional.cosine_similarity(*grads, dim=0) > 0.95
     assert not torch.equal(*grads)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 7])
+def test_the_highest_bits_of_a_pixel_are_seen(describe, bits):
+    """Of every level, over the range of so many bits."""
+    levels = torch.arange(256).view(4, 1, 8, 8)
+    images = levels.float() / 255
+    assert torch.equal(pixel_levels(images, bits), (levels >> (8 - bits)).float())
+    assert torch.equal(pixel_levels(images, 8), levels.float())
+    whole, part = seeded(describe()).eval(), seeded(describe(quant={"pixel_bits": bits})).eval()
+    seen = (levels >> (8 - bits)).float() / (2**bits - 1)
+    wanted = whole.blocks[0].bn(whole.blocks[0].conv(seen))
+    found = []
+    part.blocks[0].bn.register_forward_hook(lambda _m, _i, out: found.append(out))
+    part(images)
+    assert torch.equal(found[0], wanted)
+
+
+def test_training_sees_the_highest_bits(describe):
+    """The same loss, whatever the bits are that are not seen."""
+    levels = torch.arange(256).view(4, 1, 8, 8)
+    nets = [seeded(describe(quant={"pixel_bits": 2})).train() for _ in range(2)]
+    low, high = (net((levels & 192 | rest).float() / 255) for net, rest in zip(nets, (0, 63), strict=True))
+    assert torch.equal(low, high)
+    assert not torch.equal(nets[0]((levels ^ 128).float() / 255), high)
