@@ -11,9 +11,8 @@ import numpy as np
 
 from scaflow.hw.ram import Family, Ram, rom
 from scaflow.quant.golden.beats import ceil_div
+from scaflow.quant.golden.mac_array import column_bits
 
-WHOLE = 1024  # a bank of more words is cut into columns, as mac_array.sv does
-_COLUMNS = ((2048, 9), (4096, 4), (8192, 2), (16384, 1))  # words, and bits of a column
 BANK_IN_BLOCK = 32  # a weight bank of more words is kept in block RAM, as mac_array.sv asks
 
 
@@ -66,9 +65,7 @@ def bank(pe: int, depth: int, weight_bits: int, family: Family) -> Ram:
     width = pe * weight_bits
     if depth <= BANK_IN_BLOCK:
         return Ram()
-    column = next((bits for words, bits in _COLUMNS if depth <= words), width)
-    if depth <= WHOLE or column >= width:
-        return rom(family, depth, width, block=True)
+    column = column_bits(depth, width)
     whole, rest = divmod(width, column)
     columns = whole * rom(family, depth, column, block=True)
     return columns + rom(family, depth, rest, block=True) if rest else columns

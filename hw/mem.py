@@ -1,8 +1,9 @@
 """Memory images: the array fields of a module's configuration as .mem files for $readmemh, and back.
 
 A 2-D field [depth, lanes] becomes `<prefix><field>.mem`, one word a row, lane 0 in the lowest bits; a 3-D field
-[banks, depth, lanes] becomes one such file a bank, `<prefix><field>_00.mem` and on. The field's metadata names the
-attribute that holds the lanes' width, and whether they are unsigned: `field(metadata={"bits": "weight_bits"})`.
+[banks, depth, lanes] becomes one such file a bank, `<prefix><field>_00.mem` and on, or one a column of its bits,
+`<prefix><field>_00_000.mem` and on. The field's metadata names the attributes that hold the width of lanes and of columns,
+and whether lanes are unsigned: `field(metadata={"bits": "weight_bits", "column": "column_bits"})`.
 """
 
 from __future__ import annotations
@@ -48,8 +49,13 @@ def images(cfg: Any, prefix: str = "") -> dict[str, str]:
                 " derive the width from the values"
             )
         if array.ndim == 3:
+            column = getattr(cfg, f.metadata["column"]) if "column" in f.metadata else bits * array.shape[2]
             for bank, words in enumerate(array):
-                texts[f"{prefix}{f.name}_{bank:02d}.mem"] = _text(words, bits)
+                name = f"{prefix}{f.name}_{bank:02d}"
+                if column == bits * words.shape[1]:
+                    texts[f"{name}.mem"] = _text(words, bits)
+                else:
+                    texts |= {f"{name}_{i:03d}.mem": text for i, text in enumerate(_columns(words, bits, column))}
         else:
             texts[f"{prefix}{f.name}.mem"] = _text(array, bits)
     return texts
@@ -60,6 +66,18 @@ def write_memories(cfg: Any, directory: Path, prefix: str = "") -> dict[str, int
     for name, text in images(cfg, prefix).items():
         (Path(directory) / name).write_text(text)
     return parameters(cfg, prefix)
+
+
+def _columns(words: np.ndarray, bits: int, column: int) -> list[str]:
+    """The texts of a bank's columns, of so many bits each and the last one of those that are left."""
+    width = bits * words.shape[1]
+    packed = [pack(row, bits) for row in words.tolist()]
+    texts = []
+    for first in range(0, width, column):
+        size = min(column, width - first)
+        mask, digits = (1 << size) - 1, -(-size // 4)
+        texts.append("".join(f"{word >> first & mask:0{digits}x}\n" for word in packed))
+    return texts
 
 
 def _text(words: np.ndarray, bits: int) -> str:

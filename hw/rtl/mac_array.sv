@@ -6,7 +6,8 @@
 /// Throughput  1 beat/cycle while out_ready
 /// Handshake   valid never waits for ready; payload stable while valid && !ready, and beyond until the next sum
 /// State       PE accumulators of ACC_BITS, cleared by last; ACC_BITS must hold every window's sum
-/// Memory      SIMD banks of DEPTH words of PE weights, WEIGHTS_FILE_00.mem and on, synchronous read
+/// Memory      SIMD banks of DEPTH words of PE weights, WEIGHTS_FILE_00.mem and on, synchronous read; more than 1024
+///             words in columns of their bits, WEIGHTS_FILE_00_000.mem and on
 /// Golden      quant/golden/mac_array.py
 module mac_array #(
   parameter int unsigned PE,
@@ -48,6 +49,9 @@ module mac_array #(
   if (SIMD > 100 || PE < 1 || SIMD < 1) begin : chk_lanes
     $error("mac_array: PE=%0d, SIMD=%0d; PE must be positive, SIMD 1 to 100", PE, SIMD);
   end
+  if (COLUMNS > 1000) begin : chk_columns
+    $error("mac_array: %0d words of %0d bits are too many", DEPTH, WORD_BITS);
+  end
   if (LOOKUP > 1 || (LOOKUP == 1 && (WORDS < 1 || WORDS << IN_BITS != DEPTH))) begin : chk_lookup
     $error("mac_array: LOOKUP=%0d must be 0 or 1, and DEPTH=%0d then whole patterns of %0d bits", LOOKUP, DEPTH, IN_BITS);
   end
@@ -85,10 +89,11 @@ module mac_array #(
         // block RAM from 33 words on, so that a shorter (pruned) bank does not turn into logic
         (* rom_style = DEPTH > 32 ? "block" : "auto" *)
         logic [BITS-1:0] column [DEPTH];
-        initial begin
-          automatic logic [WORD_BITS-1:0] bank [DEPTH];
-          $readmemh({WEIGHTS_FILE, "_", DIGITS, ".mem"}, bank);
-          for (int i = 0; i < int'(DEPTH); i++) column[i] = bank[i][FIRST+:BITS];
+        if (COLUMNS == 1) begin : whole
+          initial $readmemh({WEIGHTS_FILE, "_", DIGITS, ".mem"}, column);
+        end else begin : part
+          localparam bit [23:0] PLACE = {8'(48 + c / 100), 8'(48 + c / 10 % 10), 8'(48 + c % 10)};
+          initial $readmemh({WEIGHTS_FILE, "_", DIGITS, "_", PLACE, ".mem"}, column);
         end
         always_ff @(posedge clk) if (enable) read[FIRST+:BITS] <= column[index];
       end

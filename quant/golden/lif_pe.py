@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scaflow.quant.golden.beats import address_bits, ceil_div, pack, unpack
+from scaflow.quant.golden.mac_array import column_bits
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,13 @@ class LifPe:
     fraction_bits: int
     leak_shift: int
     soft_reset: int
-    weights: np.ndarray = field(metadata={"bits": "weight_bits"})  # [simd, depth, pe]
+    weights: np.ndarray = field(metadata={"bits": "weight_bits", "column": "column_bits"})  # [simd, depth, pe]
     bias: np.ndarray = field(metadata={"bits": "v_bits"})  # [folds * rounds, neurons]
     threshold: np.ndarray = field(metadata={"bits": "v_bits"})  # the same; neurons beyond PE stand for no sum
+
+    @property
+    def column_bits(self) -> int:
+        return column_bits(self.depth, self.pe * self.weight_bits)
 
     @property
     def addr_bits(self) -> int:

@@ -8,6 +8,8 @@ import numpy as np
 
 from scaflow.quant.golden.beats import address_bits, pack, unpack
 
+COLUMNS = ((2048, 9), (4096, 4), (8192, 2), (16384, 1))  # words, and bits of a column; fewer words are whole
+
 
 @dataclass(frozen=True)
 class MacArray:
@@ -18,11 +20,23 @@ class MacArray:
     weight_bits: int
     acc_bits: int
     depth: int
-    weights: np.ndarray = field(metadata={"bits": "weight_bits"})  # [simd, depth, pe], one bank a lane
+    # [simd, depth, pe], a bank a lane
+    weights: np.ndarray = field(metadata={"bits": "weight_bits", "column": "column_bits"})
+
+    @property
+    def column_bits(self) -> int:
+        return column_bits(self.depth, self.pe * self.weight_bits)
 
     @property
     def addr_bits(self) -> int:
         return address_bits(self.depth >> self.in_bits if self.lookup else self.depth)
+
+
+def column_bits(depth: int, word_bits: int) -> int:
+    """Of the columns of a bank: what a block RAM of 16 kbit (a bit in nine more) is deep enough for, or a whole word."""
+    if depth <= 1024:
+        return word_bits
+    return next((min(word_bits, bits) for words, bits in COLUMNS if depth <= words), word_bits)
 
 
 def mac_array(cfg: MacArray, beats: list[int]) -> list[int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scaflow.quant.golden.beats import address_bits, pack, unpack
+from scaflow.quant.golden.mac_array import column_bits
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,12 @@ class Readout:
     depth: int
     weight_bits: int
     logit_bits: int
-    weights: np.ndarray = field(metadata={"bits": "weight_bits"})  # [simd, depth, classes]
+    weights: np.ndarray = field(metadata={"bits": "weight_bits", "column": "column_bits"})  # [simd, depth, classes]
     bias: np.ndarray = field(metadata={"bits": "logit_bits"})  # [1, classes], T times a step's bias
+
+    @property
+    def column_bits(self) -> int:
+        return column_bits(self.depth, self.classes * self.weight_bits)
 
     @property
     def addr_bits(self) -> int:

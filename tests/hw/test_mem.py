@@ -29,6 +29,22 @@ def test_a_bank_is_a_file_of_its_own():
     assert (texts["banks_00.mem"], texts["banks_01.mem"]) == ("1\n", "e\n")
 
 
+@dataclass(frozen=True)
+class Deep:
+    width: int
+    column: int
+    banks: np.ndarray = field(metadata={"bits": "width", "column": "column"})
+
+
+def test_a_bank_in_columns_of_its_bits():
+    """Words 0x93a and 0xf0c of 12 bits, lowest first: columns of 5, 5 and 2 bits."""
+    cfg = Deep(4, 5, np.array([[[-6, 3, -7], [-4, 0, -1]]]))
+    assert images(cfg) == {
+        "banks_00_000.mem": "1a\n0c\n", "banks_00_001.mem": "09\n18\n", "banks_00_002.mem": "2\n3\n",
+    }  # fmt: skip
+    assert images(Deep(4, 12, cfg.banks)) == {"banks_00.mem": "93a\nf0c\n"}
+
+
 def test_parameters_are_the_fields_in_capitals():
     assert parameters(CFG, "s_") == {
         "LANES": 2,

@@ -41,6 +41,8 @@ class TestMacArray(RtlSuite):
         shape(4, 5, 1, 3, 77),
         patterns(5, 2, 3, 7, 6),
         patterns(3, 1, 6, 5, 1),
+        shape(5, 1, 1, 4, 1100),  # a bank in columns
+        patterns(3, 2, 6, 6, 70),
     )
     mutants = (
         ("in_ready = enable", "in_ready = 1'b1"),  # ready dropped
@@ -50,6 +52,8 @@ class TestMacArray(RtlSuite):
         ("act_1 ? read : '0", "read"),  # spikes ignored
         ("ACC_BITS'($signed(node[1][p]))", "ACC_BITS'(node[1][p])"),  # sign lost
         ("LOOKUP == 1 ? INDEX_BITS'({addr, act})", "LOOKUP == 1 ? INDEX_BITS'(addr)", 7),  # another pattern's sum
+        ("read[FIRST+:BITS] <= column", "read[FIRST+:BITS] <= ~column", 9),
+        ("DEPTH <= 2048 ? 9", "DEPTH <= 2048 ? 8", 9),  # not the columns that there are files of
         ("if (enable && ends) out_data", "if (enable) out_data"),  # a sum goes before the next one comes
     )
 
