@@ -1,9 +1,10 @@
 /// synapse_word - the read-out's event scheduler: walks only the synapses whose input spiked, one a bank and cycle.
-///   for each word with a spike, and for the last of an image: beat i holds the i-th spike of each bank, act 1 at
-///   addr = {pixel, j} for channel j*SIMD + b of bank b, or act 0 and j 0. Other words are dropped
+///   a group is TOGETHER neighbouring channels, an event one with a spike. For each word with an event, and for the last
+///   of an image: beat i holds the i-th event of each bank, act its spikes, at addr = {pixel, j} for group j*SIMD + b of
+///   bank b, or act 0 and j 0. Other words are dropped
 /// Beat        in: word of CHANNELS spikes, of which the first KEPT count, pixel, last (of an image), word lowest
-///             out: SIMD act, SIMD addr (channel i belongs to bank i mod SIMD), last (of an image), act lowest
-/// Law         a word that is not dropped costs max(1, n, 1 + d) cycles: n the most spikes of a bank, d the words dropped
+///             out: SIMD act of TOGETHER bits, SIMD addr (group i belongs to bank i mod SIMD), last (of an image), act lowest
+/// Law         a word that is not dropped costs max(1, n, 1 + d) cycles: n the most events of a bank, d the words dropped
 ///             behind it, which come in at one a cycle while it is walked
 /// Latency     3 cycles, word accepted -> its first step on out
 /// Throughput  the law while out_ready: one word is looked ahead for
@@ -12,11 +13,12 @@
 /// Golden      quant/golden/synapse_word.py
 module synapse_word #(
   parameter int unsigned CHANNELS,
-  parameter int unsigned KEPT,    // channels that count
+  parameter int unsigned KEPT,      // channels that count
+  parameter int unsigned TOGETHER,  // channels of a group
   parameter int unsigned SIMD,
   parameter int unsigned PIXELS,
   localparam int unsigned K_BITS = PIXELS > 1 ? $clog2(PIXELS) : 1,
-  localparam int unsigned GROUPS = (KEPT + SIMD - 1) / SIMD,
+  localparam int unsigned GROUPS = (KEPT + SIMD * TOGETHER - 1) / (SIMD * TOGETHER),  // of a bank
   localparam int unsigned DEPTH = PIXELS * 2 ** $clog2(GROUPS),
   localparam int unsigned ADDR_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1
 ) (
@@ -27,35 +29,37 @@ module synapse_word #(
   input  logic [CHANNELS+K_BITS:0] in_data,
   output logic out_valid,
   input  logic out_ready,
-  output logic [SIMD*(1+ADDR_BITS):0] out_data
+  output logic [SIMD*(TOGETHER+ADDR_BITS):0] out_data
 );
   localparam int unsigned J_BITS = GROUPS > 1 ? $clog2(GROUPS) : 1;
+  localparam int unsigned WORD_BITS = TOGETHER > 1 ? GROUPS * (TOGETHER + 1) : GROUPS;  // events, spikes of a bank
 
-  if (KEPT < 1 || KEPT > CHANNELS || SIMD < 1 || PIXELS < 1) begin : chk_shape
-    $error("synapse_word: KEPT=%0d must be 1 to CHANNELS=%0d, SIMD=%0d and PIXELS=%0d at least 1",
-           KEPT, CHANNELS, SIMD, PIXELS);
+  if (KEPT < 1 || KEPT > CHANNELS || TOGETHER < 1 || SIMD < 1 || PIXELS < 1) begin : chk_shape
+    $error("synapse_word: KEPT=%0d must be 1 to CHANNELS=%0d, TOGETHER=%0d, SIMD=%0d and PIXELS=%0d at least 1",
+           KEPT, CHANNELS, TOGETHER, SIMD, PIXELS);
   end
   if (KEPT < CHANNELS) begin : pruned
     wire unused = &{1'b0, in_data[CHANNELS-1:KEPT]};
   end
 
   // --- the next word that is not dropped ---------------------------------------------------------------------------
-  logic [SIMD-1:0][GROUPS-1:0] in_word, ahead;
-  logic [SIMD-1:0] in_some, ahead_some;  // has the bank a spike?
+  wire [GROUPS-1:0][SIMD-1:0][TOGETHER-1:0] in_acts = (GROUPS * SIMD * TOGETHER)'(in_data[KEPT-1:0]);
+  logic [SIMD-1:0][WORD_BITS-1:0] in_word, ahead;
+  logic [SIMD-1:0] in_some, ahead_some;  // has the bank an event?
   for (genvar b = 0; b < SIMD; b++) begin : deal
-    for (genvar j = 0; j < GROUPS; j++) begin : channel
-      if (j * SIMD + b < KEPT) begin : present
-        assign in_word[b][j] = in_data[j*SIMD+b];
-      end else begin : absent
-        assign in_word[b][j] = 1'b0;
-      end
+    logic [GROUPS-1:0] events;
+    logic [GROUPS-1:0][TOGETHER-1:0] acts;
+    for (genvar j = 0; j < GROUPS; j++) begin : group
+      assign acts[j] = in_acts[j][b];
+      assign events[j] = |acts[j];
     end
-    assign in_some[b] = |in_word[b];
+    assign in_word[b] = WORD_BITS'({acts, events});
+    assign in_some[b] = |events;
   end
   wire in_last = in_data[CHANNELS+K_BITS];
   logic ahead_valid, ahead_last, last;
   logic [K_BITS-1:0] ahead_pixel, pixel;
-  logic [SIMD-1:0] free;  // the bank is empty, or gives its last spike
+  logic [SIMD-1:0] free;  // the bank is empty, or gives its last event
   wire take = ahead_valid && &free;
   assign in_ready = !ahead_valid || &free;
   always_ff @(posedge clk) begin
@@ -66,16 +70,16 @@ module synapse_word #(
   end
 
   // --- the banks, which take a word together, and the beats that they make together --------------------------------
-  logic [SIMD-1:0] here, single;  // a word is being walked; at its last spike
-  logic [SIMD-1:0] act;
+  logic [SIMD-1:0] here, single;  // a word is being walked; at its last event
+  logic [SIMD-1:0][TOGETHER-1:0] act;
   logic [SIMD-1:0][ADDR_BITS-1:0] addr;
   logic step_ready;
   wire fire = |here && step_ready;
   for (genvar b = 0; b < SIMD; b++) begin : bank
     logic [J_BITS-1:0] j;
     logic unused_tag, unused_there;
-    // a bank that is done is offered a word that is not there: it shows no spike, as the last of its word
-    event_bank #(.GROUPS(GROUPS), .IN_BITS(1), .TAG_BITS(1)) walk (
+    // a bank that is done is offered a word that is not there: it shows no event, as the last of its word
+    event_bank #(.GROUPS(GROUPS), .IN_BITS(TOGETHER), .TAG_BITS(1)) walk (
       .clk(clk), .rst_n(rst_n), .in_valid(take), .in_ready(free[b]),
       .in_data({1'b0, take && ahead_some[b], ahead[b]}),
       .out_valid(here[b]), .out_ready(fire), .out_data({single[b], unused_tag, unused_there, j, act[b]})
@@ -83,7 +87,7 @@ module synapse_word #(
     assign addr[b] = GROUPS > 1 ? ADDR_BITS'({pixel, j}) : ADDR_BITS'(pixel);
   end
 
-  stream_fifo #(.WIDTH(SIMD * (1 + ADDR_BITS) + 1), .DEPTH(2)) steps (
+  stream_fifo #(.WIDTH(SIMD * (TOGETHER + ADDR_BITS) + 1), .DEPTH(2)) steps (
     .clk(clk), .rst_n(rst_n), .in_valid(|here), .in_ready(step_ready),
     .in_data({last && &single, addr, act}),
     .out_valid(out_valid), .out_ready(out_ready), .out_data(out_data)

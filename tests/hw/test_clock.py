@@ -77,21 +77,18 @@ GRAPHS = {
 }  # fmt: skip
 
 
-SCHEDULERS = {"list": ("list",) * 3, "event": ("event",) * 3, "mixed": ("event", "list", "event")}
+SCHEDULERS = {"list": ("list",) * 4, "event": ("event",) * 4, "mixed": ("event", "list", "event", "list")}
 
 
 def laid_out(name, schedulers, **fifo_depths):
     graph, folding = GRAPHS[name]
-    named = dict(zip(folding, SCHEDULERS[schedulers], strict=False))
-    for node, fold in folding.items():
-        scheduler = named.get(node, "list")
-        folding = folding | {
-            node: replace(fold, scheduler=scheduler, group=fold.group if scheduler == "event" else SYNAPSE)
-        }
+    for (node, fold), scheduler in zip(folding.items(), SCHEDULERS[schedulers], strict=True):
+        group = fold.group if scheduler == "event" else SYNAPSE
+        folding = folding | {node: replace(fold, scheduler=scheduler, group=group)}
     return design(validate(graph), folding, fifo_depths=fifo_depths)
 
 
-ALONE = [(n, s, f) for n in GRAPHS for s in ("list", "event") for f in GRAPHS[n][1] if (s, f) != ("event", "readout")]
+ALONE = [(n, s, f) for n in GRAPHS for s in ("list", "event") for f in GRAPHS[n][1]]
 
 
 @pytest.mark.rtl
@@ -174,7 +171,8 @@ def random_design(rng):
         if min(edge) < 1:
             continue
         nodes.append(readout(int(rng.integers(1, 6)), *edge))
-        folding["readout"] = Fold(len(nodes[-1].weight), int(rng.integers(1, edge[0] + 1)))
+        walked = str(narrow.choice(("list", "event")))
+        folding["readout"] = Fold(len(nodes[-1].weight), int(rng.integers(1, edge[0] + 1)), walked)
         depths = {name: int(rng.choice((2, 3, 5, 8, 70))) for name in folding}
         try:
             return design(Graph("random", (channels, height, width), steps, tuple(nodes)), folding, fifo_depths=depths)

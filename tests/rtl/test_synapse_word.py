@@ -1,6 +1,6 @@
 """synapse_word: exactly the synapses whose input spiked, in exactly the cycles of the law."""
 
-from scaflow.quant.golden.beats import address_bits, unpack
+from scaflow.quant.golden.beats import address_bits, ceil_div, unpack
 from scaflow.quant.golden.synapse_word import SynapseWord
 from scaflow.sim.suite import RtlSuite
 
@@ -8,12 +8,13 @@ from scaflow.sim.suite import RtlSuite
 class TestSynapseWord(RtlSuite):
     stem = "synapse_word"
     directed = (
-        SynapseWord(8, 8, 1, 5),
-        SynapseWord(9, 7, 4, 6),  # pruned channels, banks that do not fill
-        SynapseWord(16, 16, 2, 1),  # a word is an image
-        SynapseWord(5, 3, 3, 9),  # banks of one channel
-        SynapseWord(2, 2, 3, 3),  # a bank without a channel
-        SynapseWord(40, 40, 2, 7),  # wide banks
+        SynapseWord(8, 8, 1, 1, 5),
+        SynapseWord(9, 7, 1, 4, 6),  # pruned channels, banks that do not fill
+        SynapseWord(16, 16, 1, 2, 1),  # a word is an image
+        SynapseWord(14, 9, 2, 3, 9),  # groups, the last one with a pruned channel
+        SynapseWord(2, 2, 1, 3, 3),  # a bank without a channel
+        SynapseWord(40, 40, 1, 2, 7),  # wide banks
+        SynapseWord(3, 3, 4, 1, 3),  # one group
     )
     mutants = (
         ("in_valid && (|in_some || in_last)", "in_valid"),  # walks silent words
@@ -32,7 +33,7 @@ class TestSynapseWord(RtlSuite):
     def draw(self, rng):
         channels = rng.randint(1, 50)
         kept = rng.randint(1, channels)
-        return SynapseWord(channels, kept, rng.randint(1, min(kept, 12)), rng.randint(1, 9))
+        return SynapseWord(channels, kept, rng.choice([1, 1, 2, 4]), rng.randint(1, min(kept, 12)), rng.randint(1, 9))
 
     def beats(self, cfg, rng):
         """Images of several time steps: silent, full, of one spike a word, and of stretches of all kinds."""
@@ -53,8 +54,8 @@ class TestSynapseWord(RtlSuite):
         """The law, from the word being walked to the next; the last one walks, and passes a register and the queue."""
         taken, steps, arrived = 0, 0, 0  # of the word that was not dropped last; cycles from the first beat
         for beat in beats:
-            word = unpack(beat, 1, cfg.kept)
-            fullest = max(sum(word[b :: cfg.simd]) for b in range(cfg.simd))
+            groups = unpack(beat & ((1 << cfg.kept) - 1), cfg.together, ceil_div(cfg.kept, cfg.together))
+            fullest = max(sum(map(bool, groups[b :: cfg.simd])) for b in range(cfg.simd))
             last = beat >> (cfg.channels + address_bits(cfg.pixels))
             arrived = max(arrived + 1, taken)  # the cycle in which it is looked at
             if fullest or last:
