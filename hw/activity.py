@@ -17,6 +17,7 @@ import numpy as np
 from scaflow.hw import compiled, groups
 from scaflow.hw.groups import SYNAPSE, Group, Kernel
 from scaflow.hw.serving import repeated, served
+from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute
 
 
@@ -134,6 +135,17 @@ def channel_events(spikes: np.ndarray, node: Conv | Readout, most: int = 2048, p
     drawn: np.ndarray = windows[i, t, :, y, x]
     found: np.ndarray = np.any(drawn, axis=3) if positions > 1 else drawn.reshape(*drawn.shape[:2], -1)
     return found.transpose(0, 2, 1)
+
+
+def law(graph: Graph, node: Conv | Readout, windows: np.ndarray, pe: int, rounds: int = 1) -> np.ndarray:
+    """Cycles each image costs the event stage of a node, as `law_events` and `law_words` have it, int64 [N].
+
+    Args:
+        windows: of its banks, from `walked_events`.
+    """
+    if isinstance(node, Readout):
+        return law_words(windows, len(node.weight))
+    return law_events(windows, ceil_div(len(node.kept), pe), graph.time_steps, rounds)
 
 
 def law_events(windows: np.ndarray, folds: int, time_steps: int, rounds: int = 1) -> np.ndarray:

@@ -39,9 +39,9 @@ class Kernel:
         return cls((node.kernel[0], 1), (node.stride, 1), (node.padding, 0))
 
 
-def window_rows(node: Conv, edge: Edge, kept_in: int, group: Group) -> WindowRow | None:
-    """What puts the groups of a stage together; None: it walks synapses."""
-    if group == SYNAPSE:
+def window_rows(node: Conv | Readout, edge: Edge, kept_in: int, group: Group) -> WindowRow | None:
+    """What puts the groups of a stage together; None: it walks synapses, or groups of a word as they come."""
+    if group == SYNAPSE or isinstance(node, Readout):
         return None
     channels, height, width = edge.shape
     positions, together = group

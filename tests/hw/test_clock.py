@@ -41,7 +41,7 @@ GRAPHS = {
             spiking("one", 8, 3, (5, 4), 1, 2, 8), spiking("two", 9, 8, (1, 1)),
             Pool("pool_two", 3), spiking("three", 6, 9, (2, 1)), readout(5, 6, 1, 2),
         )),
-        {"one": Fold(8, 3), "two": Fold(2, 3), "three": Fold(4, 2), "readout": Fold(5, 1)},
+        {"one": Fold(8, 3), "two": Fold(2, 3), "three": Fold(4, 2), "readout": Fold(5, 1, group=(1, 4))},
     ),
     # so many folds that the banks of an event stage share readers: of all, of five and one, behind stride and pool
     "shared": (
@@ -59,7 +59,7 @@ GRAPHS = {
         )),
         {
             "one": Fold(3, 1, neurons=2), "two": Fold(7, 6, neurons=1), "three": Fold(5, 4, neurons=2),
-            "readout": Fold(3, 3),
+            "readout": Fold(3, 3, group=(1, 2)),
         },
     ),
     # look-ups where events are walked: of rows of pixels of two bits, two pixels a beat; of rows of an even kernel, of
@@ -172,7 +172,8 @@ def random_design(rng):
             continue
         nodes.append(readout(int(rng.integers(1, 6)), *edge))
         walked = str(narrow.choice(("list", "event")))
-        folding["readout"] = Fold(len(nodes[-1].weight), int(rng.integers(1, edge[0] + 1)), walked)
+        group = (1, int(narrow.integers(1, 4)) if walked == "event" else 1)
+        folding["readout"] = Fold(len(nodes[-1].weight), int(rng.integers(1, edge[0] + 1)), walked, group=group)
         depths = {name: int(rng.choice((2, 3, 5, 8, 70))) for name in folding}
         try:
             return design(Graph("random", (channels, height, width), steps, tuple(nodes)), folding, fifo_depths=depths)
