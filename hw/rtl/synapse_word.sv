@@ -1,11 +1,12 @@
 /// synapse_word - the read-out's event scheduler: walks only the synapses whose input spiked, one a bank and cycle.
-///   a group is TOGETHER neighbouring channels, an event one with a spike. For each word with an event, and for the last
-///   of an image: beat i holds the i-th event of each bank, act its spikes, at addr = {pixel, j} for group j*SIMD + b of
-///   bank b, or act 0 and j 0. Other words are dropped
+///   TOGETHER neighbouring channels are a group, one with a spike is an event. For each word with an event, and for the
+///   last of an image: beat i holds the i-th event of each bank, act its spikes, at addr = {pixel, j} for group
+///   j*SIMD + b of bank b, or act 0 and j 0. Other words are dropped
 /// Beat        in: word of CHANNELS spikes, of which the first KEPT count, pixel, last (of an image), word lowest
-///             out: SIMD act of TOGETHER bits, SIMD addr (group i belongs to bank i mod SIMD), last (of an image), act lowest
-/// Law         a word that is not dropped costs max(1, n, 1 + d) cycles: n the most events of a bank, d the words dropped
-///             behind it, which come in at one a cycle while it is walked
+///             out: SIMD act of TOGETHER bits, SIMD addr (group i belongs to bank i mod SIMD), last (of an image),
+///             act lowest
+/// Law         a word that is not dropped costs max(1, n, 1 + d) cycles: n the most events of a bank, d the words
+///             dropped behind it, which come in at one a cycle while it is walked
 /// Latency     3 cycles, word accepted -> its first step on out
 /// Throughput  the law while out_ready: one word is looked ahead for
 /// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows registers only
@@ -63,7 +64,10 @@ module synapse_word #(
   wire take = ahead_valid && &free;
   assign in_ready = !ahead_valid || &free;
   always_ff @(posedge clk) begin
-    if (in_ready) {ahead, ahead_some, ahead_last, ahead_pixel} <= {in_word, in_some, in_last, in_data[CHANNELS+:K_BITS]};
+    if (in_ready) begin
+      {ahead, ahead_some} <= {in_word, in_some};
+      {ahead_last, ahead_pixel} <= in_data[CHANNELS+:K_BITS+1];
+    end
     if (take) {last, pixel} <= {ahead_last, ahead_pixel};
     if (!rst_n) ahead_valid <= 1'b0;
     else if (in_ready) ahead_valid <= in_valid && (|in_some || in_last);

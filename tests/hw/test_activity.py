@@ -96,7 +96,8 @@ def test_a_word_costs_its_fullest_bank_or_the_silent_words_behind_it():
     """One by one: a word is looked ahead for while another is walked, and a silent one is not walked."""
     rng = np.random.default_rng(3)
     words = rng.integers(0, 5, (9, 3, 4, 2)) * (rng.random((9, 3, 4, 2)) < rng.random((9, 1, 1, 1)))
-    words[4, -1, -1, -1], words[5, :2] = 30, 0  # a word that takes longer than the silent ones behind it come in
+    words[4, -1, -1, -1], words[5] = 30, 0  # a word that takes longer than the silent ones behind it come in
+    words[5, -1, 0, 0] = 2
     taken, steps, arrived, ends = 0, 0, 0, [0]
     for image in words:
         for i, n in enumerate(image.ravel()):
