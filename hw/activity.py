@@ -185,4 +185,5 @@ def law_words(words: np.ndarray, classes: int) -> np.ndarray:
     between = np.diff(image * steps.shape[1] + place, append=steps.size)  # to the next word that is walked
     begun = np.cumsum(np.maximum(n, between)) - np.maximum(n, between)
     ends = (begun + n)[place == steps.shape[1] - 1]
-    return np.maximum(np.diff(ends, prepend=0), classes + 2)
+    cycles: np.ndarray = np.maximum(np.diff(ends, prepend=0), classes + 2)
+    return cycles

@@ -402,6 +402,8 @@ def _readout(
     walk: SynapseList | SynapseWord
     if fold.scheduler == "event":
         module, walk = "synapse_word", SynapseWord(channels, kept_in, fold.group[1], simd, pixels)
+        depth = weights.shape[1]  # room for 2^n pixels too: a memory of another depth is read through multiplexers
+        weights = np.pad(weights, ((0, 0), (0, (1 << (depth - 1).bit_length()) - depth), (0, 0)))
     else:
         steps = ceil_div(kept_in, simd)
         module = "synapse_list"
