@@ -124,7 +124,8 @@ def random_folding(rng: np.random.Generator, graph: Graph, scheduler: str, gener
     for node in graph.nodes:
         if isinstance(node, Readout):
             simd = upto(min(24 if generous else 8, node.weight.shape[1]))
-            folding[node.name] = Fold(len(node.weight), simd)
+            group = (1, int(narrow.choice([1, 1, 2, 4])) if scheduler == "event" else 1)
+            folding[node.name] = Fold(len(node.weight), simd, scheduler, group=group)
         elif isinstance(node, Conv):
             pe = upto(min(24, len(node.weight)))
             if rng.random() < 0.3 and len(node.kept) <= 32:  # all channels at once: no folds

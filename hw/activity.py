@@ -2,7 +2,8 @@
 
 law    a stage costs an image  FOLDS * sum over output pixels and steps of max(1, n)       n = max over banks
        of the events in the window; ideal: all events / SIMD. With fewer neurons than sums, results that take fewer
-       cycles than these need wait for each other (see `hw.serving`)
+       cycles than these need wait for each other (see `hw.serving`). A window of the read-out is a word, and one
+       without events costs nothing while the word before it is walked (see `law_words`)
 event  a spike, a group of synapses that is not silent (`hw.groups`), or in the first layer, whose image enters once, a
        pixel of which what is seen is not zero
 """
@@ -16,10 +17,11 @@ import numpy as np
 from scaflow.hw import compiled, groups
 from scaflow.hw.groups import SYNAPSE, Group, Kernel
 from scaflow.hw.serving import repeated, served
+from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute
 
 
-def window_events(spikes: np.ndarray, node: Conv, bank: Sequence[int] | np.ndarray) -> np.ndarray:
+def window_events(spikes: np.ndarray, node: Conv | Readout, bank: Sequence[int] | np.ndarray) -> np.ndarray:
     """Events in the fullest bank of each window, which are the steps a fold of it takes (0 where nothing spiked).
 
     Args:
@@ -48,7 +50,7 @@ def window_events(spikes: np.ndarray, node: Conv, bank: Sequence[int] | np.ndarr
 
 
 def walked_events(
-    spikes: np.ndarray, node: Conv, places: Sequence[int], simd: int, group: Group = SYNAPSE
+    spikes: np.ndarray, node: Conv | Readout, places: Sequence[int], simd: int, group: Group = SYNAPSE
 ) -> np.ndarray:
     """`window_events` of a stage whose channels have these places (-1: not walked) and share look-ups in groups, dealt
     in turn to `simd` banks."""
@@ -112,7 +114,7 @@ def reads(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
     return edges
 
 
-def channel_events(spikes: np.ndarray, node: Conv, most: int = 2048, positions: int = 1) -> np.ndarray:
+def channel_events(spikes: np.ndarray, node: Conv | Readout, most: int = 2048, positions: int = 1) -> np.ndarray:
     """Where the channels have events in up to `most` windows, evenly drawn: what a deal to banks is judged by.
 
     Args:
@@ -122,10 +124,10 @@ def channel_events(spikes: np.ndarray, node: Conv, most: int = 2048, positions: 
     Returns:
         bool [windows, positions that are left, C].
     """
-    pad = (node.padding, node.padding)
-    padded = np.pad(spikes != 0, ((0, 0), (0, 0), (0, 0), pad, pad))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, node.kernel, (3, 4))[
-        ..., :: node.stride, :: node.stride, :, :
+    kernel = Kernel.of(node)
+    padded = np.pad(spikes != 0, ((0, 0), (0, 0), (0, 0), *((pad, pad) for pad in kernel.padding)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel.size, (3, 4))[
+        ..., :: kernel.stride[0], :: kernel.stride[1], :, :
     ]
     images, steps, _, height, width = windows.shape[:5]
     chosen = np.linspace(0, images * steps * height * width - 1, most).astype(int)
@@ -133,6 +135,17 @@ def channel_events(spikes: np.ndarray, node: Conv, most: int = 2048, positions: 
     drawn: np.ndarray = windows[i, t, :, y, x]
     found: np.ndarray = np.any(drawn, axis=3) if positions > 1 else drawn.reshape(*drawn.shape[:2], -1)
     return found.transpose(0, 2, 1)
+
+
+def law(graph: Graph, node: Conv | Readout, windows: np.ndarray, pe: int, rounds: int = 1) -> np.ndarray:
+    """Cycles each image costs the event stage of a node, as `law_events` and `law_words` have it, int64 [N].
+
+    Args:
+        windows: of its banks, from `walked_events`.
+    """
+    if isinstance(node, Readout):
+        return law_words(windows, len(node.weight))
+    return law_events(windows, ceil_div(len(node.kept), pe), graph.time_steps, rounds)
 
 
 def law_events(windows: np.ndarray, folds: int, time_steps: int, rounds: int = 1) -> np.ndarray:
@@ -152,3 +165,25 @@ def law_events(windows: np.ndarray, folds: int, time_steps: int, rounds: int = 1
         return np.diff(served(steps.repeat(folds, 1), rounds), prepend=0)
     flowing: np.ndarray = folds * steps.sum(1)
     return flowing
+
+
+def law_words(words: np.ndarray, classes: int) -> np.ndarray:
+    """Cycles each image costs a read-out that walks events, fed without gaps and drained without stalls, int64 [N].
+
+    A word without events is dropped, but for the last of an image, which takes a cycle. Words come in one a cycle,
+    and one is looked ahead for: so a word takes as many cycles as the fullest bank has events, or one more than words
+    are dropped behind it. Where an image takes less than classes + 2, the arg-max of the one before holds it back, and
+    the cycles are a bound from below.
+
+    Args:
+        words: [N, H, W, T], from `window_events`.
+    """
+    steps = words.reshape(len(words), -1).astype(np.int64)
+    steps[:, -1] = np.maximum(steps[:, -1], 1)
+    image, place = np.nonzero(steps)
+    n = steps[image, place]
+    between = np.diff(image * steps.shape[1] + place, append=steps.size)  # to the next word that is walked
+    begun = np.cumsum(np.maximum(n, between)) - np.maximum(n, between)
+    ends = (begun + n)[place == steps.shape[1] - 1]
+    cycles: np.ndarray = np.maximum(np.diff(ends, prepend=0), classes + 2)
+    return cycles

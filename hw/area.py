@@ -251,6 +251,22 @@ def _synapse_list(cfg: Any, family: Family) -> Features:
     }
 
 
+def _synapse_word(cfg: Any, family: Family) -> Features:
+    simd = min(cfg.simd, ceil_div(cfg.kept, cfg.together))  # a bank of no channel is left out
+    groups, grouped = ceil_div(cfg.kept, cfg.together * simd), cfg.together > 1
+    step = simd * (cfg.together + address_bits(groups)) + address_bits(cfg.pixels) + 1
+    return {
+        **_memory(ram(family, 2, step, "lut")),
+        "banks": simd,
+        "event_bits": simd * groups,
+        "chained_event_bits": simd * groups if groups > NARROW else 0,
+        "grouped_bits": cfg.kept if grouped else 0,
+        "index_bits": simd * address_bits(groups) if groups > 1 else 0,
+        "held_bits": 2 * (simd * groups + cfg.kept * grouped),
+        "place_bits": address_bits(cfg.pixels),
+    }
+
+
 def _window_row(cfg: Any, family: Family) -> Features:
     word, hangs = cfg.kept * cfg.in_bits, cfg.padding > 0
     edges = sum(min(cfg.kernel_w, cfg.padding) for _ in range(2)) * word if hangs else 0
@@ -403,6 +419,7 @@ _MODULES: dict[str, tuple[_Counts, _Rule | None]] = {
     "window_buffer": (_window_buffer, _window_buffer_counted),
     "window_row": (_window_row, None),
     "synapse_list": (_synapse_list, None),
+    "synapse_word": (_synapse_word, None),
     "synapse_event": (_synapse_event, _synapse_event_counted),
     "lif_pe": (_lif_pe, _lif_pe_counted),
     "spike_pack": (_spike_pack, None),

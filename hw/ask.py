@@ -39,6 +39,7 @@ def _events(cfg: NetworkConfig, graph: Graph, folding: Folding) -> list[str]:
     """Of event stages that share out the lanes of the list design; what pruning leaves asks for no more."""
     wanted = cfg.fold.event.scheduler
     convolutions = [node for node in graph.nodes if isinstance(node, Conv)]
+    readout = graph.readout
     found = []
     for i, node in enumerate(convolutions):
         out, into = node.weight.shape[:2]
@@ -46,6 +47,9 @@ def _events(cfg: NetworkConfig, graph: Graph, folding: Folding) -> list[str]:
         ways = [event_problems(node.kernel, node.padding, into, simd) for simd in simds]
         if (wanted if isinstance(wanted, str) else wanted[i]) == "event" and all(ways):
             found += [f"fold.event.scheduler: layers[{i}]: {problem}; use auto or list" for problem in ways[-1]]
+    if cfg.fold.event.readout == "event":
+        against = event_problems((1, 1), 0, readout.weight.shape[1], folding[readout.name].simd)
+        found += [f"fold.event.readout: {problem}; use auto or list" for problem in against]
     return found
 
 

@@ -18,8 +18,8 @@ from scaflow.hw.groups import SYNAPSE, Kernel
 from scaflow.hw.timing import lanes, records
 from scaflow.hw.timing.kernel import advance
 from scaflow.hw.timing.layout import layout, standstill
-from scaflow.hw.timing.walks import bank_walks
-from scaflow.quant.graph import Conv, execute
+from scaflow.hw.timing.walks import bank_walks, word_walks
+from scaflow.quant.graph import Conv, Readout, execute
 
 LANES = 16  # runs side by side: as many as a vector of 512 bits has times
 BATCH = 64  # images timed between two calls of `progress`
@@ -229,7 +229,7 @@ class Timer:
             if stage.scheduler != "event":
                 continue
             names = [node.name for node in self._graph.nodes]
-            node = cast(Conv, self._graph.nodes[names.index(stage.name)])
+            node = cast(Conv | Readout, self._graph.nodes[names.index(stage.name)])
             if node is self._graph.nodes[0]:
                 read = self._graph.seen(images)[:, :, None]
             else:
@@ -237,12 +237,15 @@ class Timer:
                 read = spikes[names[names.index(stage.name) - 1]]
             if len(read) < self._lanes:
                 read = read[self._filled()]
-            banks, event = stage.banks, next(i.cfg for i in stage.instances if i.module == "synapse_event")
+            banks = stage.banks
             if stage.group != SYNAPSE:
                 read = groups.events(read, node, stage.places, stage.group)
                 banks = tuple(group % stage.simd for group in range(read.shape[3]))
-            kernel = Kernel.of(node, stage.group)
-            parts.append(bank_walks(read, kernel, banks, stage.simd, event.shared_by))
+            if isinstance(node, Readout):
+                parts.append(word_walks(read, banks, stage.simd))
+            else:
+                event = next(i.cfg for i in stage.instances if i.module == "synapse_event")
+                parts.append(bank_walks(read, Kernel.of(node, stage.group), banks, stage.simd, event.shared_by))
             # windows are numbered from reset on
             record["walks"] = place - record["walk"] * record["loaded"]
             place += len(parts[-1])

@@ -8,7 +8,7 @@ folded into weights, biases and thresholds here and costs no hardware.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -36,6 +36,7 @@ from scaflow.quant.golden.spike_pool import SpikePool
 from scaflow.quant.golden.stream_fifo import StreamFifo
 from scaflow.quant.golden.synapse_event import SynapseEvent
 from scaflow.quant.golden.synapse_list import SynapseList
+from scaflow.quant.golden.synapse_word import SynapseWord
 from scaflow.quant.golden.window_buffer import WindowBuffer
 from scaflow.quant.graph import Conv, Edge, Graph, Pool, Readout, validate
 from scaflow.quant.widths import ConvWidths, ReadoutWidths, widths
@@ -189,7 +190,7 @@ def design(
             law = node_law(graph, node, edge, fold.pe, fold.simd, kept_in, kept_out, fold.rounds)
         if isinstance(node, Readout):
             logits = cast(ReadoutWidths, bits[node.name])
-            instances = _readout(graph, node, edge, logits, order, kept_in, fold.simd)
+            instances = _readout(graph, node, edge, logits, order, kept_in, fold)
             kept_out, out_order, out_edge = len(node.weight), None, None
         else:
             kept = (orders or {}).get(node.name, node.kept)
@@ -238,9 +239,10 @@ def _problems(graph: Graph, folding: Folding, bits: Mapping[str, ConvWidths | Re
         elif fold.neurons is not None and (problem := neurons_problem(fold.neurons, fold.pe)):
             found.append(problem)
         elif fold.scheduler == "event":
-            found += ["the read-out has no event scheduler; give it the list"] if isinstance(node, Readout) else [
+            kernel = Kernel.of(node)
+            found += [
                 f"{problem}; use the scheduler auto or list"
-                for problem in event_problems(node.kernel, node.padding, len(edge.kept), fold.simd, fold.group)
+                for problem in event_problems(kernel.size, kernel.padding[0], len(edge.kept), fold.simd, fold.group)
             ]
         if fold.group != SYNAPSE:
             found += [problem] if (problem := _group_problem(node, edge, fold)) else []
@@ -252,16 +254,9 @@ def _problems(graph: Graph, folding: Folding, bits: Mapping[str, ConvWidths | Re
 
 
 def _group_problem(node: Conv | Readout, edge: Edge, fold: Fold) -> str | None:
-    if isinstance(node, Readout) or fold.scheduler != "event":
-        return f"group={fold.group}: only event schedulers of spiking layers look sums up; leave it out"
-    return group_problem(fold.group, node.kernel[1], edge.bits)
-
-
-def _banks(weight: np.ndarray, order: Sequence[int], kept: int, steps: int, simd: int) -> np.ndarray:
-    """[out, in, positions] -> [simd, steps, positions, out]: bank b holds every simd-th channel of the order."""
-    lanes = np.zeros((*weight.shape[::2], steps * simd), dtype=np.int64)  # [out, positions, in]
-    lanes[:, :, :kept] = weight[:, list(order[:kept])].transpose(0, 2, 1)
-    return lanes.reshape(*lanes.shape[:2], steps, simd).transpose(3, 2, 1, 0)
+    if fold.scheduler != "event":
+        return f"group={fold.group}: only event schedulers look sums up; leave it out"
+    return group_problem(fold.group, Kernel.of(node).size[1], edge.bits)
 
 
 def from_manifest(graph: Graph, manifest: Mapping[str, Any]) -> Design:
@@ -330,9 +325,7 @@ def _neurons(
     in_bits = group_bits(fold.group, edge.bits)
     lookup = fold.group != SYNAPSE
     weights = _weights(node, rows, in_order[:kept_in], edge.bits, fold)
-    weight_bits = node.weight_bits
-    if lookup:  # of sums
-        weight_bits = max(2, int(max(weights.max(), ~weights.min())).bit_length() + 1)
+    weight_bits = _bits(weights) if lookup else node.weight_bits
 
     co = len(node.weight)
     neurons = fold.served
@@ -375,7 +368,12 @@ def _neurons(
     return tuple(chain)
 
 
-def _weights(node: Conv, rows: Sequence[int], walked: Sequence[int], bits: int, fold: Fold) -> np.ndarray:
+def _bits(sums: np.ndarray) -> int:
+    """That hold each of the sums."""
+    return max(2, int(max(sums.max(), ~sums.min())).bit_length() + 1)
+
+
+def _weights(node: Conv | Readout, rows: Sequence[int], walked: Sequence[int], bits: int, fold: Fold) -> np.ndarray:
     """The memories of the banks, [simd, depth, pe]: bank b has every simd-th channel or group j of those walked."""
     simd, pe = fold.simd, fold.pe
     if fold.group == SYNAPSE:
@@ -395,28 +393,36 @@ def _weights(node: Conv, rows: Sequence[int], walked: Sequence[int], bits: int, 
 
 
 def _readout(
-    graph: Graph, node: Readout, edge: Edge, bits: ReadoutWidths, order: Sequence[int], kept_in: int, simd: int
+    graph: Graph, node: Readout, edge: Edge, bits: ReadoutWidths, order: Sequence[int], kept_in: int, fold: Fold
 ) -> tuple[Instance, ...]:
     channels, height, width = edge.shape
-    classes, pixels = len(node.weight), height * width
-    steps = ceil_div(kept_in, simd)
-    banks = _banks(node.weight.reshape(classes, channels, pixels), order, kept_in, steps, simd)
+    classes, pixels, simd = len(node.weight), height * width, fold.simd
+    weights = _weights(node, range(classes), order[:kept_in], edge.bits, replace(fold, pe=classes))
     index = PixelIndex(channels, pixels, graph.time_steps)
-    walk = SynapseList(channels, simd, 1, pixels, 1, steps, np.arange(steps).reshape(-1, 1))
+    walk: SynapseList | SynapseWord
+    if fold.scheduler == "event":
+        module, walk = "synapse_word", SynapseWord(channels, kept_in, fold.group[1], simd, pixels)
+        depth = weights.shape[1]  # room for 2^n pixels too: a memory of another depth is read through multiplexers
+        weights = np.pad(weights, ((0, 0), (0, (1 << (depth - 1).bit_length()) - depth), (0, 0)))
+    else:
+        steps = ceil_div(kept_in, simd)
+        module = "synapse_list"
+        walk = SynapseList(channels, simd, 1, pixels, 1, steps, np.arange(steps).reshape(-1, 1))
     cfg = ReadoutModule(
         classes=classes,
         simd=simd,
-        depth=steps * pixels,
-        weight_bits=node.weight_bits,
+        in_bits=fold.group[1],
+        depth=weights.shape[1],
+        weight_bits=node.weight_bits if fold.group == SYNAPSE else _bits(weights),
         logit_bits=bits.logit_bits,
-        weights=banks.reshape(simd, steps * pixels, classes),
+        weights=weights,
         bias=(node.bias * graph.time_steps).reshape(1, classes),
     )
     word_bits = channels + address_bits(pixels) + 1
-    step_bits = simd * (1 + walk.addr_bits) + 1
+    step_bits = simd * (cfg.in_bits + walk.addr_bits) + 1
     out_bits = classes * cfg.logit_bits + address_bits(classes)
     return (
         Instance("pixel_index", f"{node.name}_pixel_index", index, channels, word_bits),
-        Instance("synapse_list", f"{node.name}_synapse_list", walk, word_bits, step_bits),
+        Instance(module, f"{node.name}_{module}", walk, word_bits, step_bits),
         Instance("readout", f"{node.name}_readout", cfg, step_bits, out_bits),
     )

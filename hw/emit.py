@@ -17,7 +17,7 @@ from scaflow.model.files import whole_folder
 
 TOP = "top"
 COUNTER_BITS = 32  # of each of a stage's three counters
-SCHEDULERS = ("synapse_list", "synapse_event")  # a stage has one; what leaves it is counted
+SCHEDULERS = ("synapse_list", "synapse_event", "synapse_word")  # a stage has one; what leaves it is counted
 
 
 def emit(design: Design, directory: Path, counters: bool = False) -> Path:

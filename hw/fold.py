@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scaflow.hw.activity import channel_events, law_events, walked_events
+from scaflow.hw.activity import channel_events, law, walked_events
 from scaflow.hw.banks import order, orders
 from scaflow.hw.cycles import node_law
-from scaflow.hw.groups import SYNAPSE, Group
+from scaflow.hw.groups import SYNAPSE, Group, Kernel
 from scaflow.model.limits import (
     MOST_READOUT_SIMD,
     MOST_SIMD,
@@ -143,11 +143,12 @@ def at_equal_lanes(
     """The same lanes per stage, divided anew into PE and SIMD, none narrow: fewest cycles on what the stages read.
 
     Few banks are best for events, because a window takes as long as its fullest one; PE beyond the kept channels
-    would idle. The read-out stays as it is.
+    would idle. The read-out keeps its PE and SIMD.
 
     Args:
         edges: what each node reads, by its name (`hw.activity.reads`), of some calibration images.
-        schedulers: of each convolution, by its name; "auto" is the one with fewer cycles.
+        schedulers: of each convolution, by its name, and of the read-out, or it has the list; "auto" is the one with
+            fewer cycles.
 
     Raises:
         ValueError: events are asked for where they cannot be had.
@@ -179,7 +180,7 @@ def dealt(graph: Graph, folding: Folding, edges: Mapping[str, np.ndarray]) -> di
         edges: what each event stage reads, by its name (`hw.activity.reads`), of some calibration images.
     """
     banks = {name: (fold.simd, fold.group) for name, fold in folding.items() if fold.scheduler == "event"}
-    walked = [node for node in graph.nodes if isinstance(node, Conv) and node.name in banks]
+    walked = [node for node in _weighted(graph) if node.name in banks]
     events = {
         node.name: channel_events(edges[node.name], node, positions=folding[node.name].group[0]) for node in walked
     }
@@ -195,23 +196,22 @@ def _cheapest(
 ) -> Folding:
     result, problems = dict(folding), []
     for node, edge in _weighted_edges(graph):
-        if isinstance(node, Readout):
-            continue
-        out, into = len(node.kept), len(edge.kept)
+        out, into = len(node.weight) if isinstance(node, Readout) else len(node.kept), len(edge.kept)
+        wanted, kernel = schedulers.get(node.name, "list"), Kernel.of(node)
         options: list[tuple[float, Fold]] = []
         against: list[str] = []
-        for fold in ways(folding[node.name], out, into):
+        for fold in [folding[node.name]] if isinstance(node, Readout) else ways(folding[node.name], out, into):
             pe, simd, rounds = fold.pe, fold.simd, fold.rounds
-            if schedulers[node.name] != "event":
+            if wanted != "event":
                 cycles = float(node_law(graph, node, edge, pe, simd, into, out, rounds))
                 options.append((cycles, replace(fold, scheduler="list", group=SYNAPSE)))
-            against = event_problems(node.kernel, node.padding, into, simd, fold.group)
-            if schedulers[node.name] != "list" and not against:
+            against = event_problems(kernel.size, kernel.padding[0], into, simd, fold.group)
+            if wanted != "list" and not against:
                 drawn = channel_events(edges[node.name], node, positions=fold.group[0])
                 place = {c: i for i, c in enumerate(order(edge.kept, drawn, simd, fold.group))}
                 places = [place.get(c, -1) for c in range(edge.shape[0])]
                 windows = walked_events(edges[node.name], node, places, simd, fold.group)
-                cycles = float(law_events(windows, ceil_div(out, pe), graph.time_steps, rounds).mean())
+                cycles = float(law(graph, node, windows, pe, rounds).mean())
                 options.append((cycles, replace(fold, scheduler="event")))
         if options:
             result[node.name] = min(options, key=lambda o: (o[0], o[1].pe, o[1].simd, o[1].scheduler))[1]

@@ -15,7 +15,7 @@ import numpy as np
 
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.golden.window_row import WindowRow
-from scaflow.quant.graph import Conv, Edge
+from scaflow.quant.graph import Conv, Edge, Readout
 
 Group = tuple[int, int]  # kernel positions in a row: one or all of them; channels
 SYNAPSE: Group = (1, 1)
@@ -31,15 +31,17 @@ class Kernel:
     padding: Pair
 
     @classmethod
-    def of(cls, node: Conv, group: Group = SYNAPSE) -> Kernel:
+    def of(cls, node: Conv | Readout, group: Group = SYNAPSE) -> Kernel:
+        if isinstance(node, Readout):  # each word is a window
+            return cls((1, 1), (1, 1), (0, 0))
         if group[0] == 1:
             return cls(node.kernel, (node.stride, node.stride), (node.padding, node.padding))
         return cls((node.kernel[0], 1), (node.stride, 1), (node.padding, 0))
 
 
-def window_rows(node: Conv, edge: Edge, kept_in: int, group: Group) -> WindowRow | None:
-    """What puts the groups of a stage together; None: it walks synapses."""
-    if group == SYNAPSE:
+def window_rows(node: Conv | Readout, edge: Edge, kept_in: int, group: Group) -> WindowRow | None:
+    """What puts the groups of a stage together; None: it walks synapses, or groups of a word as they come."""
+    if group == SYNAPSE or isinstance(node, Readout):
         return None
     channels, height, width = edge.shape
     positions, together = group
@@ -62,7 +64,7 @@ def group_bits(group: Group, bits: int) -> int:
     return group[0] * group[1] * bits
 
 
-def events(spikes: np.ndarray, node: Conv, places: Sequence[int], group: Group) -> np.ndarray:
+def events(spikes: np.ndarray, node: Conv | Readout, places: Sequence[int], group: Group) -> np.ndarray:
     """Where a group is not silent.
 
     Args:
@@ -76,7 +78,7 @@ def events(spikes: np.ndarray, node: Conv, places: Sequence[int], group: Group) 
     walked = np.argsort(places, kind="stable")[sum(p < 0 for p in places) :]
     active = spikes[..., walked, :, :] != 0
     found = np.logical_or.reduceat(active, range(0, len(walked), together), axis=-3)
-    if positions > 1:
+    if positions > 1 and isinstance(node, Conv):
         edge = (node.padding, node.padding)
         padded = np.pad(found, (*[(0, 0)] * (found.ndim - 1), edge))
         columns = (padded.shape[-1] - positions) // node.stride + 1

@@ -17,17 +17,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import LinearConstraint, milp
 
-from scaflow.hw.activity import channel_events, law_events, walked_events
+from scaflow.hw.activity import channel_events, law, walked_events
 from scaflow.hw.area import Area, Device, area
 from scaflow.hw.banks import order
 from scaflow.hw.cycles import node_law
 from scaflow.hw.design import design, way_in
 from scaflow.hw.fold import Fold, Folding
-from scaflow.hw.groups import SYNAPSE, Group, arriving, group_bits, window_rows
+from scaflow.hw.groups import SYNAPSE, Group, Kernel, arriving, group_bits, window_rows
 from scaflow.hw.ram import Family
 from scaflow.model.limits import MOST_SIMD, event_problems, group_problem
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Conv, Edge, Graph, Readout
+from scaflow.quant.graph import Conv, Edge, Graph, Pool, Readout
 
 MOST_BANKS = 24  # of an event stage: more only wait for the fullest
 MOST_BITS = 9  # of a pattern: a group of more takes more block RAM than it saves cycles
@@ -101,8 +101,8 @@ def problem(
     """The choices of every stage of a graph.
 
     Args:
-        schedulers: that may be chosen, "list" and "event". The read-out has the list.
-        inputs: for "event", what each spiking node reads on the calibration images, uint8 [N, T, C, H, W].
+        schedulers: that may be chosen, "list" and "event". The read-out may have the list in any case.
+        inputs: for "event", what each weighted node reads on the calibration images, uint8 [N, T, C, H, W].
 
     Raises:
         ValueError: a stage that no event scheduler can have, where there is no list; or events without inputs.
@@ -111,14 +111,13 @@ def problem(
         raise ValueError("solve: the cycles of an event stage depend on its spikes; give those of calibration images")
     timed: dict[str, list[tuple[Fold, float]]] = {}
     for node, edge in zip(graph.nodes, graph.edges(), strict=True):
-        if isinstance(node, Readout):
-            timed[node.name] = _list_folds(graph, node, edge)
-        elif isinstance(node, Conv):
-            offered = _list_folds(graph, node, edge) if "list" in schedulers else []
+        if not isinstance(node, Pool):
+            offered = _list_folds(graph, node, edge) if "list" in schedulers or isinstance(node, Readout) else []
             if "event" in schedulers:
                 offered += _event_folds(graph, node, edge, (inputs or {})[node.name])
             if not offered:
-                why = "; ".join(event_problems(node.kernel, node.padding, len(edge.kept), MOST_BANKS))
+                kernel = Kernel.of(node)
+                why = "; ".join(event_problems(kernel.size, kernel.padding[0], len(edge.kept), MOST_BANKS))
                 raise ValueError(f"node {node.name!r}: {why}; use the scheduler auto or list")
             timed[node.name] = [(fold, _fed(graph, node, edge, fold, cycles)) for fold, cycles in offered]
     areas = _areas(graph, {name: [fold for fold, _ in offered] for name, offered in timed.items()}, family)
@@ -188,7 +187,7 @@ def _program(offered: Sequence[Sequence[Choice]], ends: Area, limits: Limits) ->
     return [flat[i] for i in np.flatnonzero(found.x > 0.5)]
 
 
-def _fed(graph: Graph, node: Conv, edge: Edge, fold: Fold, cycles: float) -> float:
+def _fed(graph: Graph, node: Conv | Readout, edge: Edge, fold: Fold, cycles: float) -> float:
     """The cycles of a stage, where it is the first one no fewer than its pixels need to come in."""
     if edge.kind != "pixels":
         return cycles
@@ -208,30 +207,34 @@ def _list_folds(graph: Graph, node: Conv | Readout, edge: Edge) -> list[tuple[Fo
     return found
 
 
-def _event_folds(graph: Graph, node: Conv, edge: Edge, spikes: np.ndarray) -> list[tuple[Fold, float]]:
+def _event_folds(graph: Graph, node: Conv | Readout, edge: Edge, spikes: np.ndarray) -> list[tuple[Fold, float]]:
     found = []
-    drawn = {positions: channel_events(spikes, node, DEAL_WINDOWS, positions) for positions in (1, node.kernel[1])}
+    kernel, readout = Kernel.of(node), isinstance(node, Readout)
+    drawn = {positions: channel_events(spikes, node, DEAL_WINDOWS, positions) for positions in (1, kernel.size[1])}
+    out = len(node.weight) if isinstance(node, Readout) else len(node.kept)
     ways = [
         (simd, group)
         for group in _groups(node, edge)
         for simd in range(1, min(ceil_div(len(edge.kept), group[1]), MOST_BANKS) + 1)
-        if not event_problems(node.kernel, node.padding, len(edge.kept), simd, group)
+        if not event_problems(kernel.size, kernel.padding[0], len(edge.kept), simd, group)
     ]
     for simd, group in ways:
         place = {channel: i for i, channel in enumerate(order(edge.kept, drawn[group[0]], simd, group))}
         places = [place.get(c, -1) for c in range(edge.shape[0])]
         windows = walked_events(spikes, node, places, simd, group)
         way = arriving(edge, window_rows(node, edge, len(edge.kept), group))
-        for pe in _least(len(node.kept), len(node.kept)):
-            for fold in _served(Fold(pe, simd, "event", group=group)):
-                cycles = law_events(windows, ceil_div(len(node.kept), pe), graph.time_steps, fold.rounds)
+        for pe in [out] if readout else _least(out, out):
+            wide = Fold(pe, simd, "event", group=group)
+            for fold in [wide] if readout else _served(wide):
+                cycles = law(graph, node, windows, pe, fold.rounds)
                 found.append((fold, max(way, float(cycles.mean()))))
     return found
 
 
-def _groups(node: Conv, edge: Edge) -> list[Group]:
+def _groups(node: Conv | Readout, edge: Edge) -> list[Group]:
     """What can share a look-up: a row of positions or one, of one, two or four channels."""
-    widths = sorted({1, node.kernel[1]})
+    width = Kernel.of(node).size[1]
+    widths = sorted({1, width})
     offered: list[Group] = [(positions, channels) for positions in widths for channels in (1, 2, 4)]
     return [
         group
@@ -240,7 +243,7 @@ def _groups(node: Conv, edge: Edge) -> list[Group]:
         or (
             group[1] <= len(edge.kept)
             and group_bits(group, edge.bits) <= MOST_BITS
-            and group_problem(group, node.kernel[1], edge.bits) is None
+            and group_problem(group, width, edge.bits) is None
         )
     ]
 

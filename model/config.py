@@ -186,9 +186,11 @@ class EventFoldConfig(_Section):
     simd: tuple[int, ...] | None = None  # per spiking layer, then the read-out
     # per spiking layer: membranes that are updated a cycle, of those of its PE; None: all
     neurons: Annotated[tuple[int, ...] | None, Field(exclude_if=_is_none)] = None
-    # per spiking layer: kernel positions in a row and channels that share a look-up, [1, 1] for none; None: none
+    # per spiking layer, and where it walks events the read-out: kernel positions in a row and channels that share a
+    # look-up, [1, 1] for none; None: none
     groups: Annotated[tuple[tuple[int, int], ...] | None, Field(exclude_if=_is_none)] = None
     scheduler: Scheduler | tuple[Scheduler, ...] = "auto"  # of all spiking layers, or of each; auto: fewer cycles
+    readout: Scheduler = _unset("list")  # the scheduler of the read-out
 
 
 class FoldConfig(_Section):

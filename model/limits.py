@@ -116,6 +116,12 @@ def hardware_problems(cfg: NetworkConfig) -> list[str]:
                 f"fold.event.scheduler: layers[{i}]: {problem}; use auto or list"
                 for problem in event_problems(shape.kernel, shape.padding, shape.inputs, simd, group)
             ]
+    if shapes and fold.event.readout == "event" and fold.event.simd and fold.event.simd[-1] > 0:
+        own = groups[len(shapes)] if len(groups) > len(shapes) else (1, 1)
+        found += [
+            f"fold.event.readout: {problem}; use auto or list"
+            for problem in event_problems((1, 1), 0, shapes[-1].outputs, fold.event.simd[-1], own)
+        ]
     return found + (_logit_problems(cfg, shapes[-1]) if shapes else [])
 
 
@@ -126,13 +132,24 @@ def _group_problems(event: EventFoldConfig, shapes: list[LayerShape], pixel_bits
     where = "fold.event.groups"
     if event.pe is None:
         return [f"{where}: of how many pe and simd? give these too, or leave it out"]
-    if len(event.groups) != len(shapes):
-        return [f"{where}: {len(event.groups)} values for {len(shapes)} spiking layers; give one per layer"]
+    layers = len(shapes)
+    if len(event.groups) not in (layers, layers + 1):
+        return [
+            f"{where}: {len(event.groups)} values for {layers} spiking layers; give one per layer, and then one for the"
+            " read-out or none"
+        ]
+    if len(event.groups) > layers and event.readout == "list" and event.groups[-1] != (1, 1):
+        return [f"{where}[{layers}]: the read-out walks its list; say readout = \"event\", or leave it out"]
     told = [
-        None if group == (1, 1) else group_problem(group, shape.kernel[1], 1 if i else pixel_bits)
-        for i, (group, shape) in enumerate(zip(event.groups, shapes, strict=True))
+        None if group == (1, 1) else group_problem(group, width, bits)
+        for group, (width, bits) in zip(
+            event.groups,
+            [*((shape.kernel[1], 1 if i else pixel_bits) for i, shape in enumerate(shapes)), (1, 1)],
+            strict=False,
+        )
     ]
-    return [f"{where}[{i}]: layers[{i}]: {problem}" for i, problem in enumerate(told) if problem]
+    names = [*(f"layers[{i}]" for i in range(layers)), "the read-out"]
+    return [f"{where}[{i}]: {names[i]}: {problem}" for i, problem in enumerate(told) if problem]
 
 
 def _shapes(cfg: NetworkConfig) -> Iterator[LayerShape]:

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from scaflow.hw.activity import law_events, reads, walked_events, window_events
+from scaflow.hw.activity import law, reads, walked_events, window_events
 from scaflow.hw.cycles import node_law
 from scaflow.hw.design import Design, Stage, design
 from scaflow.hw.fold import Fold, Folding, at_equal_lanes, dealt, narrowed, scheduled
 from scaflow.hw.groups import SYNAPSE
 from scaflow.model.config import FoldConfig
 from scaflow.model.limits import MOST_SIMD
-from scaflow.quant.graph import Conv, Edge, Graph
+from scaflow.quant.graph import Conv, Edge, Graph, Readout
 
 CALIBRATION_IMAGES = 64  # of the training split: they choose schedulers and banks
 BATCH = 250  # images traced at once
@@ -31,13 +31,13 @@ def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarr
     wanted = cfg.event
     names = [node.name for node in graph.nodes if isinstance(node, Conv)]
     policies = (wanted.scheduler,) * len(names) if isinstance(wanted.scheduler, str) else wanted.scheduler
-    schedulers = dict(zip(names, policies, strict=True))
+    schedulers = dict(zip(names, policies, strict=True)) | {graph.readout.name: wanted.readout}
     if wanted.pe is None or wanted.simd is None:
         folding = at_equal_lanes(graph, lanes, edges, schedulers)
     else:
         sides = zip((*wanted.pe, lanes[graph.nodes[-1].name].pe), wanted.simd, strict=True)
         served = (*(wanted.neurons or [None] * len(names)), None)
-        groups = (*(wanted.groups or [SYNAPSE] * len(names)), SYNAPSE)
+        groups = (*(wanted.groups or [SYNAPSE] * len(names)), SYNAPSE)[: len(names) + 1]
         asked = {
             name: Fold(*side, neurons=n, group=group)
             for name, side, n, group in zip(lanes, sides, served, groups, strict=True)
@@ -47,7 +47,8 @@ def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarr
 
 
 def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, Any]]:
-    """Per spiking stage of an event design, over test images: activity, cycles, ideal, and the list's at equal lanes.
+    """Per spiking stage of an event design, and of its read-out where that walks events, over test images: activity,
+    cycles, ideal, and the list's at equal lanes.
 
     Keys: name, lanes, pe, simd, neurons, scheduler; activity (events a channel, pixel and step), events (of an image's
     windows); cycles (of an image, by the law); ideal (events x kept outputs / lanes); list, dense_list (cycles of the
@@ -55,14 +56,15 @@ def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, An
     fullest bank over those of the mean bank, before and after dealing); images (activity, cycles of each).
     """
     graph = laid.graph
-    nodes, whole = _spiking(graph), _spiking(dense)
-    sums = {stage.name: _Sums(stage, nodes[stage.name][0], graph.time_steps) for stage in laid.stages[:-1]}
+    nodes, whole = _weighted(graph), _weighted(dense)
+    shown = [stage for stage in laid.stages if stage.out_edge or stage.law is None]
+    sums = {stage.name: _Sums(stage, nodes[stage.name][0], graph) for stage in shown}
     for batch in range(0, len(images), BATCH):
         edges = reads(graph, images[batch : batch + BATCH])
         for name, total in sums.items():
             total.add(edges[name])
     rows = []
-    for stage in laid.stages[:-1]:
+    for stage in shown:
         total, (node, edge) = sums[stage.name], nodes[stage.name]
         lanes, count = stage.pe * stage.simd, len(images)
         dense_node, dense_edge = whole[stage.name]
@@ -72,7 +74,7 @@ def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, An
                 "lanes": lanes,
                 "pe": stage.pe,
                 "simd": stage.simd,
-                "neurons": stage.neurons,
+                "neurons": stage.neurons if stage.out_edge else None,  # the read-out has none
                 "scheduler": stage.scheduler,
                 "activity": total.events_seen / total.places,
                 "events": total.events / count,
@@ -90,16 +92,16 @@ def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, An
     return rows
 
 
-def _spiking(graph: Graph) -> dict[str, tuple[Conv, Edge]]:
-    """The spiking layers and what they read, by name."""
+def _weighted(graph: Graph) -> dict[str, tuple[Conv | Readout, Edge]]:
+    """The layers with weights and what they read, by name."""
     pairs = zip(graph.nodes, graph.edges(), strict=True)
-    return {node.name: (node, edge) for node, edge in pairs if isinstance(node, Conv)}
+    return {node.name: (node, edge) for node, edge in pairs if isinstance(node, Conv | Readout)}
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Of the spiking convolutions behind the first layer; cycles_over_ideal of the stages that walk events."""
     events = [row for row in rows if row["scheduler"] == "event"]
-    convolutions = rows[1:]
+    convolutions = [row for row in rows[1:] if row["neurons"] is not None]
     return {
         "cycles_over_ideal": _ratio(events, "cycles", "ideal"),
         "dense_list_over_pruned_event": _ratio(convolutions, "dense_list", "cycles"),
@@ -110,9 +112,13 @@ def _ratio(rows: list[dict[str, Any]], above: str, below: str) -> float:
     return sum(row[above] for row in rows) / (sum(row[below] for row in rows) or 1)
 
 
-def best_list(graph: Graph, node: Conv, edge: Edge, lanes: int) -> int:
-    """Cycles an image of the list scheduler with the best division of at most `lanes`."""
-    into, out = len(edge.kept), len(node.kept)
+def best_list(graph: Graph, node: Conv | Readout, edge: Edge, lanes: int) -> int:
+    """Cycles an image of the list scheduler with the best division of at most `lanes`; of the read-out PE is given."""
+    into = len(edge.kept)
+    if isinstance(node, Readout):
+        out = len(node.weight)
+        return node_law(graph, node, edge, out, lanes // out, into, out)
+    out = len(node.kept)
     return min(
         node_law(graph, node, edge, min(lanes // simd, out), simd, into, out)
         for simd in range(1, min(lanes, into, MOST_SIMD) + 1)
@@ -122,8 +128,8 @@ def best_list(graph: Graph, node: Conv, edge: Edge, lanes: int) -> int:
 class _Sums:
     """What the windows of one stage hold, image by image."""
 
-    def __init__(self, stage: Stage, node: Conv, time_steps: int) -> None:
-        self.stage, self.node, self.time_steps = stage, node, time_steps
+    def __init__(self, stage: Stage, node: Conv | Readout, graph: Graph) -> None:
+        self.stage, self.node, self.graph = stage, node, graph
         self.events_seen = self.places = self.events = self.before = self.after = 0
         self.activity: list[float] = []
         self.cycles: list[int] = []
@@ -141,4 +147,4 @@ class _Sums:
         self.events += int(window_events(seen, node, np.where(walked, 0, -1)).sum())
         self.before += int(window_events(seen, node, natural).sum())
         self.after += int(fullest.sum())
-        self.cycles += law_events(fullest, stage.folds, self.time_steps, stage.rounds).tolist()
+        self.cycles += law(self.graph, node, fullest, stage.pe, stage.rounds).tolist()

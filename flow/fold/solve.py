@@ -18,6 +18,7 @@ from scaflow.hw.area import DEVICES, Area, Device, area
 from scaflow.hw.clock import predict
 from scaflow.hw.design import Design, design
 from scaflow.hw.fold import Folding, dealt, narrowed
+from scaflow.hw.groups import SYNAPSE
 from scaflow.hw.solve import Limits, Plan, Problem, fastest, least_area, problem
 from scaflow.model.config import NetworkConfig
 from scaflow.model.files import check_place, write_json, write_text
@@ -284,7 +285,13 @@ def toml(folding: Folding) -> str:
     lanes = f"pe = [{pe}]\nsimd = [{simd}]\n"
     if any(fold.rounds > 1 for fold in spiking):
         lanes += f"neurons = [{', '.join(str(fold.served) for fold in spiking)}]\n"
-    if all(fold.scheduler == "list" for fold in spiking):
+    if all(fold.scheduler == "list" for fold in folding.values()):
         return f"[fold]\n{lanes}"
     schedulers = ", ".join(f'"{fold.scheduler}"' for fold in spiking)
-    return f"[fold.event]\n{lanes}scheduler = [{schedulers}]\n"
+    section = f"[fold.event]\n{lanes}scheduler = [{schedulers}]\n"
+    if readout.scheduler == "event":
+        section += 'readout = "event"\n'
+    grouped = [fold.group for fold in (folding.values() if readout.scheduler == "event" else spiking)]
+    if any(group != SYNAPSE for group in grouped):
+        section += f"groups = {[list(group) for group in grouped]}\n"
+    return section

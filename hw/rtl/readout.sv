@@ -1,5 +1,6 @@
 /// readout - integrates spikes into logits without firing, one synapse step a cycle for all classes at once.
 ///   logit[c] = bias[c] + sum over the steps of an image and lanes of  weights[addr][c] * act
+///              IN_BITS > 1: of  weights[{addr, act}][c], the sums that stand for each pattern of spikes; 0 for none
 ///   class    = arg-max, lowest index
 /// Beat        in: SIMD act, SIMD addr, last (of an image); out, one an image: CLASSES logits, class above them
 /// Latency     4 + ceil(log2(SIMD)) + CLASSES cycles, an image's last step accepted -> out_valid
@@ -11,19 +12,21 @@
 module readout #(
   parameter int unsigned CLASSES,
   parameter int unsigned SIMD,
+  parameter int unsigned IN_BITS,     // 1: spikes; more: patterns of spikes
   parameter int unsigned DEPTH,       // words of a weight bank
   parameter int unsigned WEIGHT_BITS,
   parameter int unsigned LOGIT_BITS,
   parameter WEIGHTS_FILE,
   parameter BIAS_FILE,
-  localparam int unsigned ADDR_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1,
+  localparam int unsigned WORDS = IN_BITS > 1 ? DEPTH >> IN_BITS : DEPTH,  // that addr tells apart
+  localparam int unsigned ADDR_BITS = WORDS > 1 ? $clog2(WORDS) : 1,
   localparam int unsigned CLASS_BITS = CLASSES > 1 ? $clog2(CLASSES) : 1
 ) (
   input  logic clk,
   input  logic rst_n,
   input  logic in_valid,
   output logic in_ready,
-  input  logic [SIMD*(1+ADDR_BITS):0] in_data,
+  input  logic [SIMD*(IN_BITS+ADDR_BITS):0] in_data,
   output logic out_valid,
   input  logic out_ready,
   output logic [CLASSES*LOGIT_BITS+CLASS_BITS-1:0] out_data
@@ -34,8 +37,8 @@ module readout #(
   logic [CLASSES-1:0][LOGIT_BITS-1:0] sum_data;
 
   mac_array #(
-    .PE(CLASSES), .SIMD(SIMD), .IN_BITS(1), .LOOKUP(0), .WEIGHT_BITS(WEIGHT_BITS), .ACC_BITS(LOGIT_BITS),
-    .DEPTH(DEPTH), .WEIGHTS_FILE(WEIGHTS_FILE)
+    .PE(CLASSES), .SIMD(SIMD), .IN_BITS(IN_BITS), .LOOKUP(IN_BITS > 1 ? 1 : 0), .WEIGHT_BITS(WEIGHT_BITS),
+    .ACC_BITS(LOGIT_BITS), .DEPTH(DEPTH), .WEIGHTS_FILE(WEIGHTS_FILE)
   ) mac (
     .clk(clk), .rst_n(rst_n), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_data),
     .out_valid(sum_valid), .out_ready(sum_ready), .out_data(sum_data)

@@ -59,7 +59,7 @@ def _advance(sources: str) -> Callable[..., None]:
             for k in range(len(stages)):
                 stage, above = stages[k], stages[max(k - 1, 0)]
                 if stage.readout:
-                    moved |= read_out(stage, above, mem, ends, source, sink, in_at, out_at)
+                    moved |= read_out(stage, above, mem, walks, ends, source, sink, in_at, out_at)
                     continue
                 if not stage.first:
                     moved |= write(stage, above, mem)

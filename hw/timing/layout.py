@@ -85,7 +85,9 @@ def layout(chain: Sequence[Stage], axis: AxisIn | None, count: int) -> State:
         for ring in ("formed", "taken"):  # of the sums on their way
             memory.ring(record, ring, int(record["array"]), records.NEVER)
         if stage.out_edge is None:
-            record["classes"], record["steps"] = array.classes, modules["synapse_list"].steps
+            record["classes"], record["event"] = array.classes, stage.scheduler == "event"
+            record["walk"] = 1
+            record["steps"] = 1 if record["event"] else modules["synapse_list"].steps
             memory.ring(record, "wrote", queue + 1)
         else:
             found = [i.cfg for i in stage.instances if i.module == "spike_pool"]

@@ -56,7 +56,7 @@ _STAGE_COUNTS = (
 _STAGE_TIMES = (
     "wrote_at",  # W of the last word
     "step_at",  # window_row's last step
-    "room_at",  # since when the ring is bounded by `room_row`
+    "room_at",  # since when the ring is bounded by `room_row`; in a read-out, since when the next word has room
     "walk_at", "beat_at", "left_at",  # G of the window's first beat, B of the last beat known, L of the last step
     "x1", "x2", "x3",  # X of the last steps of the last three beats
     "queue_at", "queue_before",  # a first layer's last two steps into the array

@@ -55,6 +55,27 @@ def bank_walks(
     return out
 
 
+def word_walks(spikes: np.ndarray, bank: tuple[int, ...], banks: int) -> np.ndarray:
+    """Steps of each word of a read-out that walks events: the most events of a bank, 0 where it is dropped.
+
+    Args:
+        spikes, bank: as in `bank_walks`.
+
+    Returns:
+        `lanes.array` of int16, [N * H * W * T] x L.
+    """
+    dealt = np.array([[b == of for of in bank] for b in range(banks)], np.int16)
+    steps = np.zeros((*spikes.shape[:3], *spikes.shape[4:]), np.int16)
+    for channels in dealt:
+        np.maximum(steps, np.tensordot(spikes, channels, (3, 0)), out=steps)
+    words = steps.transpose(1, 3, 4, 2, 0).reshape(spikes.shape[1], -1, len(spikes))
+    out = lanes.array(words[..., 0].size, len(spikes), np.int16)
+    out["lanes"] = words.reshape(-1, len(spikes))
+    last = out["lanes"].reshape(words.shape)[:, -1]
+    np.maximum(last, 1, out=last)
+    return out
+
+
 @compiled.cached(_nrt=False)
 def _walks(
     words: Array,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from scaflow.hw.timing.array import enabled, flows, formed
-from scaflow.hw.timing.lanes import Array, Flag, Record, Times, get, let, now, pick, put, with_lane
-from scaflow.hw.timing.records import count, count_flow, jit
+from scaflow.hw.timing.lanes import Array, Flag, Record, Times, get, let, most, now, pick, put, where, with_lane
+from scaflow.hw.timing.records import count, count_flow, count_some, jit
 from scaflow.hw.timing.results import queued
 
 # --- the ends -------------------------------------------------------------------------------------------------------
@@ -209,20 +209,28 @@ def write_axi(stage: Record, mem: Array, ends: Record, source: Array, in_at: Arr
 
 @jit
 def read_out(
-    stage: Record, above: Record, mem: Array, ends: Record, source: Array, sink: Array, in_at: Array, out_at: Array
+    stage: Record,
+    above: Record,
+    mem: Array,
+    walks: Array,
+    ends: Record,
+    source: Array,
+    sink: Array,
+    in_at: Array,
+    out_at: Array,
 ) -> Times:
-    """synapse_list, array, arg-max and axis_out; `above` is the record itself where the read-out stands alone."""
+    """The scheduler, array, arg-max and axis_out; `above` is the record itself where the read-out stands alone."""
     moved = False
     alone = stage.first == 1
     while (ends.beats < len(in_at)) if alone else (stage.fed_words < above.pushes):
         if alone:
-            at = max(_offer(ends, source), now(stage.x1))
+            at = max(_offer(ends, source), now(stage.room_at))
             _accept(ends, in_at, at)
         else:
-            at = max(queued(above, mem, stage.fed_words), now(stage.x1))
+            at = max(queued(above, mem, stage.fed_words), now(stage.room_at), now(stage.wrote_at) + 1)
         _put(stage, mem, at)
         stage.fed_words += 1
-        left = _integrate(stage, mem, max(at + 1, now(stage.left_at)))
+        left = _events(stage, mem, walks, at) if stage.event else _list(stage, mem, max(at + 1, now(stage.left_at)))
         if stage.written % stage.words == 0:
             taken = formed(stage, mem, left, now(ends.image_at) + 1)
             logits = taken + (stage.classes + 1)
@@ -238,17 +246,50 @@ def read_out(
 
 
 @jit
-def _integrate(stage: Record, mem: Array, start: Times) -> Times:
-    """A word's steps, from X of the first; returns L of the last."""
+def _list(stage: Record, mem: Array, start: Times) -> Times:
+    """synapse_list: a word's steps, from X of the first; returns L of the last."""
     if flows(stage, start + 1):
-        let(stage.x1, start + (stage.steps - 1))
+        let(stage.room_at, start + (stage.steps - 1))
         let(stage.left_at, start + stage.steps)
         count_flow(stage, start + 1, stage.steps)
         return start + stage.steps
     left = start
     for _ in range(stage.steps):
-        let(stage.x1, left)
+        let(stage.room_at, left)
         left = enabled(stage, mem, left + 1)
-        count(stage, now(stage.x1) + 1, left)
+        count(stage, now(stage.room_at) + 1, left)
     let(stage.left_at, left)
     return left
+
+
+@jit
+def _events(stage: Record, mem: Array, walks: Array, at: Times) -> Times:
+    """synapse_word: the banks take a word that is not dropped when they are done with the one before, which makes room
+    for the next; its steps pass a queue of two. Returns L of the last."""
+    steps = get(walks, stage.walks + stage.loaded)
+    stage.loaded += 1
+    begun = max(at + 1, now(stage.x1))
+    let(stage.room_at, where(steps > 0, begun, now(stage.room_at)))
+    x1, before, left_at = now(stage.x1), now(stage.left_before), now(stage.left_at)
+    first = max(begun, before) + 1
+    start = max(first, left_at)
+    if flows(stage, start + 1):  # from the second step on the queue holds one: a step enters as the one before leaves
+        left = start + steps
+        count_flow(stage, start + 1, steps)
+        let(stage.x1, where(steps > 1, left - 1, where(steps > 0, first, x1)))
+        let(stage.left_before, where(steps > 1, left - 1, where(steps > 0, left_at, before)))
+        let(stage.left_at, where(steps > 0, left, left_at))
+        return now(stage.left_at)
+    entered = begun
+    for i in range(1, most(steps) + 1):
+        there = steps >= i
+        entered = max(entered, before) + 1
+        seen = max(entered, left_at) + 1
+        left = enabled(stage, mem, seen)
+        count_some(stage, there, seen, left)
+        x1 = where(there, entered, x1)
+        before, left_at = where(there, left_at, before), where(there, left, left_at)
+    let(stage.x1, x1)
+    let(stage.left_before, before)
+    let(stage.left_at, left_at)
+    return left_at

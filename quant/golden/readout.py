@@ -14,6 +14,7 @@ from scaflow.quant.golden.mac_array import column_bits
 class Readout:
     classes: int
     simd: int
+    in_bits: int  # of a pattern that picks a word; 1: a spike
     depth: int
     weight_bits: int
     logit_bits: int
@@ -26,7 +27,7 @@ class Readout:
 
     @property
     def addr_bits(self) -> int:
-        return address_bits(self.depth)
+        return address_bits(self.depth >> self.in_bits if self.in_bits > 1 else self.depth)
 
 
 def readout(cfg: Readout, beats: list[int]) -> list[int]:
@@ -35,9 +36,13 @@ def readout(cfg: Readout, beats: list[int]) -> list[int]:
     weights, bias = cfg.weights.astype(np.int64), cfg.bias[0].astype(np.int64)
     out, logits = [], bias
     for beat in beats:
-        acts = np.array(unpack(beat, 1, cfg.simd))
-        logits = logits + acts @ weights[lanes, unpack(beat >> cfg.simd, cfg.addr_bits, cfg.simd)]
-        if beat >> (cfg.simd * (1 + cfg.addr_bits)):
+        acts = np.array(unpack(beat, cfg.in_bits, cfg.simd))
+        addrs = np.array(unpack(beat >> (cfg.simd * cfg.in_bits), cfg.addr_bits, cfg.simd))
+        if cfg.in_bits > 1:
+            logits = logits + weights[lanes, addrs << cfg.in_bits | acts].sum(0)
+        else:
+            logits = logits + acts @ weights[lanes, addrs]
+        if beat >> (cfg.simd * (cfg.in_bits + cfg.addr_bits)):
             out.append(pack(logits, cfg.logit_bits) | int(np.argmax(logits)) << (cfg.classes * cfg.logit_bits))
             logits = bias
     return out

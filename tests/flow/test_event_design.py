@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scaflow.flow.activity.events import figures, lay_out
+from scaflow.flow.activity.events import figures, lay_out, summary
 from scaflow.hw.fold import Fold, balanced
 from scaflow.model.config import EventFoldConfig, FoldConfig
 from scaflow.quant.compact import compact
@@ -51,3 +51,25 @@ def test_an_event_stage_behind_a_stride_costs_its_words():
     laid = lay_out(graph, balanced(graph, 60), FoldConfig(event=EventFoldConfig(scheduler="event")), IMAGES)
     row = figures(laid, graph, IMAGES)[1]
     assert max(cycles for _, cycles in row["images"]) < row["cycles"] == 6 * 6 * 3  # four windows
+
+
+def test_the_read_out_walks_events_where_it_is_named():
+    graph = pruned()
+    kinds = {
+        readout: lay_out(graph, balanced(graph, 20), FoldConfig(event=EventFoldConfig(readout=readout)), IMAGES)
+        for readout in ("list", "event", "auto")
+    }
+    lists, events, auto = (laid.stages[-1] for laid in kinds.values())
+    assert (lists.scheduler, events.scheduler, auto.scheduler) == ("list", "event", "event")
+    assert len(figures(kinds["list"], graph, IMAGES)) == 2
+    rows = figures(kinds["event"], graph, IMAGES)
+    assert [row["name"] for row in rows] == ["one", "two", "readout"]
+    assert rows[-1]["neurons"] is None
+    assert rows[-1]["ideal"] <= rows[-1]["cycles"] < rows[-1]["list"] == lists.law
+    assert summary(rows)["dense_list_over_pruned_event"] == rows[1]["dense_list"] / rows[1]["cycles"]
+    given = EventFoldConfig(
+        pe=(2, 3), simd=(1, 2, 1), readout="event", scheduler="event", groups=((1, 1), (1, 1), (1, 2))
+    )
+    grouped = lay_out(graph, balanced(graph, 20), FoldConfig(event=given), IMAGES)
+    assert (grouped.stages[-1].group, grouped.stages[-1].simd) == ((1, 2), 1)
+    assert figures(grouped, graph, IMAGES)[-1]["cycles"] <= rows[-1]["cycles"]

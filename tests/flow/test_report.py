@@ -71,8 +71,8 @@ def project(tmp_path):
         ]
     }
     events = {
-        "name": "conv1", "lanes": 8, "pe": 8, "simd": 1, "scheduler": "event", "activity": 0.125, "events": 320.0,
-        "cycles": 330.0, "ideal": 320.0, "list": 1500, "dense_list": 6600,
+        "name": "conv1", "lanes": 8, "pe": 8, "simd": 1, "neurons": 8, "scheduler": "event", "activity": 0.125,
+        "events": 320.0, "cycles": 330.0, "ideal": 320.0, "list": 1500, "dense_list": 6600,
         "bank_imbalance": {"before": 1.5, "after": 1.25}, "images": [[0.1, 310], [0.15, 350]],
     }  # fmt: skip
     activity = {"images": 2, "stages": [events], "event": summary([events | {"name": "conv0"}, events])}

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from scaflow.hw.activity import law_events, window_events
+from scaflow.hw.activity import law_events, law_words, walked_events, window_events
 from scaflow.hw.serving import repeated, settled
-from scaflow.quant.graph import Conv
+from scaflow.quant.graph import Conv, Readout
 
 
 def node(kernel, stride, padding, channels):
@@ -90,3 +90,34 @@ def test_repetitions_in_rounds_take_longer():
     windows = np.full((6, 5, 8, 1), 7)
     for rounds, cycles in ((1, 2 * 7), (2, 5 * 2 * 2), (3, 5 * 2 * 3)):  # as long as forming, or as repeating
         assert law_events(windows, folds=2, time_steps=5, rounds=rounds)[-1] == 40 * cycles
+
+
+def test_a_word_costs_its_fullest_bank_or_the_silent_words_behind_it():
+    """One by one: a word is looked ahead for while another is walked, and a silent one is not walked."""
+    rng = np.random.default_rng(3)
+    words = rng.integers(0, 5, (9, 3, 4, 2)) * (rng.random((9, 3, 4, 2)) < rng.random((9, 1, 1, 1)))
+    words[4, -1, -1, -1], words[5] = 30, 0  # a word that takes longer than the silent ones behind it come in
+    words[5, -1, 0, 0] = 2
+    taken, steps, arrived, ends = 0, 0, 0, [0]
+    for image in words:
+        for i, n in enumerate(image.ravel()):
+            arrived = max(arrived + 1, taken)
+            if n or i == image.size - 1:
+                taken, steps = max(arrived + 1, taken + steps), max(1, int(n))
+        ends.append(taken + steps)
+    cycles = law_words(words, 0)
+    assert cycles[1:].tolist() == np.diff(ends)[1:].tolist()
+    assert (cycles < 24).any() and (cycles > 24).any()  # fewer than words, and more
+    assert law_words(words, 28).tolist() == np.maximum(cycles, 30).tolist()
+
+
+def test_the_words_of_a_read_out_are_its_windows():
+    spikes = (np.random.default_rng(4).random((2, 3, 5, 4, 6)) < 0.4).astype(np.uint8)
+    readout = Readout("readout", np.ones((2, 5, 4, 6), int), np.zeros(2, int), 8)
+    places = (3, -1, 0, 2, 1)
+    walked = spikes[:, :, [2, 4, 3, 0]].transpose(0, 3, 4, 1, 2).astype(int)
+    banks = np.maximum(walked[..., 0::2].sum(-1), walked[..., 1::2].sum(-1))
+    assert np.array_equal(walked_events(spikes, readout, places, 2), banks)
+    grouped = walked.reshape(2, 4, 6, 3, 2, 2).any(-1)
+    assert np.array_equal(walked_events(spikes, readout, places, 2, (1, 2)), grouped.max(-1))
+    assert np.array_equal(walked_events(spikes, readout, places, 1, (1, 2)), grouped.sum(-1))

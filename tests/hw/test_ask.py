@@ -47,6 +47,12 @@ def test_events_that_the_lanes_have_no_banks_for():
         " use a simd of at least 2; use auto or list"
     ]
     assert problems(describe(layers, fold={"lanes": 64, "event": event})) == []
+    wide = [{"channels": 4}, {"channels": 300}]
+    assert problems(describe(wide, fold={"lanes": 12, "event": {"readout": "event"}})) == [
+        "fold.event.readout: simd=1 banks of 300 input channels hold more than 256 channels each;"
+        " use a simd of at least 2; use auto or list"
+    ]
+    assert problems(describe(wide, fold={"lanes": 12, "event": {"readout": "auto"}})) == []
     assert problems(describe(layers, fold={"lanes": 12})) == []
 
 

@@ -41,7 +41,7 @@ GRAPHS = {
             spiking("one", 8, 3, (5, 4), 1, 2, 8), spiking("two", 9, 8, (1, 1)),
             Pool("pool_two", 3), spiking("three", 6, 9, (2, 1)), readout(5, 6, 1, 2),
         )),
-        {"one": Fold(8, 3), "two": Fold(2, 3), "three": Fold(4, 2), "readout": Fold(5, 1)},
+        {"one": Fold(8, 3), "two": Fold(2, 3), "three": Fold(4, 2), "readout": Fold(5, 1, group=(1, 4))},
     ),
     # so many folds that the banks of an event stage share readers: of all, of five and one, behind stride and pool
     "shared": (
@@ -59,7 +59,7 @@ GRAPHS = {
         )),
         {
             "one": Fold(3, 1, neurons=2), "two": Fold(7, 6, neurons=1), "three": Fold(5, 4, neurons=2),
-            "readout": Fold(3, 3),
+            "readout": Fold(3, 3, group=(1, 2)),
         },
     ),
     # look-ups where events are walked: of rows of pixels of two bits, two pixels a beat; of rows of an even kernel, of
@@ -77,21 +77,18 @@ GRAPHS = {
 }  # fmt: skip
 
 
-SCHEDULERS = {"list": ("list",) * 3, "event": ("event",) * 3, "mixed": ("event", "list", "event")}
+SCHEDULERS = {"list": ("list",) * 4, "event": ("event",) * 4, "mixed": ("event", "list", "event", "list")}
 
 
 def laid_out(name, schedulers, **fifo_depths):
     graph, folding = GRAPHS[name]
-    named = dict(zip(folding, SCHEDULERS[schedulers], strict=False))
-    for node, fold in folding.items():
-        scheduler = named.get(node, "list")
-        folding = folding | {
-            node: replace(fold, scheduler=scheduler, group=fold.group if scheduler == "event" else SYNAPSE)
-        }
+    for (node, fold), scheduler in zip(folding.items(), SCHEDULERS[schedulers], strict=True):
+        group = fold.group if scheduler == "event" else SYNAPSE
+        folding = folding | {node: replace(fold, scheduler=scheduler, group=group)}
     return design(validate(graph), folding, fifo_depths=fifo_depths)
 
 
-ALONE = [(n, s, f) for n in GRAPHS for s in ("list", "event") for f in GRAPHS[n][1] if (s, f) != ("event", "readout")]
+ALONE = [(n, s, f) for n in GRAPHS for s in ("list", "event") for f in GRAPHS[n][1]]
 
 
 @pytest.mark.rtl
@@ -174,7 +171,9 @@ def random_design(rng):
         if min(edge) < 1:
             continue
         nodes.append(readout(int(rng.integers(1, 6)), *edge))
-        folding["readout"] = Fold(len(nodes[-1].weight), int(rng.integers(1, edge[0] + 1)))
+        walked = str(narrow.choice(("list", "event")))
+        group = (1, int(narrow.integers(1, 4)) if walked == "event" else 1)
+        folding["readout"] = Fold(len(nodes[-1].weight), int(rng.integers(1, edge[0] + 1)), walked, group=group)
         depths = {name: int(rng.choice((2, 3, 5, 8, 70))) for name in folding}
         try:
             return design(Graph("random", (channels, height, width), steps, tuple(nodes)), folding, fifo_depths=depths)

@@ -72,8 +72,9 @@ def test_what_is_divided_at_equal_lanes(seed):
                 node.name: "auto" if event_problems(node.kernel, node.padding, 1, 1) else scheduler
                 for node in graph.nodes
                 if isinstance(node, Conv)
-            }
+            } | {"readout": scheduler}
             folding = at_equal_lanes(graph, balanced(graph, lanes), seen, asked)
+            assert scheduler == "auto" or folding["readout"].scheduler == scheduler
             predict(design(graph, folding, dealt(graph, folding, seen)), images)
 
 
@@ -125,12 +126,12 @@ def test_what_no_module_can_be_is_refused_all_at_once():
     folding = balanced(graph, 100)
     wrong = {
         "one": replace(folding["one"], scheduler="event"), "two": replace(folding["two"], simd=80),
-        "readout": replace(folding["readout"], scheduler="event"),
+        "readout": replace(folding["readout"], scheduler="event", group=(3, 5)),
     }  # fmt: skip
     with pytest.raises(ValueError) as refused:
         design(graph, wrong)
     assert str(refused.value).splitlines() == [
         "node 'one': padding=2 is more than half of the kernel 3x3; use the scheduler auto or list",
         "node 'two': pe=2 must be at least 1, and simd=80 1 to 64",
-        "node 'readout': the read-out has no event scheduler; give it the list",
+        "node 'readout': group=[3, 5] must be 1 or 1 positions, which is a row of the kernel, of 1 channel or more",
     ]

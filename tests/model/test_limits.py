@@ -97,6 +97,25 @@ def test_events_that_cannot_be_had(tmp_path):
     ]
 
 
+def test_a_read_out_that_cannot_walk_events(tmp_path):
+    layers = "{ channels = 4 }, { channels = 512 }"
+    given = '[fold.event]\npe = [1, 1]\nsimd = [1, 1, {}]\n{}'
+    assert refusal(tmp_path, given.format(1, 'readout = "auto"'), layers) == []
+    assert refusal(tmp_path, given.format(2, 'readout = "event"'), layers) == []
+    assert refusal(tmp_path, given.format(1, 'readout = "event"'), layers) == [
+        "fold.event.readout: simd=1 banks of 512 input channels hold more than 256 channels each;"
+        " use a simd of at least 2; use auto or list"
+    ]
+    grouped = "groups = [[1, 1], [1, 1], [{}, {}]]"
+    assert refusal(tmp_path, given.format(1, f'readout = "event"\n{grouped.format(1, 2)}'), layers) == []
+    assert refusal(tmp_path, given.format(1, grouped.format(1, 1)), layers) == []
+    assert refusal(tmp_path, given.format(1, grouped.format(1, 2)), layers) == [
+        'fold.event.groups[2]: the read-out walks its list; say readout = "event", or leave it out'
+    ]
+    (wide,) = refusal(tmp_path, given.format(1, f'readout = "event"\n{grouped.format(1, 13)}'), layers)
+    assert wide.startswith("fold.event.groups[2]: the read-out: group=[1, 13] of activations of 1 bits has patterns")
+
+
 def test_logits_beyond_a_word(tmp_path):
     wide = "{ channels = 4096, kernel = 1, padding = 0 }"
     assert refusal(tmp_path, "", wide) == []

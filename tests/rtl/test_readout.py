@@ -8,14 +8,19 @@ from scaflow.sim.suite import RtlSuite
 IMAGES = 6
 
 
-def shape(classes, simd, depth, weight_bits, longest, tie=False, seed=0):
+def shape(classes, simd, depth, weight_bits, longest, tie=False, seed=0, in_bits=1):
+    """depth: words that an address tells apart."""
     rng = np.random.default_rng(seed)
     top = 1 << (weight_bits - 1)
+    depth = depth << in_bits if in_bits > 1 else depth
     weights = rng.integers(-top, top, size=(simd, depth, classes))
+    if in_bits > 1:  # no spike
+        weights[:, :: 1 << in_bits] = 0
     bias = rng.integers(-30, 30, size=(1, classes))
     if tie:  # all classes alike: the first one wins
         weights[:], bias[:] = weights[:, :, :1], bias[:, :1]
-    return Readout(classes, simd, depth, weight_bits, (top * simd * longest + 30).bit_length() + 1, weights, bias)
+    logit_bits = (top * simd * longest + 30).bit_length() + 1
+    return Readout(classes, simd, in_bits, depth, weight_bits, logit_bits, weights, bias)
 
 
 class TestReadout(RtlSuite):
@@ -24,6 +29,7 @@ class TestReadout(RtlSuite):
         shape(10, 4, 15, 8, 60),
         shape(3, 1, 24, 4, 60, tie=True),
         shape(10, 8, 2, 3, 60),
+        shape(4, 2, 7, 5, 60, in_bits=3),  # patterns
     )
     mutants = (
         ("> $signed(best)", ">= $signed(best)", 1),  # the highest index on a tie
@@ -36,15 +42,16 @@ class TestReadout(RtlSuite):
     def draw(self, rng):
         return shape(
             rng.randint(2, 11), rng.randint(1, 8), rng.randint(1, 40), rng.randint(2, 8), 60,
-            rng.random() < 0.2, rng.randrange(1000),
+            rng.random() < 0.2, rng.randrange(1000), rng.choice([1, 1, 2, 4]),
         )  # fmt: skip
 
     def beats(self, cfg, rng):
-        end_bit, beats = cfg.simd * (1 + cfg.addr_bits), []
+        end_bit, beats = cfg.simd * (cfg.in_bits + cfg.addr_bits), []
         for _ in range(IMAGES * self.length(cfg)):
-            step = rng.getrandbits(cfg.simd)
+            step = rng.getrandbits(cfg.simd * cfg.in_bits)
             for lane in range(cfg.simd):
-                step |= rng.randrange(cfg.depth) << (cfg.simd + lane * cfg.addr_bits)
+                addr = rng.randrange(cfg.depth >> (cfg.in_bits if cfg.in_bits > 1 else 0))
+                step |= addr << (cfg.simd * cfg.in_bits + lane * cfg.addr_bits)
             beats.append(step)
         for image in range(1, IMAGES + 1):
             beats[image * self.length(cfg) - 1] |= 1 << end_bit

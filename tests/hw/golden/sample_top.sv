@@ -426,6 +426,7 @@ module top (
   readout #(
     .CLASSES(3),
     .SIMD(2),
+    .IN_BITS(1),
     .DEPTH(4),
     .WEIGHT_BITS(8),
     .LOGIT_BITS(11),
