@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from scaflow.hw import yosys
+from scaflow.hw import outreg, yosys
 from scaflow.model import caches, processes
 from scaflow.model.environment import environment
 from scaflow.model.files import kept_json, read_json, write_json
@@ -32,6 +32,7 @@ AGAIN = "there may be no room on the disk; make some and run this again"
 PACKING = "(packing)"  # cells that belong to no instance of the top
 
 # The package with the most pins, for any width of the streams; the slowest speed grade, so Fmax is a floor.
+NETLIST = "netlist.json"
 ROUTED = "routed.json"  # of one more seed
 SEED = 1  # of the figures; `route` tries others
 NEXTPNR_OPTIONS = ("--85k", "--package", "CABGA756", "--speed", "6", "--seed", str(SEED), "--freq", "150")
@@ -149,8 +150,8 @@ def route(folder: Path, seed: int) -> float:
     caches.used(folder)
     kept = kept_json(own / ROUTED, ("fmax_mhz",))
     if kept is None:
-        if not (folder / "netlist.json").is_file():
-            raise ValueError(f"{folder / 'netlist.json'}: no such file; remove {folder} and run this again")
+        if not (folder / NETLIST).is_file():
+            raise ValueError(f"{folder / NETLIST}: no such file; remove {folder} and run this again")
         own.mkdir(exist_ok=True)
         kept = {"fmax_mhz": _placed(folder, own, _tools("ecp5-85", True) or [], seed, lambda line: None)[1]}
         write_json(own / ROUTED, kept)
@@ -238,6 +239,7 @@ def _digest(directory: Path, script: str, target: Target, route: bool) -> str:
     versions = [f"{name}=={importlib.metadata.version(name)}" for name in packages]
     options = [*NEXTPNR_OPTIONS, *NEXTPNR_MODE] if route else []
     digest = hashlib.sha256("\n".join([script, *versions, *options]).encode())
+    digest.update(Path(outreg.__file__).read_bytes())
     own = [*directory.glob("*.sv"), *directory.glob("*.mem"), *directory.glob("manifest.json")]
     for path in sorted([*_modules(directory), *own]):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
@@ -275,6 +277,10 @@ def _run(
         call = yosys.call(here, "SYNTH_OUT/synth.ys")
         _step(f"{target}: Yosys, elaboration and mapping", call, here, work / "yosys.log", progress)
     stages = count(read_json(work / "stat.json", AGAIN, ("modules",)), top, target, _stages(directory))
+    if target == "ecp5-85":
+        netlist = read_json(work / NETLIST, AGAIN, ("modules",))
+        outreg.pack(netlist)
+        write_json(work / NETLIST, netlist)
     if nextpnr is None:
         return {"fmax_mhz": None, "per_stage": {name: asdict(part) for name, part in stages.items()}}
     try:

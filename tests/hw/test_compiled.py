@@ -62,3 +62,27 @@ def test_a_named_folder_is_taken_where_it_can_be_written(tmp_path: Path, named: 
     env = {**os.environ, "NUMBA_CACHE_DIR": named}
     done = subprocess.run([sys.executable, "-c", STARTS.format(kept=kept)], env=env, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+NAMES = """
+import numba, numpy as np
+from scaflow.hw import compiled
+from scaflow.hw.timing.lanes import array
+double = numba.njit(lambda record: len(record))
+for lanes in {order}:
+    double(array(1, lanes))
+print(*(double.overloads[numba.typeof(array(1, lanes)),].fndesc.mangled_name for lanes in (1, 16)), sep="\\n")
+"""
+
+
+def test_what_is_kept_for_records_is_named_after_them() -> None:
+    """Whatever a process met first: what two of them keep is loaded together."""
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", NAMES.format(order=order)], check=True, capture_output=True, text=True
+        ).stdout.split()
+        for order in ((1, 16), (16, 1))
+    ]
+    assert found[0][0] != found[0][1]
+    types = [[name.split("__3c_lambda_3e_")[-1].split("Array")[-1] for name in names] for names in found]
+    assert types[0] == types[1]
