@@ -23,22 +23,25 @@ module event_bank #(
   input  logic out_ready,
   output logic [TAG_BITS+J_BITS+IN_BITS+1:0] out_data
 );
-  localparam int unsigned MOST = 256;   // channels that can be searched, a power of four
+  localparam int unsigned MOST = 256;   // channels that can be searched
   localparam int unsigned NARROW = 12;  // bits whose lowest one is found without a carry chain in fewer cells
 
   if (GROUPS < 1 || GROUPS > MOST) begin : chk_groups
     $error("event_bank: GROUPS=%0d must be 1 to %0d, or they are too many to search in a cycle", GROUPS, MOST);
   end
 
+  // a power of two of fours: what a simulation would count of zeros that no channel drives, it would count each cycle
+  localparam int unsigned FOURS = 1 << $clog2((GROUPS + 3) / 4);
+
   // how many bits are set, 3 if more: by fours, and then pair by pair
-  function automatic logic [1:0] number(input logic [MOST-1:0] set);
-    automatic logic [MOST/4-1:0][1:0] few;
-    for (int i = 0; i < int'(MOST) / 4; i++) begin
+  function automatic logic [1:0] number(input logic [4*FOURS-1:0] set);
+    automatic logic [FOURS-1:0][1:0] few;
+    for (int i = 0; i < int'(FOURS); i++) begin
       automatic logic [3:0] part = set[4*i+:4];
       automatic logic three = &part[1:0] && |part[3:2] || &part[3:2] && |part[1:0];
       few[i] = {three || &part[1:0] || &part[3:2] || (|part[1:0] && |part[3:2]), three || ^part};
     end
-    for (int count = int'(MOST) / 8; count > 0; count /= 2) begin
+    for (int count = int'(FOURS) / 2; count > 0; count /= 2) begin
       for (int i = 0; i < count; i++) begin
         automatic logic [1:0] l = few[2*i], r = few[2*i+1];
         few[i] = {l[1] || r[1] || (l[0] && r[0]), l[0] != r[0] || (l[1] && r[1]) || &l || &r};
@@ -58,9 +61,9 @@ module event_bank #(
   if (GROUPS > NARROW) begin : wide_word
     assign rest = events & (events - 1'b1);
     // not found from `rest`, which is late: of three events two are left
-    assign one = fresh ? number(MOST'(in_events)) < 2 : number(MOST'(events)) < 3;
+    assign one = fresh ? number((4*FOURS)'(in_events)) < 2 : number((4*FOURS)'(events)) < 3;
   end else begin : narrow_word
-    assign one = number(MOST'(fresh ? in_events : rest)) < 2;
+    assign one = number((4*FOURS)'(fresh ? in_events : rest)) < 2;
     for (genvar i = 0; i < GROUPS; i++) begin : channel
       assign rest[i] = events[i] && |(events & GROUPS'((1 << i) - 1));
     end
