@@ -17,8 +17,12 @@ module stream_check #(
   // read each time: a simulation has a hundred of these at work in every cycle
   always_ff @(posedge clk) begin
     if (rst_n && waiting_q) begin
-      if (!valid) $error("%m: valid fell before ready came");
-      if (data != data_q) $error("%m: payload changed from %0h to %0h while waiting", data_q, data);
+      if (!valid) begin : held
+        $error("%m: valid fell before ready came");
+      end
+      if (data != data_q) begin : stable
+        $error("%m: payload changed from %0h to %0h while waiting", data_q, data);
+      end
     end
     waiting_q <= 1'b0;
     if (rst_n && valid && !ready) begin

@@ -31,10 +31,11 @@ module event_bank #(
   end
 
   localparam int unsigned FOURS = (GROUPS + 3) / 4;
+  localparam int unsigned COUNTED = 4 * FOURS;
 
   // how many bits are set, 3 if more: by fours, and then pair by pair. All fours at once, two bits of a count side by
   // side: a simulator works on words
-  function automatic logic [1:0] number(input logic [4*FOURS-1:0] set);
+  function automatic logic [1:0] number(input logic [COUNTED-1:0] set);
     automatic logic [3:0][FOURS-1:0] part = set;
     automatic logic [FOURS-1:0] some_l = part[0] | part[1], some_r = part[2] | part[3];
     automatic logic [FOURS-1:0] both_l = part[0] & part[1], both_r = part[2] & part[3];
@@ -61,9 +62,9 @@ module event_bank #(
   if (GROUPS > NARROW) begin : wide_word
     assign rest = events & (events - 1'b1);
     // not found from `rest`, which is late: of three events two are left
-    assign one = fresh ? number((4*FOURS)'(in_events)) < 2 : number((4*FOURS)'(events)) < 3;
+    assign one = fresh ? number(COUNTED'(in_events)) < 2 : number(COUNTED'(events)) < 3;
   end else begin : narrow_word
-    assign one = number((4*FOURS)'(fresh ? in_events : rest)) < 2;
+    assign one = number(COUNTED'(fresh ? in_events : rest)) < 2;
     for (genvar i = 0; i < GROUPS; i++) begin : channel
       assign rest[i] = events[i] && |(events & GROUPS'((1 << i) - 1));
     end
