@@ -23,28 +23,32 @@ module event_bank #(
   input  logic out_ready,
   output logic [TAG_BITS+J_BITS+IN_BITS+1:0] out_data
 );
-  localparam int unsigned MOST = 256;   // channels that can be searched, a power of four
+  localparam int unsigned MOST = 256;   // channels that can be searched
   localparam int unsigned NARROW = 12;  // bits whose lowest one is found without a carry chain in fewer cells
 
   if (GROUPS < 1 || GROUPS > MOST) begin : chk_groups
     $error("event_bank: GROUPS=%0d must be 1 to %0d, or they are too many to search in a cycle", GROUPS, MOST);
   end
 
-  // how many bits are set, 3 if more: by fours, and then pair by pair
-  function automatic logic [1:0] number(input logic [MOST-1:0] set);
-    automatic logic [MOST/4-1:0][1:0] few;
-    for (int i = 0; i < int'(MOST) / 4; i++) begin
-      automatic logic [3:0] part = set[4*i+:4];
-      automatic logic three = &part[1:0] && |part[3:2] || &part[3:2] && |part[1:0];
-      few[i] = {three || &part[1:0] || &part[3:2] || (|part[1:0] && |part[3:2]), three || ^part};
+  localparam int unsigned FOURS = (GROUPS + 3) / 4;
+  localparam int unsigned COUNTED = 4 * FOURS;
+
+  // how many bits are set, 3 if more: by fours, and then pair by pair. All fours at once, two bits of a count side by
+  // side: a simulator works on words
+  function automatic logic [1:0] number(input logic [COUNTED-1:0] set);
+    automatic logic [3:0][FOURS-1:0] part = set;
+    automatic logic [FOURS-1:0] some_l = part[0] | part[1], some_r = part[2] | part[3];
+    automatic logic [FOURS-1:0] both_l = part[0] & part[1], both_r = part[2] & part[3];
+    automatic logic [FOURS-1:0] three = (both_l & some_r) | (both_r & some_l);
+    automatic logic [FOURS-1:0] high = three | both_l | both_r | (some_l & some_r);
+    automatic logic [FOURS-1:0] low = three | (part[0] ^ part[1] ^ part[2] ^ part[3]);
+    for (int count = (1 << $clog2(FOURS)) / 2; count > 0; count /= 2) begin
+      automatic logic [FOURS-1:0] other_high = high >> count, other_low = low >> count;
+      automatic logic [FOURS-1:0] more = high | other_high | (low & other_low);
+      low = (low ^ other_low) | (high & (low | other_high)) | (other_high & other_low);
+      high = more;
     end
-    for (int count = int'(MOST) / 8; count > 0; count /= 2) begin
-      for (int i = 0; i < count; i++) begin
-        automatic logic [1:0] l = few[2*i], r = few[2*i+1];
-        few[i] = {l[1] || r[1] || (l[0] && r[0]), l[0] != r[0] || (l[1] && r[1]) || &l || &r};
-      end
-    end
-    number = few[0];
+    number = {high[0], low[0]};
   endfunction
 
   logic [WORD_BITS-1:0] word;
@@ -58,9 +62,9 @@ module event_bank #(
   if (GROUPS > NARROW) begin : wide_word
     assign rest = events & (events - 1'b1);
     // not found from `rest`, which is late: of three events two are left
-    assign one = fresh ? number(MOST'(in_events)) < 2 : number(MOST'(events)) < 3;
+    assign one = fresh ? number(COUNTED'(in_events)) < 2 : number(COUNTED'(events)) < 3;
   end else begin : narrow_word
-    assign one = number(MOST'(fresh ? in_events : rest)) < 2;
+    assign one = number(COUNTED'(fresh ? in_events : rest)) < 2;
     for (genvar i = 0; i < GROUPS; i++) begin : channel
       assign rest[i] = events[i] && |(events & GROUPS'((1 << i) - 1));
     end

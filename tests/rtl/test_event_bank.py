@@ -14,14 +14,14 @@ class TestEventBank(RtlSuite):
         EventBank(70, 1, 2),  # a wide bank
     )
     mutants = (
-        ("number(MOST'(fresh ? in_events : rest)) < 2", "1'b1"),  # ends each word at its second event
-        ("number(MOST'(fresh ? in_events : rest)) < 2", "number(MOST'(fresh ? in_events : rest)) < 1"),
-        ("number(MOST'(fresh ? in_events : rest))", "number(MOST'(fresh ? in_events : events))"),
-        ("number(MOST'(events)) < 3", "1'b1", 3),  # the same of a wide word
-        ("number(MOST'(events)) < 3", "number(MOST'(events)) < 2", 3),
-        ("number(MOST'(in_events)) < 2", "number(MOST'(in_events)) < 3", 3),  # ends a word of two events at its first
-        ("{three || &part[1:0] || &part[3:2] ||", "{three || &part[1:0] ||"),  # overlooks the pair 2, 3
-        ("|| &l || &r}", "|| &l}", 3),  # three events of a right branch are two
+        ("number(COUNTED'(fresh ? in_events : rest)) < 2", "1'b1"),  # ends each word at its second event
+        ("number(COUNTED'(fresh ? in_events : rest)) < 2", "number(COUNTED'(fresh ? in_events : rest)) < 1"),
+        ("number(COUNTED'(fresh ? in_events : rest))", "number(COUNTED'(fresh ? in_events : events))"),
+        ("number(COUNTED'(events)) < 3", "1'b1", 3),  # the same of a wide word
+        ("number(COUNTED'(events)) < 3", "number(COUNTED'(events)) < 2", 3),
+        ("number(COUNTED'(in_events)) < 2", "number(COUNTED'(in_events)) < 3", 3),  # ends a word of two events at its first
+        ("three | both_l | both_r |", "three | both_l |"),  # overlooks the pair 2, 3
+        ("| (other_high & other_low);", ";", 3),  # three events of a right branch are two
         ("assign rest[i] = events[i] &&", "assign rest[i] = 1'b0 &&"),  # loses the events behind the first
         ("!out_valid || (step && single)", "!out_valid || step"),  # the next word comes over this one's events
         ("one || (fresh && !in_data[WORD_BITS])", "one"),  # walks a word that is not there
