@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ from scaflow.hw.area_fit import Sample, errors, fit, netlist_feeds, write
 from scaflow.hw.design import Design, design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
+from scaflow.hw.groups import SYNAPSE, group_bits
 from scaflow.hw.synth import synthesize
-from scaflow.model.limits import MOST_KERNEL
+from scaflow.model.limits import MOST_KERNEL, group_problem
 from scaflow.quant.graph import Conv, Graph, Pool, Readout
 
 FIRST_HELD_OUT = 1000  # seeds from here on are never fitted
@@ -33,6 +35,7 @@ LINEAR = 250  # networks of linear layers: few words in a weight bank
 EVENT = 500  # designs with event schedulers
 TARGETS = {"ecp5": "ecp5-85", "xc7": "xc7"}
 FIRST_BITS = (2, 3, 4, 4, 6, 8, 8, 8)  # of the weights of pixels: a DSP each, or up to 4 bits a pick
+PIXEL_BITS = (8, 8, 8, 8, 1, 2, 2, 3, 4)
 QUEUES = (2, 16, 16, 16, 16, 16, 64, 512)  # depths
 
 
@@ -57,6 +60,7 @@ def random_graph(rng: np.random.Generator, name: str) -> Graph:
     shape = (channels, side, side)
     fraction, nodes, bits = int(rng.integers(2, 6)), [], int(rng.integers(2, 9))
     prune, first_bits = rng.random() < 0.4, int(rng.choice(FIRST_BITS))
+    pixel_bits = int(rng.spawn(1)[0].choice(PIXEL_BITS))
     for i in range(int(rng.integers(2, 5))):
         linear = i > 0 and rng.random() < 0.25
         kernel = side if linear else int(rng.choice([1, 3, 3, 3, 5])) if i else int(rng.choice([3, 3, 5]))
@@ -65,6 +69,8 @@ def random_graph(rng: np.random.Generator, name: str) -> Graph:
         out = int(rng.integers(4, 24 if i == 0 else 65))
         node = spiking(rng, f"layer{i}", out, channels, kernel, stride, padding, bits if i else first_bits, i == 0,
                        fraction, prune)  # fmt: skip
+        if not i:
+            node = replace(node, in_bits=pixel_bits)
         nodes.append(node)
         channels, side = out, (side + 2 * padding - kernel) // stride + 1
         if side >= 4 and rng.random() < 0.5:
@@ -75,7 +81,7 @@ def random_graph(rng: np.random.Generator, name: str) -> Graph:
     classes = int(rng.choice([2, 4, 10, 10, 10, 16]))
     weight = np.clip(np.rint(rng.normal(0, 40, (classes, channels, side, side))), -128, 127).astype(int)
     nodes.append(Readout("readout", weight, rng.integers(-50, 50, classes), 8))
-    return Graph(name, shape, steps, tuple(nodes))
+    return Graph(name, shape, steps, tuple(nodes), pixel_bits)
 
 
 def random_linear(rng: np.random.Generator, name: str) -> Graph:
@@ -115,6 +121,20 @@ def spiking(rng, name, out, into, kernel, stride, padding, bits, first, fraction
     )
 
 
+def random_group(rng: np.random.Generator, node: Conv, pe: int, simd: int) -> tuple[int, int]:
+    """What shares a look-up in an event stage: a third of them walk synapses, none makes a memory of many words."""
+    positions = int(rng.choice([1, node.kernel[1], node.kernel[1]]))
+    words = node.weight[0].size / positions / simd * -(-len(node.weight) // pe)
+    fit = [
+        (positions, channels)
+        for channels in (1, 2, 4)
+        if group_problem((positions, channels), node.kernel[1], node.in_bits) is None
+        and words / channels * 2 ** group_bits((positions, channels), node.in_bits) <= 8192
+    ]
+    chosen: tuple[int, int] = fit[rng.integers(len(fit))] if fit and rng.random() < 0.7 else SYNAPSE
+    return chosen
+
+
 def random_folding(rng: np.random.Generator, graph: Graph, scheduler: str, generous: bool) -> dict[str, Fold]:
     def upto(limit: int) -> int:
         return int(np.floor(np.exp(rng.uniform(np.log(limit) / 2 if generous else 0, np.log(limit + 1)))))
@@ -133,7 +153,11 @@ def random_folding(rng: np.random.Generator, graph: Graph, scheduler: str, gener
             simd = upto(max(1, min(node.weight.shape[1], 128 // pe, 24 if generous else 12)))
             searched = node.kernel[0] * node.kernel[1] <= MOST_KERNEL and 2 * node.padding <= node.kernel[0]
             neurons = pe if narrow.random() < 0.5 else int(np.floor(np.exp(narrow.uniform(0, np.log(pe + 1)))))
-            folding[node.name] = Fold(pe, simd, scheduler if searched else "list", neurons)
+            group = SYNAPSE
+            if searched and scheduler == "event":
+                group = random_group(narrow, node, pe, simd)
+            folding[node.name] = Fold(pe, min(simd, -(-node.weight.shape[1] // group[1])),
+                                      scheduler if searched else "list", neurons, group)  # fmt: skip
     return folding
 
 

@@ -26,6 +26,7 @@ COEFFICIENTS = Path(__file__).with_name("area.json")
 FAMILIES: tuple[Family, ...] = get_args(Family)
 FITTED = ("lut", "ff", "feed")
 NARROW = 12  # bits whose lowest one is found without a carry chain in synapse_event.sv
+SIDE = 18  # bits of a side of a block RAM
 SHALLOW = 64  # a queue of more beats is kept in block RAM, as stream_fifo.sv asks
 
 Features = dict[str, float]
@@ -331,8 +332,17 @@ def _event_words(cfg: Any, family: Family) -> Ram:
         width -= 1  # which channel holds the event need not be told where there is one: a word that is read holds it
     style: Style = "block" if place > 5 else "auto"
     whole, rest = divmod(cfg.simd, cfg.shared_by)
-    rings: Ram = whole * ram(family, 1 << place, cfg.shared_by * width, style)
-    return rings + ram(family, 1 << place, rest * width, style) if rest else rings
+    rings = whole * _event_columns(family, place, cfg.shared_by * width, style)
+    return rings + _event_columns(family, place, rest * width, style) if rest else rings
+
+
+def _event_columns(family: Family, place: int, width: int, style: Style) -> Ram:
+    """A reader's words: where they are in block RAM, in columns of as many bits as a side of one has."""
+    if style != "block":
+        return ram(family, 1 << place, width, style)
+    whole, rest = divmod(width, SIDE)
+    columns: Ram = whole * ram(family, 1 << place, SIDE, style)
+    return columns + ram(family, 1 << place, rest, style) if rest else columns
 
 
 def _event_word_bits(cfg: Any) -> int:

@@ -63,6 +63,7 @@ module synapse_event #(
   localparam bit SHARED = SIMD > 1 && FOLDS > 3 && KERNEL <= 9;
   localparam int unsigned BANKS = !SHARED ? 1 : FOLDS < SIMD ? FOLDS : SIMD;  // of a reader
   localparam int unsigned READERS = (SIMD + BANKS - 1) / BANKS;
+  localparam int unsigned COLUMN = PLACE_BITS > 5 ? 18 : BANKS * WORD_BITS;  // bits of a memory of the ring
   localparam int unsigned PLACES = 16;   // words on the way from shared readers through the banks
   localparam int unsigned WINDOWS = 4;   // windows on that way
   localparam int unsigned W_BITS = $clog2(WINDOWS);
@@ -175,8 +176,6 @@ module synapse_event #(
       for (int i = 0; i < int'(KERNEL_W); i++) if (on_column[i]) place[T_BITS+:C_BITS] |= column[i];
       for (int i = 0; i < int'(KERNEL_H); i++) if (on_row[i]) place[T_BITS+C_BITS+:R_BITS] |= row[i];
     end
-    (* no_rw_check, ram_style = PLACE_BITS > 5 ? "block" : "auto" *)
-    logic [BANKS-1:0][WORD_BITS-1:0] ring [2**PLACE_BITS];
     wire issue = waiting[r] && enable[r];
     always_ff @(posedge clk) begin
       // what comes next is known without the late `load` and `issue`: those only enable the registers
@@ -188,11 +187,22 @@ module synapse_event #(
       else if (load) waiting[r] <= 1'b1;
       else if (issue && last[r]) waiting[r] <= 1'b0;
 
-      if (in_valid && in_ready) ring[in_place] <= in_word[r*BANKS+:BANKS];
-      if (issue) read[r] <= ring[place];
       if (issue) {read_k[r], read_last[r], read_some[r]} <= {k, last[r], flags != '0};
       if (!rst_n) read_valid[r] <= 1'b0;
       else if (SHARED || enable[r]) read_valid[r] <= issue;
+    end
+    // the words, in columns of as many bits as a side of a block RAM has, so that each has an output register
+    wire [BANKS*WORD_BITS-1:0] in_words = in_word[r*BANKS+:BANKS];
+    logic [BANKS*WORD_BITS-1:0] read_words;
+    assign read[r] = read_words;
+    for (genvar c = 0; c < BANKS * WORD_BITS; c += COLUMN) begin : part
+      localparam int unsigned BITS = BANKS * WORD_BITS - c < COLUMN ? BANKS * WORD_BITS - c : COLUMN;
+      (* no_rw_check, ram_style = PLACE_BITS > 5 ? "block" : "auto" *)
+      logic [BITS-1:0] ring [2**PLACE_BITS];
+      always_ff @(posedge clk) begin
+        if (in_valid && in_ready) ring[in_place] <= in_words[c+:BITS];
+        if (issue) read_words[c+:BITS] <= ring[place];
+      end
     end
   end
 
