@@ -134,6 +134,11 @@ def _memory(found: Ram) -> Features:
     return {"lut_ram": found.luts, "ram_mux": found.muxed, "ram_logic": found.registers}
 
 
+def _two(width: int) -> Ram:
+    """A queue of two beats, which is in flip-flops."""
+    return Ram(registers=2 * width)
+
+
 def _zeros(number: int) -> int:
     """Zeros at the low end of a binary number."""
     return (number & -number).bit_length() - 1
@@ -166,7 +171,7 @@ def _lif_pe(cfg: Any, family: Family) -> Features:
         memories += ram(family, words, bits, "lut")
     if cfg.direct:
         memories += ram(family, 2 * words, cfg.neurons * cfg.acc_bits, "lut")
-        memories += ram(family, 2, cfg.simd * (cfg.in_bits + cfg.addr_bits) + 1, "lut")
+        memories += _two(cfg.simd * (cfg.in_bits + cfg.addr_bits) + 1)
     return {
         **array(cfg.weights, 1 if cfg.lookup else cfg.in_bits, cfg.weight_bits, cfg.acc_bits, family),
         **_memory(memories),
@@ -257,7 +262,7 @@ def _synapse_word(cfg: Any, family: Family) -> Features:
     groups, grouped = ceil_div(cfg.kept, cfg.together * simd), cfg.together > 1
     step = simd * (cfg.together + address_bits(groups)) + address_bits(cfg.pixels) + 1
     return {
-        **_memory(ram(family, 2, step, "lut")),
+        **_memory(_two(step)),
         "banks": simd,
         "event_bits": simd * groups,
         "chained_event_bits": simd * groups if groups > NARROW else 0,
@@ -356,7 +361,7 @@ def _event_packets(cfg: Any, family: Family) -> Ram:
     kernel = cfg.kernel_h * cfg.kernel_w
     width = cfg.simd * (cfg.in_bits + address_bits(kernel * cfg.steps2))
     if cfg.folds == 1:
-        return ram(family, 2, width + 1, "lut")
+        return _two(width + 1)
     return ram(family, 2 << address_bits(kernel * ceil_div(cfg.kept, cfg.simd)), width)
 
 
@@ -400,7 +405,9 @@ def _stream_fifo(cfg: Any, family: Family) -> Features:
 
 
 def _queue(cfg: Any, family: Family) -> Ram:
-    """A deep queue has a head of four beats in front of the block RAM."""
+    """A deep queue has a head of four beats in front of the block RAM; one of two is flip-flops."""
+    if cfg.depth == 2:
+        return _two(cfg.width)
     if cfg.depth <= SHALLOW:
         return ram(family, cfg.depth, cfg.width)
     return ram(family, cfg.depth, cfg.width, "block") + ram(family, 4, cfg.width, "lut")

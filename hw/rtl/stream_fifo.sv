@@ -41,6 +41,8 @@ module stream_fifo #(
   end
 
   if (DEPTH <= 64) begin : shallow
+    // two beats are flip-flops: LUT RAM has few places, and a late beat would have far to go
+    (* ram_style = DEPTH > 2 ? "auto" : "registers" *)
     logic [WIDTH-1:0] memory [DEPTH];
     assign out_valid = count_q != '0;
     assign out_data  = memory[read_q];
