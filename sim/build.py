@@ -39,7 +39,6 @@ class Engine:
     flags: tuple[str, ...]  # of Verilator
     optimise: str  # of the compiler
     link: str = ""
-    calls: int = JOBS  # of the compiler, that a large design is shared out to
 
 
 COCOTB = Engine(
@@ -55,10 +54,8 @@ NATIVE = Engine(
     main=Path(__file__).resolve().parent / "native.cpp",
     flags=("-O3", "--x-assign", "fast"),
     optimise="-O2",
-    calls=1,  # what is compiled as one text runs 7 % faster
 )
-# for a short run: half the time to compile, a tenth slower or a little more
-BRIEF = replace(NATIVE, optimise="-O1", calls=JOBS)
+BRIEF = replace(NATIVE, optimise="-O1")  # for a short run: a quarter less to compile, at most a tenth slower
 
 
 class BuildError(ValueError):
@@ -137,7 +134,7 @@ def build(
     arguments = [f"-G{name}={_literal(value)}" for name, value in sorted((parameters or {}).items())]
     flags = [*_FLAGS, *engine.flags, *(["--trace"] if trace else []), "--top-module", top]
     checks = checks_of(sources)
-    parts = [toolchain.versions(), engine.link, engine.optimise, str(engine.calls), *flags, *arguments]
+    parts = [toolchain.versions(), engine.link, engine.optimise, *flags, *arguments]
     parts += [CHECK.read_text(), checks, engine.main.read_text()]
     parts += [f"{path.name}\n{_without_comments(path.read_text())}" for path in sources]
     home = cache_root() / f"{top}-{_digest(*parts)}"
@@ -187,7 +184,7 @@ def _compile(
     make = ["make", "-j", str(JOBS), "-f", "Vtop.mk", f"VM_TRACE={int(trace)}", f"OPT_FAST={engine.optimise}"]
     objects, header = _runtime(top, scratch, make), _header(top, scratch, make, trace, engine)
     texts = [*sorted(scratch.glob("Vtop*.cpp")), scratch / "src" / engine.main.name]
-    wholes = {f"whole{number}": share for number, share in enumerate(_shares(texts, engine.calls))}
+    wholes = {f"whole{number}": share for number, share in enumerate(_shares(texts))}
     for whole, share in wholes.items():
         lines = (f'#include "{path.relative_to(scratch)}"\n' for path in share)
         (scratch / f"{whole}.cpp").write_text("".join(lines))
@@ -203,12 +200,12 @@ def _compile(
     return scratch / "simulation"
 
 
-def _shares(texts: Sequence[Path], calls: int) -> list[list[Path]]:
+def _shares(texts: Sequence[Path]) -> list[list[Path]]:
     """The C++ texts by calls of the compiler: one reads the headers once and sees what can be inlined; large designs
-    are shared by as many calls as the engine allows.
+    are shared by the processors.
     """
     sizes = {path: path.stat().st_size for path in texts}
-    shares: list[list[Path]] = [[] for _ in range(min(calls, 1 + sum(sizes.values()) // LARGE))]
+    shares: list[list[Path]] = [[] for _ in range(min(JOBS, 1 + sum(sizes.values()) // LARGE))]
     for path in sorted(texts, key=lambda path: -sizes[path]):
         min(shares, key=lambda share: sum(sizes[other] for other in share)).append(path)
     return [share for share in shares if share]

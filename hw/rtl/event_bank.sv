@@ -30,7 +30,7 @@ module event_bank #(
     $error("event_bank: GROUPS=%0d must be 1 to %0d, or they are too many to search in a cycle", GROUPS, MOST);
   end
 
-  localparam int unsigned FOURS = (GROUPS + 3) / 4;
+  localparam int unsigned FOURS = (GROUPS + 3) / 4;  // not of MOST: a simulation would count the zeros too, each cycle
   localparam int unsigned COUNTED = 4 * FOURS;
 
   // how many bits are set, 3 if more: by fours, and then pair by pair. All fours at once, two bits of a count side by

@@ -19,7 +19,7 @@ class TestEventBank(RtlSuite):
         ("number(COUNTED'(fresh ? in_events : rest))", "number(COUNTED'(fresh ? in_events : events))"),
         ("number(COUNTED'(events)) < 3", "1'b1", 3),  # the same of a wide word
         ("number(COUNTED'(events)) < 3", "number(COUNTED'(events)) < 2", 3),
-        ("number(COUNTED'(in_events)) < 2", "number(COUNTED'(in_events)) < 3", 3),  # ends a word of two events at its first
+        ("number(COUNTED'(in_events)) < 2", "number(COUNTED'(in_events)) < 3", 3),  # of two events one is lost
         ("three | both_l | both_r |", "three | both_l |"),  # overlooks the pair 2, 3
         ("| (other_high & other_low);", ";", 3),  # three events of a right branch are two
         ("assign rest[i] = events[i] &&", "assign rest[i] = 1'b0 &&"),  # loses the events behind the first

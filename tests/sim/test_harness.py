@@ -236,8 +236,8 @@ def test_a_build_that_was_looked_up_stays_and_older_ones_go_for_another(cache: P
 def test_a_design_large_enough_to_be_split_builds(cache: Path, tmp_path: Path, monkeypatch) -> None:
     shared, shares = [], building._shares
 
-    def listening(texts: list[Path], calls: int) -> list[list[Path]]:
-        shared.extend([sorted(texts), *shares(texts, calls)])
+    def listening(texts: list[Path]) -> list[list[Path]]:
+        shared.extend([sorted(texts), *shares(texts)])
         return shared[1:]
 
     monkeypatch.setattr(building, "_shares", listening)
