@@ -3,9 +3,9 @@ written, and made anew where there is none.
 
 numba keeps it beside the source, or in the user's caches, and refuses to decorate a function where it can do neither.
 
-numba (0.68.1) names compiled functions after their types, and a record type after a number that counts the types of the
-process. Code that two processes kept for two different records can then have one name, and a third process that loads both
-runs the one for the other. So records are named after their fields here.
+numba (0.68.1) names compiled functions after their types, and a record type after a number that counts the types of
+the process. Code that two processes kept for two different records can then have one name, and a third process that
+loads both runs the one for the other. So records are named after their fields here.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A 2-D field [depth, lanes] becomes `<prefix><field>.mem`, one word a row, lane 0 in the lowest bits; a 3-D field
 [banks, depth, lanes] becomes one such file a bank, `<prefix><field>_00.mem` and on, or one a column of its bits,
-`<prefix><field>_00_000.mem` and on. The field's metadata names the attributes that hold the width of lanes and of columns,
-and whether lanes are unsigned: `field(metadata={"bits": "weight_bits", "column": "column_bits"})`.
+`<prefix><field>_00_000.mem` and on. The field's metadata names the attributes that hold the width of lanes and of
+columns, and whether lanes are unsigned: `field(metadata={"bits": "weight_bits", "column": "column_bits"})`.
 """
 
 from __future__ import annotations

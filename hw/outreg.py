@@ -1,9 +1,10 @@
 """Puts the register behind a block RAM into it, in the netlist that Yosys writes for the ECP5.
 
 A word leaves the memory itself 5.8 ns after the clock, its own output register after less than one; Yosys builds the
-latter from flip-flops. All of a port's bits that are used must end in flip-flops alone, with the port's clock, one clock
-enable and no reset: then the flip-flops are the output register, and its clock enable (OCE) is theirs (Lattice, Memory
-Usage Guide for ECP5, true dual port RAM with output registers). Ports of 36 bits, which take both sides of a memory, stay.
+latter from flip-flops. All of a port's bits that are used must end in flip-flops alone, with the port's clock, one
+clock enable and no reset: then the flip-flops are the output register, and its clock enable (OCE) is theirs (Lattice,
+Memory Usage Guide for ECP5, true dual port RAM with output registers). Ports of 36 bits, which take both sides of a
+memory, stay.
 """
 
 from __future__ import annotations

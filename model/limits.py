@@ -53,8 +53,8 @@ def group_problem(group: tuple[int, int], width: int, bits: int) -> str | None:
     positions, channels = group
     if positions not in (1, width) or channels < 1:
         return (
-            f"group=[{positions}, {channels}] must be 1 or {width} positions, which is a row of the kernel, of 1 channel"
-            " or more"
+            f"group=[{positions}, {channels}] must be 1 or {width} positions, which is a row of the kernel, of"
+            " 1 channel or more"
         )
     if (size := positions * channels * bits) > MOST_PATTERN:
         return (

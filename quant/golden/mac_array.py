@@ -33,7 +33,7 @@ class MacArray:
 
 
 def column_bits(depth: int, word_bits: int) -> int:
-    """Of the columns of a bank: what a block RAM of 16 kbit (a bit in nine more) is deep enough for, or a whole word."""
+    """Of the columns of a bank: what a block RAM of 16 kbit (a bit in nine more) is deep enough for, or a word."""
     if depth <= 1024:
         return word_bits
     return next((min(word_bits, bits) for words, bits in COLUMNS if depth <= words), word_bits)

@@ -27,7 +27,8 @@ def module():
             "DATA_WIDTH_A": "10010", "DATA_WIDTH_B": "10010", "REGMODE_A": "NOREG", "REGMODE_B": "NOREG",
             "CLKAMUX": "CLKA", "CLKBMUX": "CLKB",
         },
-        "port_directions": {"CLKA": "input", "CLKB": "input", "OCEA": "input"} | {f"DOA{i}": "output" for i in range(18)},
+        "port_directions": {"CLKA": "input", "CLKB": "input", "OCEA": "input"}
+        | {f"DOA{i}": "output" for i in range(18)},
         "connections": {"CLKA": [CLK], "CLKB": ["0"], "OCEA": ["1"], "DOA0": [10], "DOA1": [11], "DOA2": [12]},
     }  # fmt: skip
     cells = {"memory": memory, "low": flip_flop(10, 20), "high": flip_flop(11, 21)}
