@@ -337,7 +337,7 @@ def _event_words(cfg: Any, family: Family) -> Ram:
         width -= 1  # which channel holds the event need not be told where there is one: a word that is read holds it
     style: Style = "block" if place > 5 else "auto"
     whole, rest = divmod(cfg.simd, cfg.shared_by)
-    rings = whole * _event_columns(family, place, cfg.shared_by * width, style)
+    rings: Ram = whole * _event_columns(family, place, cfg.shared_by * width, style)
     return rings + _event_columns(family, place, rest * width, style) if rest else rings
 
 

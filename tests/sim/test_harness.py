@@ -311,7 +311,7 @@ module top (
 );
   logic valid, ready;
   logic [23:0] data;
-  axis_in #(.AXI_BYTES(2), .PIXEL_BYTES(3), .FRAME_PIXELS(1)) head (
+  axis_in #(.AXI_BYTES(2), .PIXEL_BYTES(3), .FRAME_PIXELS(1), .PIXEL_BITS(8)) head (
     .clk, .rst_n, .s_axis_tvalid, .s_axis_tready, .s_axis_tdata, .s_axis_tlast,
     .out_valid(valid), .out_ready(ready), .out_data(data), .frame_error
   );
