@@ -27,13 +27,16 @@ from scaflow.model.limits import (
 )
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.axis_out import AxisOut
+from scaflow.quant.direct import at_once, silent_levels
 from scaflow.quant.golden.beats import address_bits, ceil_div
+from scaflow.quant.golden.direct_pe import DirectPe
 from scaflow.quant.golden.lif_pe import LifPe
 from scaflow.quant.golden.pixel_index import PixelIndex
 from scaflow.quant.golden.readout import Readout as ReadoutModule
 from scaflow.quant.golden.spike_pack import SpikePack
 from scaflow.quant.golden.spike_pool import SpikePool
 from scaflow.quant.golden.stream_fifo import StreamFifo
+from scaflow.quant.golden.stream_width import StreamWidth
 from scaflow.quant.golden.synapse_event import SynapseEvent
 from scaflow.quant.golden.synapse_list import SynapseList
 from scaflow.quant.golden.synapse_word import SynapseWord
@@ -64,7 +67,7 @@ class Stage:
     pe: int
     simd: int
     scheduler: str  # "list" | "event"
-    neurons: int  # of the PE sums of a fold, served a cycle; the read-out has none and serves all
+    neurons: int  # of the PE sums of a fold, served a cycle; the read-out and `at_once` layers have none and serve all
     group: Group  # kernel positions and channels that share a look-up
     kept_in: int
     kept_out: int
@@ -184,6 +187,7 @@ def design(
             continue  # none is left here: each was taken with the layer before it
         kept_in, in_order = len(edge.kept), order
         fold = folding[node.name]
+        at_once_here = isinstance(node, Conv) and at_once(node, edge, graph.time_steps)
         law = None
         if fold.scheduler == "list":
             kept_out = len(node.weight) if isinstance(node, Readout) else len(node.kept)
@@ -209,7 +213,7 @@ def design(
                 pe=fold.pe,
                 simd=fold.simd,
                 scheduler=fold.scheduler,
-                neurons=fold.served,
+                neurons=fold.pe if at_once_here else fold.served,
                 group=fold.group,
                 kept_in=kept_in,
                 kept_out=kept_out,
@@ -327,7 +331,30 @@ def _neurons(
     weights = _weights(node, rows, in_order[:kept_in], edge.bits, fold)
     weight_bits = _bits(weights) if lookup else node.weight_bits
 
-    co = len(node.weight)
+    co, time_steps = len(node.weight), graph.time_steps
+    if at_once(node, edge, time_steps):
+        silent = np.pad(
+            silent_levels(node, time_steps, bits.acc_bits)[rows],
+            ((0, spare), (0, 0)),
+            constant_values=(1 << (bits.acc_bits - 1)) - 1,  # no sum is above it
+        )
+        told = DirectPe(
+            pe=pe,
+            simd=simd,
+            in_bits=in_bits,
+            lookup=int(lookup),
+            depth=weights.shape[1],
+            folds=folds,
+            time_steps=time_steps,
+            weight_bits=weight_bits,
+            acc_bits=bits.acc_bits,
+            weights=weights,
+            levels=silent.reshape(folds, pe, time_steps).transpose(0, 2, 1).reshape(folds, -1),
+        )
+        step_bits = simd * (in_bits + told.addr_bits) + 1
+        element = Instance("direct_pe", f"{node.name}_direct_pe", told, step_bits, time_steps * pe)
+        return (element, *_words(node, pools, pe, folds, time_steps, 1, fifo_depth))
+
     neurons = fold.served
     idle = fold.rounds * neurons - pe  # neurons of the last round that stand for no sum
 
@@ -336,7 +363,7 @@ def _neurons(
         folded = np.pad(of_channel[rows], (0, spare), constant_values=otherwise).reshape(folds, pe)
         return np.pad(folded, ((0, 0), (0, idle)), constant_values=otherwise).reshape(-1, neurons)
 
-    element = LifPe(
+    served = LifPe(
         pe=pe,
         neurons=neurons,
         simd=simd,
@@ -344,8 +371,8 @@ def _neurons(
         lookup=int(lookup),
         depth=weights.shape[1],
         folds=folds,
-        time_steps=graph.time_steps,
-        direct=int(edge.repeats(graph.time_steps) > 1),
+        time_steps=time_steps,
+        direct=int(edge.repeats(time_steps) > 1),
         weight_bits=weight_bits,
         acc_bits=bits.acc_bits,
         v_bits=max(bits.v_bits, node.leak_shift + 1),  # a bit at least is left of what leaks
@@ -356,14 +383,24 @@ def _neurons(
         bias=levels(node.bias, 0),
         threshold=levels(node.threshold, 1),
     )
-    chain = [
-        Instance("lif_pe", f"{node.name}_lif_pe", element, simd * (in_bits + element.addr_bits) + 1, pe),
-        Instance("spike_pack", f"{node.name}_spike_pack", SpikePack(pe, folds, co), pe, co),
-    ]
+    element = Instance("lif_pe", f"{node.name}_lif_pe", served, simd * (in_bits + served.addr_bits) + 1, pe)
+    return (element, *_words(node, pools, pe, folds, 1, time_steps, fifo_depth))
+
+
+def _words(
+    node: Conv, pools: Sequence[tuple[Pool, Edge]], pe: int, folds: int, steps: int, beats: int, fifo_depth: int
+) -> tuple[Instance, ...]:
+    """From the spikes of folds to the words of the next map. steps: time steps side by side in a beat; beats: that a
+    pixel comes in."""
+    co = len(node.weight)
+    bits = steps * co
+    chain = [Instance("spike_pack", f"{node.name}_spike_pack", SpikePack(pe, folds, co, steps), steps * pe, bits)]
     for pool, pool_edge in pools:
         _, h, w = pool_edge.shape
-        cfg = SpikePool(co, h, w, pool.size, graph.time_steps)
-        chain.append(Instance("spike_pool", f"{node.name}_{pool.name}", cfg, co, co))
+        cfg = SpikePool(bits, h, w, pool.size, beats)
+        chain.append(Instance("spike_pool", f"{node.name}_{pool.name}", cfg, bits, bits))
+    if steps > 1:
+        chain.append(Instance("stream_width", f"{node.name}_stream_width", StreamWidth(bits, co), bits, co))
     chain.append(Instance("stream_fifo", f"{node.name}_stream_fifo", StreamFifo(co, fifo_depth), co, co))
     return tuple(chain)
 

@@ -1,6 +1,6 @@
 /// spike_pack - gathers FOLDS beats of PE spikes into one word of all channels.
-///   word[f*PE + l] = spike l of beat f; bits from FOLDS*PE on are 0, bits from CHANNELS on are dropped
-/// Beat        in: PE spikes, FOLDS beats a word; out: CHANNELS spikes
+///   word[t][f*PE + l] = spike l of step t of beat f; bits from FOLDS*PE on are 0, bits from CHANNELS on are dropped
+/// Beat        in: STEPS x PE spikes, FOLDS beats a word; out: STEPS x CHANNELS spikes; step 0 lowest
 /// Latency     1 cycle, last fold accepted -> out_valid
 /// Throughput  1 beat/cycle while a word leaves within FOLDS cycles: the next is gathered while the last waits
 /// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows out_ready
@@ -9,23 +9,24 @@
 module spike_pack #(
   parameter int unsigned PE,
   parameter int unsigned FOLDS,
-  parameter int unsigned CHANNELS  // more than FOLDS*PE: the upper channels never spike
+  parameter int unsigned CHANNELS,  // more than FOLDS*PE: the upper channels never spike
+  parameter int unsigned STEPS      // time steps side by side
 ) (
   input  logic clk,
   input  logic rst_n,
   input  logic in_valid,
   output logic in_ready,
-  input  logic [PE-1:0] in_data,
+  input  logic [STEPS*PE-1:0] in_data,
   output logic out_valid,
   input  logic out_ready,
-  output logic [CHANNELS-1:0] out_data
+  output logic [STEPS*CHANNELS-1:0] out_data
 );
-  if (PE < 1 || FOLDS < 1 || CHANNELS < 1) begin : chk_shape
-    $error("spike_pack: PE=%0d, FOLDS=%0d, CHANNELS=%0d must be at least 1", PE, FOLDS, CHANNELS);
+  if (PE < 1 || FOLDS < 1 || CHANNELS < 1 || STEPS < 1) begin : chk_shape
+    $error("spike_pack: PE=%0d, FOLDS=%0d, CHANNELS=%0d, STEPS=%0d must be at least 1", PE, FOLDS, CHANNELS, STEPS);
   end
 
   logic last;
-  logic [FOLDS*PE-1:0] word;
+  logic [STEPS-1:0][FOLDS*PE-1:0] word;
   wire take = in_valid && in_ready;
   assign in_ready = !last || !out_valid || out_ready;
 
@@ -36,22 +37,26 @@ module spike_pack #(
     localparam int unsigned FOLD_BITS = $clog2(FOLDS);
     localparam int unsigned HELD = (FOLDS - 1) * PE;
     logic [FOLD_BITS-1:0] fold;
-    logic [HELD-1:0] parts;  // beats come in at the top and move down
+    logic [STEPS-1:0][HELD-1:0] parts;  // beats come in at the top and move down
     assign last = fold == FOLD_BITS'(FOLDS - 1);
-    assign word = {in_data, parts};
+    for (genvar t = 0; t < STEPS; t++) begin : of_step
+      assign word[t] = {in_data[t*PE+:PE], parts[t]};
+    end
     always_ff @(posedge clk) begin
-      if (take) parts <= word[FOLDS*PE-1:PE];
+      if (take) for (int t = 0; t < STEPS; t++) parts[t] <= word[t][FOLDS*PE-1:PE];
       if (!rst_n) fold <= '0;
       else if (take) fold <= last ? '0 : fold + 1'b1;
     end
   end
 
   if (FOLDS * PE > CHANNELS) begin : idle  // lanes of the last fold that stand for no channel
-    wire unused = &{1'b0, word[FOLDS*PE-1:CHANNELS]};
+    for (genvar t = 0; t < STEPS; t++) begin : of_step
+      wire unused = &{1'b0, word[t][FOLDS*PE-1:CHANNELS]};
+    end
   end
 
   always_ff @(posedge clk) begin
-    if (take && last) out_data <= CHANNELS'(word);
+    if (take && last) for (int t = 0; t < STEPS; t++) out_data[t*CHANNELS+:CHANNELS] <= CHANNELS'(word[t]);
     if (!rst_n) out_valid <= 1'b0;
     else if (take && last) out_valid <= 1'b1;
     else if (out_ready) out_valid <= 1'b0;

@@ -15,6 +15,7 @@ from scaflow.hw.timing import lanes, records
 from scaflow.hw.timing.walks import walk_size
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.beats import ceil_div
+from scaflow.quant.golden.lif_pe import LifPe
 from scaflow.quant.golden.spike_pool import SpikePool
 from scaflow.quant.golden.synapse_event import SynapseEvent
 from scaflow.quant.golden.window_buffer import WindowBuffer
@@ -79,7 +80,7 @@ def layout(chain: Sequence[Stage], axis: AxisIn | None, count: int) -> State:
         _, height, width = stage.in_edge.shape
         record["first"], record["readout"] = stage is chain[0], stage.out_edge is None
         record["words"] = height * width * stage.in_edge.time_steps
-        array = modules["readout" if stage.out_edge is None else "lif_pe"]
+        array = modules.get("direct_pe") or modules["readout" if stage.out_edge is None else "lif_pe"]
         multiplied = stage.in_edge.bits > 1 and not array.lookup
         record["array"] = 3 + (array.simd - 1).bit_length() + multiplied
         for ring in ("formed", "taken"):  # of the sums on their way
@@ -133,9 +134,12 @@ def _axis(ends: np.void, cfg: AxisIn) -> int:
 
 
 def _neurons(record: np.void, modules: dict[str, Any], memory: _Memory) -> None:
-    element = modules["lif_pe"]
-    record["time_out"], record["direct"], record["folds"] = element.time_steps, element.direct, element.folds
-    record["rounds"], record["narrow"] = element.rounds, element.rounds > 1
+    element = modules.get("direct_pe") or modules["lif_pe"]
+    record["time_out"], record["folds"], record["parts"] = element.time_steps, element.folds, 1
+    if isinstance(element, LifPe):
+        record["direct"], record["rounds"], record["narrow"] = element.direct, element.rounds, element.rounds > 1
+    else:
+        record["rounds"], record["parts"] = 1, element.time_steps
     record["fifo"] = modules["stream_fifo"].depth
     memory.ring(record, "returned", records.CREDITS, records.NEVER)
     memory.ring(record, "pushed", int(record["fifo"]) + 1)

@@ -18,13 +18,13 @@ from scaflow.hw.compiled import Function
 from scaflow.hw.timing.lanes import CACHE_LINE, Record, Times, let, now, where
 
 NEVER = -(1 << 30)  # a time before all others; its negative is one behind them
-CREDITS = 16  # of lif_pe
+CREDITS = 16  # of lif_pe and direct_pe
 SHALLOW, HEAD = 64, 4  # of stream_fifo: beats of the deepest queue without a head, and the head of a deeper one
 AHEAD = 16  # windows queued in event_window
 WORDS = 4  # of a bank's walk that matter, see walks.py
 PLACES, WINDOWS = 16, 4  # words and windows on the way from shared readers through the banks, in synapse_event
 WINDOW_VALID = 3  # cycles after reset until window_buffer's geometry stands
-UPDATE = 5  # cycles from a current to its result at the end of its queue: lif_update and stream_fifo
+UPDATE = 5  # cycles from a current to its result at the end of its queue: lif_update or comparisons, and stream_fifo
 
 _STAGE = (
     "first", "readout", "direct", "event",  # its place, and which variants it has
@@ -36,6 +36,7 @@ _STAGE = (
     "folds", "steps",  # steps of a beat of window_buffer; an event scheduler's beats are steps
     "depth",  # of the ring: words, or rows where events are scheduled
     "array", "classes", "fifo", "pool", "pools",  # cycles from a step to its sum; pools: the first, and how many
+    "parts",  # words of the FIFO to one of the pack: the time steps, where it holds them side by side
     "rounds", "narrow",  # cycles in which a result's sums are served; are these more than one?
     "shared", "banks", "lead", "last", "merge", "walks", "walk",  # see events.py; numbers a window in its walks
 )  # fmt: skip
@@ -51,6 +52,7 @@ _STAGE_COUNTS = (
     "windows", "issued",  # windows done, results of them
     "sums", "packets", "repetition",  # sums formed, packets of them repeated, place in the next
     "part", "pushes",  # parts in the pack, words in the FIFO
+    "unsaid",  # words of the last pixel that have not left stream_width
     "scan_row", "scan_step", "scan_t", "queued", "loaded",  # event_window; windows into and out of its queue
 )  # fmt: skip
 _STAGE_TIMES = (

@@ -7,12 +7,16 @@ from scaflow.hw.timing.records import CREDITS, HEAD, SHALLOW, UPDATE, jit
 
 
 @jit
-def blocked(stage: Record, taken: int) -> Flag:
-    """The next result completes a word, and it is not known when the FIFO has room for it.
+def blocked(stage: Record, mem: Array, taken: int) -> Flag:
+    """The next result completes a word, and it is not known when the FIFO has room for it, or stream_width, whose words
+    are taken as far as there is room.
 
     taken: words that are known to have left the FIFO.
     """
-    return stage.part == stage.folds - 1 and stage.pushes - taken >= stage.fifo
+    while stage.unsaid > 0 and stage.pushes - taken < stage.fifo:
+        _push(stage, mem, now(stage.push_at) + 1)
+        stage.unsaid -= 1
+    return stage.part == stage.folds - 1 and (stage.unsaid > 0 or stage.pushes - taken >= stage.fifo)
 
 
 @jit
@@ -21,7 +25,7 @@ def repeat(stage: Record, pools: Record, mem: Array, tables: Array, taken: int) 
     first one its current too."""
     at, result = now(stage.repeat_at), now(stage.result_at)
     before = stage.issued
-    while not blocked(stage, taken):
+    while not blocked(stage, mem, taken):
         start = at + 1
         if stage.repetition < stage.folds:
             current = stage.packets * stage.folds + stage.repetition
@@ -102,16 +106,25 @@ def _pass_on(stage: Record, pools: Record, mem: Array, tables: Array, seen: Time
         let(pool.c, moved)
         let(pool.d1, now(pool.d2))
         seen = moved + 1
-    at = max(seen, now(stage.push_at) + 1)
+    if stage.parts == 1:
+        _push(stage, mem, max(seen, now(stage.push_at) + 1))
+    else:  # stream_width takes it as the last word of the pixel before leaves; its own follow
+        let(stage.push_at, max(seen, now(stage.push_at)))
+        stage.unsaid = stage.parts
+    if stage.pools:
+        let(pools[stage.pool + stage.pools - 1].d2, now(stage.push_at))
+        return first
+    return now(stage.push_at)
+
+
+@jit
+def _push(stage: Record, mem: Array, at: Times) -> None:
+    """The FIFO takes a word, where there is room from `at` on."""
     if stage.pushes >= stage.fifo:
         at = max(at, get(mem, stage.popped + ((stage.pushes - stage.fifo) & stage.popped_mask)) + 1)
     put(mem, stage.pushed + (stage.pushes & stage.pushed_mask), at)
     stage.pushes += 1
     let(stage.push_at, at)
-    if stage.pools:
-        let(pools[stage.pool + stage.pools - 1].d2, at)
-        return first
-    return at
 
 
 @jit

@@ -13,12 +13,12 @@ from scaflow.hw.timing.results import begins, blocked, returned, served
 @jit
 def schedule(stage: Record, pools: Record, mem: Array, tables: Array, walks: Array, taken: int) -> Flag:
     """Window by window, of pixels as long as the repeater has room, of spikes to the end of their results."""
-    before = stage.windows
+    before = stage.windows + stage.pushes
     while True:
         if stage.direct:
             if stage.windows == stage.packets + 2:
                 break
-        elif blocked(stage, taken):
+        elif blocked(stage, mem, taken):
             break
         if stage.fold == 0 and not (stage.queued > stage.loaded if stage.event else windows.complete(stage)):
             break
@@ -43,7 +43,7 @@ def schedule(stage: Record, pools: Record, mem: Array, tables: Array, walks: Arr
             else:
                 windows.leave(stage, mem)
         stage.windows += 1
-    return stage.windows > before
+    return stage.windows + stage.pushes > before
 
 
 @jit
@@ -54,7 +54,7 @@ def _walk(stage: Record, pools: Record, mem: Array, tables: Array, start: Times,
     steps = beats * beat
     folds = stage.folds if stage.event else stage.folds * stage.time_in
     x1, x2, x3, left, result = now(stage.x1), now(stage.x2), now(stage.x3), now(stage.left_at), now(stage.result_at)
-    while stage.fold < folds and not blocked(stage, taken):
+    while stage.fold < folds and not blocked(stage, mem, taken):
         end = start + steps - 1
         x3 = where(beats > 2, end - 2 * beat, where(beats == 2, x1, x2))
         x2 = where(beats > 1, end - beat, x1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -50,18 +51,8 @@ class LifPe:
 
 def lif_pe(cfg: LifPe, beats: list[int]) -> list[int]:
     """beats: (SIMD act, SIMD addr, last), each window once a fold. Returns PE spikes in order pixel, t, fold."""
-    lanes, act_bits = np.arange(cfg.simd), cfg.simd * cfg.in_bits
-    end_bit = act_bits + cfg.simd * cfg.addr_bits
-    acts = np.array([unpack(beat, cfg.in_bits, cfg.simd) for beat in beats], dtype=np.int64)
-    addrs = np.array([unpack(beat >> act_bits, cfg.addr_bits, cfg.simd) for beat in beats])
-    if cfg.lookup:
-        acts, addrs = np.ones_like(acts), addrs << cfg.in_bits | acts
-    products = (acts[:, :, None] * cfg.weights[lanes, addrs].astype(np.int64)).sum(1)  # [beats, pe]
-    ends = [i + 1 for i, beat in enumerate(beats) if beat >> end_bit]
-    sums = [products[start:end].sum(0) for start, end in zip([0, *ends], ends, strict=False)]
-
     repeats = cfg.time_steps if cfg.direct else 1
-    currents = np.array(sums, dtype=np.int64).reshape(-1, 1, cfg.folds, cfg.pe).repeat(repeats, axis=1)
+    currents = window_sums(cfg, beats).reshape(-1, 1, cfg.folds, cfg.pe).repeat(repeats, axis=1)
     steps = currents.reshape(-1, cfg.time_steps, cfg.folds, cfg.pe)
     bias, threshold = cfg.of_folds(cfg.bias), cfg.of_folds(cfg.threshold)
     out = []
@@ -73,3 +64,17 @@ def lif_pe(cfg: LifPe, beats: list[int]) -> list[int]:
             v = np.where(spikes, u - threshold if cfg.soft_reset else 0, u)
             out += [pack(row, 1) for row in spikes]
     return out
+
+
+def window_sums(cfg: Any, beats: list[int]) -> np.ndarray:
+    """The sums of mac_array, whose fields `cfg` has, window by window: int64 [windows, pe]."""
+    lanes, act_bits = np.arange(cfg.simd), cfg.simd * cfg.in_bits
+    end_bit = act_bits + cfg.simd * cfg.addr_bits
+    acts = np.array([unpack(beat, cfg.in_bits, cfg.simd) for beat in beats], dtype=np.int64)
+    addrs = np.array([unpack(beat >> act_bits, cfg.addr_bits, cfg.simd) for beat in beats])
+    if cfg.lookup:
+        acts, addrs = np.ones_like(acts), addrs << cfg.in_bits | acts
+    products = (acts[:, :, None] * cfg.weights[lanes, addrs].astype(np.int64)).sum(1)  # [beats, pe]
+    ends = [i + 1 for i, beat in enumerate(beats) if beat >> end_bit]
+    sums = [products[start:end].sum(0) for start, end in zip([0, *ends], ends, strict=False)]
+    return np.array(sums, dtype=np.int64).reshape(-1, cfg.pe)
