@@ -15,8 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from scaflow.hw import compiled, groups
+from scaflow.hw.cycles import words_of
 from scaflow.hw.groups import SYNAPSE, Group, Kernel
-from scaflow.hw.serving import repeated, served
+from scaflow.hw.serving import Words, repeated, served, told
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute
 
@@ -137,7 +138,15 @@ def channel_events(spikes: np.ndarray, node: Conv | Readout, most: int = 2048, p
     return found.transpose(0, 2, 1)
 
 
-def law(graph: Graph, node: Conv | Readout, windows: np.ndarray, pe: int, rounds: int = 1) -> np.ndarray:
+def law(
+    graph: Graph,
+    node: Conv | Readout,
+    windows: np.ndarray,
+    pe: int,
+    simd: int,
+    rounds: int = 1,
+    group: Group = SYNAPSE,
+) -> np.ndarray:
     """Cycles each image costs the event stage of a node, as `law_events` and `law_words` have it, int64 [N].
 
     Args:
@@ -145,10 +154,14 @@ def law(graph: Graph, node: Conv | Readout, windows: np.ndarray, pe: int, rounds
     """
     if isinstance(node, Readout):
         return law_words(windows, len(node.weight))
-    return law_events(windows, ceil_div(len(node.kept), pe), graph.time_steps, rounds)
+    folds, edge = ceil_div(len(node.kept), pe), graph.edges()[[n.name for n in graph.nodes].index(node.name)]
+    words = words_of(graph, node, edge, folds, simd, group != SYNAPSE)
+    return law_events(windows, folds, graph.time_steps, rounds, words)
 
 
-def law_events(windows: np.ndarray, folds: int, time_steps: int, rounds: int = 1) -> np.ndarray:
+def law_events(
+    windows: np.ndarray, folds: int, time_steps: int, rounds: int = 1, words: Words | None = None
+) -> np.ndarray:
     """Cycles each image costs an event stage that is fed without gaps and drained without stalls, int64 [N].
 
     Args:
@@ -157,11 +170,14 @@ def law_events(windows: np.ndarray, folds: int, time_steps: int, rounds: int = 1
         time_steps: of the network. Where a first layer has more than one, its currents go through the repeater
             (see `hw.serving.repeated`), and the first image is the one that meets it empty.
         rounds: in which the neurons serve the sums of a fold.
+        words: of a first layer whose spikes come all at once, without repeater and rounds.
     """
     steps = np.maximum(windows, 1).reshape(len(windows), -1).astype(np.int64)
-    if windows.shape[3] != time_steps:
+    if words and words.wait(1):
+        return np.diff(told(steps, words), prepend=0)
+    if not words and windows.shape[3] != time_steps:
         return np.diff(repeated(steps, folds, time_steps, rounds), prepend=0)
-    if rounds > 1:
+    if not words and rounds > 1:
         return np.diff(served(steps.repeat(folds, 1), rounds), prepend=0)
     flowing: np.ndarray = folds * steps.sum(1)
     return flowing

@@ -195,7 +195,21 @@ def _lif_pe(cfg: Any, family: Family) -> Features:
     }
 
 
-def _lif_pe_counted(cfg: Any, family: Family) -> tuple[float, int]:
+def _direct_pe(cfg: Any, family: Family) -> Features:
+    compared = cfg.time_steps * cfg.pe * cfg.acc_bits
+    return {
+        **array(cfg.weights, 1 if cfg.lookup else cfg.in_bits, cfg.weight_bits, cfg.acc_bits, family),
+        **_memory(ram(family, 16, cfg.time_steps * cfg.pe, "lut")),
+        # comparisons with constants, or with those of the fold
+        "compared_bits": compared if cfg.folds == 1 else 0,
+        "chosen_bits": compared * address_bits(cfg.folds) if cfg.folds > 1 else 0,
+        "spikes": cfg.time_steps * cfg.pe,
+        "held_bits": cfg.pe * cfg.acc_bits,
+        "counter_bits": address_bits(cfg.folds),
+    }
+
+
+def _array_counted(cfg: Any, family: Family) -> tuple[float, int]:
     dsps = _lanes(cfg) * cfg.pe if not cfg.lookup and in_dsp(cfg.in_bits, cfg.weight_bits, family) else 0
     return _lanes(cfg) * bank(_working(cfg), cfg.depth, cfg.weight_bits, family).blocks, dsps
 
@@ -371,8 +385,8 @@ def _synapse_event_counted(cfg: Any, family: Family) -> tuple[float, int]:
 
 def _spike_pack(cfg: Any, family: Family) -> Features:
     return {
-        "held_bits": min(cfg.folds * cfg.pe, cfg.channels),
-        "parts": (cfg.folds - 1) * cfg.pe,
+        "held_bits": cfg.steps * min(cfg.folds * cfg.pe, cfg.channels),
+        "parts": cfg.steps * (cfg.folds - 1) * cfg.pe,
         "fold_bits": address_bits(cfg.folds) if cfg.folds > 1 else 0,
     }
 
@@ -391,6 +405,12 @@ def _spike_pool(cfg: Any, family: Family) -> Features:
 
 def _spike_pool_counted(cfg: Any, family: Family) -> tuple[float, int]:
     return ram(family, cfg.width // cfg.size * cfg.time_steps, cfg.channels).blocks, 0
+
+
+def _stream_width(cfg: Any, family: Family) -> Features:
+    """Of what narrows."""
+    ratio = cfg.in_bits // cfg.out_bits
+    return {**_selected(cfg.out_bits, ratio), "held_bits": cfg.in_bits, "counter_bits": address_bits(ratio)}
 
 
 def _stream_fifo(cfg: Any, family: Family) -> Features:
@@ -438,9 +458,11 @@ _MODULES: dict[str, tuple[_Counts, _Rule | None]] = {
     "synapse_list": (_synapse_list, None),
     "synapse_word": (_synapse_word, None),
     "synapse_event": (_synapse_event, _synapse_event_counted),
-    "lif_pe": (_lif_pe, _lif_pe_counted),
+    "lif_pe": (_lif_pe, _array_counted),
+    "direct_pe": (_direct_pe, _array_counted),
     "spike_pack": (_spike_pack, None),
     "spike_pool": (_spike_pool, _spike_pool_counted),
+    "stream_width": (_stream_width, None),
     "stream_fifo": (_stream_fifo, _stream_fifo_counted),
     "pixel_index": (_pixel_index, None),
     "readout": (_readout, _readout_counted),

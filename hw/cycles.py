@@ -1,12 +1,14 @@
 """The cycle law: cycles an image costs a stage that is fed without gaps and drained without stalls, exactly.
 
     spiking layer    sum over output pixels p and steps t of  NF * n(p,t)    where every n(p,t) >= R
-    first layer      sum over output pixels p of              NF * n(p)      where every n(p) >= T * R
+    first layer      sum over output pixels p of              NF * n(p)      hard reset: where words leave as they come;
+                                                                             soft: where every n(p) >= T * R
     read-out         pixels * T * ceil(kept_in / SIMD), at least classes + 2 (the arg-max)
     with             n = kernel positions inside the map * ceil(kept_in / SIMD),  NF = ceil(kept_out / PE)
                      R = ceil(PE / NEURONS), the rounds in which the sums of a fold are served
 
 Where an n is less, results wait for each other, but no longer than if each took the larger: `hw.serving` says how long.
+So it does of a first layer with hard reset, whose T words a (pooled) pixel leave one a cycle, and which has no rounds.
 
 and no fewer than the words of its input, which come in at one a cycle: pixels * T, in the first layer pixels.
 This is the interval from the last beat of an image to the last beat of the next; the first image takes `fill` more.
@@ -17,9 +19,10 @@ from __future__ import annotations
 import numpy as np
 
 from scaflow.hw.groups import arriving
-from scaflow.hw.serving import repeated, served, settled
+from scaflow.hw.serving import Words, repeated, served, settled, told
+from scaflow.quant.direct import at_once
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Conv, Edge, Graph, Readout
+from scaflow.quant.graph import Conv, Edge, Graph, Pool, Readout
 
 
 def inside(size: int, kernel: int, stride: int, padding: int) -> list[int]:
@@ -46,10 +49,14 @@ def node_law(
     columns = inside(width, node.kernel[1], node.stride, node.padding)
     work = folds * steps * sum(rows) * sum(columns)
     shortest = min(rows) * min(columns) * steps
+    pixels = np.outer(rows, columns).ravel() * steps
+    if words := words_of(graph, node, edge, folds, simd):
+        if not words.wait(shortest):
+            return max(work, arriving(edge))
+        return max(settled(lambda n: told(n, words), pixels), arriving(edge))
     repeats = edge.repeats(graph.time_steps)
     if shortest >= repeats * rounds:
         return max(work * edge.time_steps, arriving(edge))
-    pixels = np.outer(rows, columns).ravel() * steps
     if repeats > 1:
         return max(settled(lambda n: repeated(n, folds, repeats, rounds), pixels), arriving(edge))
     return max(settled(lambda n: served(n, rounds), pixels.repeat(edge.time_steps * folds)), arriving(edge))
@@ -64,3 +71,25 @@ def waits(node: Conv, edge: Edge, steps: int) -> bool:
     rows = inside(height, node.kernel[0], node.stride, node.padding)
     columns = sum(inside(width, node.kernel[1], node.stride, node.padding))
     return steps * columns * min(rows) < node.stride * width or steps * columns * sum(rows) < height * width
+
+
+def words_of(
+    graph: Graph, node: Conv, edge: Edge, folds: int, simd: int, lookup: bool = False
+) -> Words | None:
+    """What is behind the array of a first layer whose spikes come all at once; None: they do not.
+
+    Args:
+        lookup: are its activations patterns?
+    """
+    if not at_once(node, edge, graph.time_steps):
+        return None
+    array = 3 + (simd - 1).bit_length() + (edge.bits > 1 and not lookup)
+    tables, gap = [], 1
+    for pool, before in list(zip(graph.nodes, graph.edges(), strict=True))[1:]:  # it is the first one
+        if not isinstance(pool, Pool):
+            break
+        ends = [np.arange(size) % pool.size == pool.size - 1 for size in before.shape[1:]]
+        tables.append(np.outer(*ends).ravel())
+        gap *= pool.size
+    beats = np.array([len(table) for table in tables], np.int64)
+    return Words(folds, graph.time_steps, array + 5, np.concatenate([np.empty(0, bool), *tables]), beats, gap)

@@ -25,9 +25,9 @@ from scaflow.model.limits import (
     group_problem,
     neurons_problem,
 )
+from scaflow.quant.direct import at_once, silent_levels
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.axis_out import AxisOut
-from scaflow.quant.direct import at_once, silent_levels
 from scaflow.quant.golden.beats import address_bits, ceil_div
 from scaflow.quant.golden.direct_pe import DirectPe
 from scaflow.quant.golden.lif_pe import LifPe
@@ -325,13 +325,13 @@ def _neurons(
     pe, simd = fold.pe, fold.simd
     folds = ceil_div(kept_out, pe)
     rows = list(out_order[:kept_out])
-    spare = folds * pe - kept_out  # idle lanes of the last fold: weights 0, bias 0, threshold 1 never fire
+    spare = folds * pe - kept_out  # idle lanes of the last fold: weights 0, and bias 0, threshold 1 never fire
     in_bits = group_bits(fold.group, edge.bits)
     lookup = fold.group != SYNAPSE
     weights = _weights(node, rows, in_order[:kept_in], edge.bits, fold)
     weight_bits = _bits(weights) if lookup else node.weight_bits
 
-    co, time_steps = len(node.weight), graph.time_steps
+    time_steps = graph.time_steps
     if at_once(node, edge, time_steps):
         silent = np.pad(
             silent_levels(node, time_steps, bits.acc_bits)[rows],

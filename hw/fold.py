@@ -211,7 +211,7 @@ def _cheapest(
                 place = {c: i for i, c in enumerate(order(edge.kept, drawn, simd, fold.group))}
                 places = [place.get(c, -1) for c in range(edge.shape[0])]
                 windows = walked_events(edges[node.name], node, places, simd, fold.group)
-                cycles = float(law(graph, node, windows, pe, rounds).mean())
+                cycles = float(law(graph, node, windows, pe, simd, rounds, fold.group).mean())
                 options.append((cycles, replace(fold, scheduler="event")))
         if options:
             result[node.name] = min(options, key=lambda o: (o[0], o[1].pe, o[1].simd, o[1].scheduler))[1]

@@ -26,6 +26,7 @@ from scaflow.hw.fold import Fold, Folding
 from scaflow.hw.groups import SYNAPSE, Group, Kernel, arriving, group_bits, window_rows
 from scaflow.hw.ram import Family
 from scaflow.model.limits import MOST_SIMD, event_problems, group_problem
+from scaflow.quant.direct import at_once
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import Conv, Edge, Graph, Pool, Readout
 
@@ -202,7 +203,7 @@ def _list_folds(graph: Graph, node: Conv | Readout, edge: Edge) -> list[tuple[Fo
     for pe in [classes] if isinstance(node, Readout) else _least(len(node.kept), len(node.kept)):
         for simd in _least(kept_in, MOST_SIMD):
             kept_out = classes if isinstance(node, Readout) else len(node.kept)
-            for fold in [Fold(pe, simd)] if isinstance(node, Readout) else _served(Fold(pe, simd)):
+            for fold in _served(graph, node, edge, Fold(pe, simd)):
                 found.append((fold, node_law(graph, node, edge, pe, simd, kept_in, kept_out, fold.rounds)))
     return found
 
@@ -225,8 +226,8 @@ def _event_folds(graph: Graph, node: Conv | Readout, edge: Edge, spikes: np.ndar
         way = arriving(edge, window_rows(node, edge, len(edge.kept), group))
         for pe in [out] if readout else _least(out, out):
             wide = Fold(pe, simd, "event", group=group)
-            for fold in [wide] if readout else _served(wide):
-                cycles = law(graph, node, windows, pe, fold.rounds)
+            for fold in _served(graph, node, edge, wide):
+                cycles = law(graph, node, windows, pe, simd, fold.rounds, group)
                 found.append((fold, max(way, float(cycles.mean()))))
     return found
 
@@ -248,8 +249,10 @@ def _groups(node: Conv | Readout, edge: Edge) -> list[Group]:
     ]
 
 
-def _served(fold: Fold) -> list[Fold]:
+def _served(graph: Graph, node: Conv | Readout, edge: Edge, fold: Fold) -> list[Fold]:
     """A folding with each number of neurons that can be best, the widest first: that is the folding itself."""
+    if isinstance(node, Readout) or at_once(node, edge, graph.time_steps):
+        return [fold]
     *narrow, _ = _least(fold.pe, fold.pe)
     return [fold, *(replace(fold, neurons=neurons) for neurons in narrow[::-1])]
 

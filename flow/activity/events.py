@@ -147,4 +147,4 @@ class _Sums:
         self.events += int(window_events(seen, node, np.where(walked, 0, -1)).sum())
         self.before += int(window_events(seen, node, natural).sum())
         self.after += int(fullest.sum())
-        self.cycles += law(self.graph, node, fullest, stage.pe, stage.rounds).tolist()
+        self.cycles += law(self.graph, node, fullest, stage.pe, stage.simd, stage.rounds, stage.group).tolist()

@@ -26,7 +26,7 @@ from scaflow.flow.chain import read_design
 from scaflow.flow.images import test_images
 from scaflow.flow.stages import Progress, Project, Stage
 from scaflow.hw import yosys
-from scaflow.hw.activity import law_events, reads, walked_events
+from scaflow.hw.activity import law, reads, walked_events
 from scaflow.hw.clock import stage_cycles
 from scaflow.hw.design import Design, design
 from scaflow.hw.emit import TOP
@@ -192,7 +192,7 @@ def measure_ours(
     if place.law is None:
         node = next(node for node in laid.graph.nodes if isinstance(node, Conv) and node.name == name)
         windows = walked_events(events[name], node, place.places, place.simd, place.group)
-        laws = law_events(windows, place.folds, laid.graph.time_steps, place.rounds)
+        laws = law(laid.graph, node, windows, place.pe, place.simd, place.rounds, place.group)
         cycles = max(float(laws.mean()), place.arriving)
     with tempfile.TemporaryDirectory(prefix="scaflow-stage-") as scratch:
         directory = Path(scratch) / "rtl"

@@ -79,7 +79,7 @@ module direct_pe #(
     .out_valid(acc_valid), .out_ready(1'b1), .out_data(acc)
   );
 
-  // --- compared with the levels of their fold, a third of their bits a stage, lowest first -------------------------
+  // --- compared with the levels of their fold in three stages, lowest bits first -----------------------------------
   // Bit by bit this takes a fraction of the LUTs of a carry chain, as the levels are constants of few folds.
   typedef logic [TIME_STEPS-1:0][PE-1:0] reached_t;
   (* rom_style = "logic" *) logic [TIME_STEPS-1:0][PE-1:0][BITS-1:0] level [FOLDS];

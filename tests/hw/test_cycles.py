@@ -1,5 +1,7 @@
 """The cycle law against counting by hand: padding is never visited, folds and steps are rounded up."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from chains import readout, spiking
@@ -58,7 +60,10 @@ def test_fewer_neurons_than_sums(graph):
         served = max(last, served + 5)
     assert 3 * 70 * 2 < law(graph, "middle", 2, 4, 4, 3, 5) == last - two < 6 * sum(max(5, n) for r in rows for n in r)
     # 8x7 windows of a first layer, each current fed 3 times in 4 rounds: longer than any takes to be formed
-    assert law(graph, "first", 4, 1, 1, 4, 4) == 3 * 4 * 8 * 7
+    first, *rest = graph.nodes
+    soft = replace(graph, nodes=(replace(first, reset="soft"), *rest))
+    assert law(soft, "first", 4, 1, 1, 4, 4) == 3 * 4 * 8 * 7
+    assert law(graph, "first", 4, 1, 1, 4, 4) == 418  # after hard reset all its spikes come at once, in no rounds
 
 
 @pytest.mark.parametrize(("pe", "neurons"), [(12, 1), (12, 2), (6, 1), (12, 7)])

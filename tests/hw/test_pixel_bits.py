@@ -88,12 +88,16 @@ def test_the_first_stage_alone(scheduler, tmp_path):
 
 @pytest.mark.parametrize("bits", [1, 2, 8])
 def test_an_image_costs_the_same_whatever_is_seen_of_it(bits):
-    """By the law; more steps than synapses, which the repeater sets the pace of."""
+    """By the law; more steps than synapses: words set the pace, one a step, or after soft reset the repeater."""
     nodes = (spiking("one", 4, 1, (2, 2), 1, 0, 8), readout(2, 4, 5, 5))
     graph = seeing(validate(Graph("slow", (1, 6, 6), 9, nodes)), bits)
     node, edge = graph.nodes[0], graph.edges()[0]
-    assert node_law(graph, node, edge, 2, 1, 1, 4) == 25 * 9 * 2
-    element = design(graph, {"one": Fold(2, 1), "readout": Fold(2, 1)}).stages[0].instances[2].cfg
+    assert node_law(graph, node, edge, 2, 1, 1, 4) == 25 * 9
+    folds = {"one": Fold(2, 1), "readout": Fold(2, 1)}
+    assert design(graph, folds).stages[0].instances[2].cfg.in_bits == bits
+    soft = replace(graph, nodes=(replace(node, reset="soft"), *graph.nodes[1:]))
+    assert node_law(soft, soft.nodes[0], edge, 2, 1, 1, 4) == 25 * 9 * 2
+    element = design(soft, folds).stages[0].instances[2].cfg
     assert (element.direct, element.in_bits) == (1, bits)
 
 

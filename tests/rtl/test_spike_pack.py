@@ -31,7 +31,8 @@ class TestSpikePack(RtlSuite):
 
     def draw(self, rng: random.Random) -> SpikePack:
         pe, folds = rng.randint(1, 20), rng.randint(1, 9)
-        return SpikePack(pe=pe, folds=folds, channels=max(1, pe * folds + rng.randint(-pe, pe)), steps=rng.choice([1, 1, 3]))
+        channels = max(1, pe * folds + rng.randint(-pe, pe))
+        return SpikePack(pe=pe, folds=folds, channels=channels, steps=rng.choice([1, 1, 3]))
 
     def beats(self, cfg: SpikePack, rng: random.Random) -> list[int]:
         return [rng.getrandbits(cfg.steps * cfg.pe) for _ in range(200 * cfg.folds)]
