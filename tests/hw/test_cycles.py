@@ -10,7 +10,7 @@ from scaflow.hw.clock import stage_cycles
 from scaflow.hw.cycles import inside, node_law
 from scaflow.hw.design import design
 from scaflow.hw.fold import Fold
-from scaflow.quant.graph import Graph
+from scaflow.quant.graph import Graph, Pool
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,28 @@ def test_the_law_of_few_neurons_is_that_of_the_exact_clock(pe, neurons):
 def test_read_out(graph):
     assert law(graph, "readout", 3, 2, 7, 3) == 1 * 3 * 4
     assert law(graph, "readout", 3, 7, 7, 3) == 5  # the arg-max: classes + 2
+
+
+@pytest.mark.parametrize(
+    ("time_steps", "kernel", "padding", "stride", "pools", "pe"),
+    [
+        (8, (3, 3), 1, 1, (), 4),  # windows of 4 and 6 steps are shorter than words, those of 9 longer
+        (11, (1, 2), 0, 1, (2,), 4),
+        (17, (2, 2), 1, 1, (2, 1), 4),
+        (9, (1, 1), 0, 2, (), 4),  # its row of pixels comes slower than its windows are done, and they than words leave
+        (3, (1, 1), 0, 1, (2,), 4),  # every second row gives more words than the queue of results evens out
+        (4, (3, 3), 1, 1, (2,), 4),  # nothing waits
+    ],
+)
+def test_the_law_of_spikes_at_once_is_that_of_the_exact_clock(time_steps, kernel, padding, stride, pools, pe):
+    sizes = [(size + 2 * padding - k) // stride + 1 for size, k in zip((6, 40), kernel, strict=True)]
+    nodes = [spiking("one", 4, 1, kernel, stride, padding, 8)]
+    for pool in pools:
+        nodes.append(Pool(f"pool{len(nodes)}", pool))
+        sizes = [size // pool for size in sizes]
+    graph = Graph("once", (1, 6, 40), time_steps, (*nodes, readout(2, 4, *sizes)))
+    stage, _ = (laid := design(graph, {"one": Fold(pe, 1), "readout": Fold(2, 1)})).stages
+    clock = stage_cycles(laid, "one", np.zeros((16, 1, 6, 40), np.uint8))
+    assert clock.interval[-1] == stage.law >= sizes[0] * sizes[1] * time_steps
+    work = stage.folds * sum(inside(6, kernel[0], stride, padding)) * sum(inside(40, kernel[1], stride, padding))
+    assert (stage.law > max(work, 6 * 40)) == (time_steps != 4)
