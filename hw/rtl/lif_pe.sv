@@ -24,7 +24,7 @@ module lif_pe #(
   parameter int unsigned DEPTH,       // words of a weight bank
   parameter int unsigned FOLDS,
   parameter int unsigned TIME_STEPS,
-  parameter int unsigned DIRECT,    // 1: in carries a pixel once and its current is fed to all time steps
+  parameter int unsigned DIRECT,    // 1: in carries a pixel once and its current is fed to all time steps (soft reset: see direct_pe)
   parameter int unsigned WEIGHT_BITS,
   parameter int unsigned ACC_BITS,
   parameter int unsigned V_BITS,

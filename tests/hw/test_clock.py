@@ -134,6 +134,24 @@ def test_the_whole_top(count, name, schedulers, stalls, tmp_path):
 
 
 @pytest.mark.rtl
+@pytest.mark.parametrize(("name", "schedulers"), [("repeats", "list"), ("narrow", "event")])
+def test_repeated_currents(name, schedulers, tmp_path):
+    """A first layer with soft reset feeds its currents to all time steps."""
+    laid = laid_out(name, schedulers)
+    first, *rest = laid.graph.nodes
+    graph = validate(replace(laid.graph, nodes=(replace(first, reset="soft"), *rest)))
+    folds = {
+        stage.name: Fold(stage.pe, stage.simd, stage.scheduler, GRAPHS[name][1][stage.name].neurons, stage.group)
+        for stage in laid.stages
+    }
+    laid = design(graph, folds, fifo_depths={"one": 2})
+    assert any(i.module == "lif_pe" and i.cfg.direct for i in laid.stages[0].instances)
+    source, sink = (np.random.default_rng(3).random(9973) < chance for chance in (0.3, 0.02))
+    emit(laid, tmp_path / "rtl", counters=True)
+    assert_as_simulated(laid, images_of(laid, 12), source, sink, tmp_path / "rtl")
+
+
+@pytest.mark.rtl
 def test_deep_queues(tmp_path):
     """A queue of more than 64 words keeps its first ones in front of a block RAM: here the read-out sees some late."""
     nodes = (spiking("one", 2, 2, (1, 2), in_bits=8), readout(5, 2, 3, 10))
