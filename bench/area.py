@@ -1,6 +1,6 @@
 """Fits hw/area.json, the area model, to syntheses of random networks; measures its error on networks it has not seen.
 
-    python bench/area.py [--list 8] [--linear 6] [--event 8] [--held-out 4] [--cache build/cache/area]
+    python bench/area.py [--list 8] [--linear 12] [--event 10] [--held-out 4] [--cache build/cache/area]
 
 Each network is laid out and mapped as `scaflow synth` does, for both families; every instance of a top is one sample.
 Interrupted, it goes on where it stopped: a network that is unchanged is not synthesised again.
@@ -69,8 +69,10 @@ def random_graph(rng: np.random.Generator, name: str) -> Graph:
         out = int(rng.integers(4, 24 if i == 0 else 65))
         node = spiking(rng, f"layer{i}", out, channels, kernel, stride, padding, bits if i else first_bits, i == 0,
                        fraction, prune)  # fmt: skip
-        if not i:
-            node = replace(node, in_bits=pixel_bits)
+        if not i:  # of fewer bits: sums and what they are held against are smaller
+            less = 255 // (2**pixel_bits - 1)
+            node = replace(node, in_bits=pixel_bits, bias=node.bias // less,
+                           threshold=np.maximum(1, node.threshold // less))  # fmt: skip
         nodes.append(node)
         channels, side = out, (side + 2 * padding - kernel) // stride + 1
         if side >= 4 and rng.random() < 0.5:
@@ -190,8 +192,8 @@ def measure(laid: Design, family: str, cache: Path) -> list[Sample]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", type=int, default=8, help="networks with list schedulers to fit")
-    parser.add_argument("--linear", type=int, default=6, help="networks of linear layers to fit")
-    parser.add_argument("--event", type=int, default=8, help="networks with event schedulers to fit")
+    parser.add_argument("--linear", type=int, default=12, help="networks of linear layers to fit")
+    parser.add_argument("--event", type=int, default=10, help="networks with event schedulers to fit")
     parser.add_argument("--held-out", type=int, default=4, help="networks of each kind not to fit")
     parser.add_argument("--cache", type=Path, default=Path("build/cache/area"), help="results that are kept")
     options = parser.parse_args()

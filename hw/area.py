@@ -202,7 +202,8 @@ def _direct_pe(cfg: Any, family: Family) -> Features:
         **_memory(ram(family, 16, cfg.time_steps * cfg.pe, "lut")),
         # comparisons with constants, or with those of the fold
         "compared_bits": compared if cfg.folds == 1 else 0,
-        "chosen_bits": compared * address_bits(cfg.folds) if cfg.folds > 1 else 0,
+        "chained_bits": compared if cfg.folds > 1 else 0,
+        "chosen_bits": compared * address_bits(cfg.folds) if cfg.folds > 2 else 0,
         "spikes": cfg.time_steps * cfg.pe,
         "held_bits": cfg.pe * cfg.acc_bits,
         "counter_bits": address_bits(cfg.folds),
@@ -350,7 +351,7 @@ def _event_words(cfg: Any, family: Family) -> Ram:
     if cfg.shared_by == 1 and cfg.kept <= cfg.simd:
         width -= 1  # which channel holds the event need not be told where there is one: a word that is read holds it
     style: Style = "block" if place > 5 else "auto"
-    whole, rest = divmod(cfg.simd, cfg.shared_by)
+    whole, rest = divmod(min(cfg.simd, cfg.kept), cfg.shared_by)  # a bank of no channel is left out
     rings: Ram = whole * _event_columns(family, place, cfg.shared_by * width, style)
     return rings + _event_columns(family, place, rest * width, style) if rest else rings
 
