@@ -111,8 +111,9 @@ def test_an_event_is_a_pixel_of_which_something_is_seen():
 
 
 def test_fewer_bits_take_fewer_cells():
-    areas = [area(laid_out(bits, "event").instances(), "ecp5").lut for bits in (8, 4, 2)]
-    assert sorted(areas, reverse=True) == areas and areas[0] > areas[2]
+    """Synthesised: 1,726, 1,680 and 1,648 LUTs of the xc7. (On the ECP5 the words of 4 bits leave block RAM for LUTs.)"""
+    areas = [area(laid_out(bits, "event").instances(), "xc7").lut for bits in (8, 4, 2)]
+    assert areas[0] > areas[1] > areas[2]
 
 
 SHORT = [("xc7", 5), *(pytest.param(*case, marks=pytest.mark.full) for case in (("xc7", 6), ("ecp5", 5)))]
