@@ -111,7 +111,7 @@ def test_an_event_is_a_pixel_of_which_something_is_seen():
 
 
 def test_fewer_bits_take_fewer_cells():
-    """Synthesised: 1,726, 1,680 and 1,648 LUTs of the xc7. (On the ECP5 the words of 4 bits leave block RAM for LUTs.)"""
+    """Synthesised: 1,726, 1,680 and 1,648 LUTs. (On the ECP5 the words of 4 bits leave block RAM for LUTs.)"""
     areas = [area(laid_out(bits, "event").instances(), "xc7").lut for bits in (8, 4, 2)]
     assert areas[0] > areas[1] > areas[2]
 
