@@ -11,13 +11,13 @@ from scaflow.quant.compact import compact
 from scaflow.quant.graph import Conv, Graph, Readout, validate
 
 
-def pruned(stride=1):
+def pruned(stride=1, reset="hard"):
     """Two of six channels are kept in the first layer, three of five in the second, a 1x1 convolution."""
     rng = np.random.default_rng(2)
     ones, five = np.ones(6, int), np.ones(5, int)
     side = (6 - 1) // stride + 1
     return validate(Graph("net", (1, 6, 6), 3, (
-        Conv("one", rng.integers(1, 90, (6, 1, 3, 3)), 0 * ones, 9000 * ones, 1, 1, 1, "hard", 0, 8, 8, (1, 4)),
+        Conv("one", rng.integers(1, 90, (6, 1, 3, 3)), 0 * ones, 9000 * ones, 1, 1, 1, reset, 0, 8, 8, (1, 4)),
         Conv("two", rng.integers(1, 7, (5, 6, 1, 1)), 0 * five, 3 * five, stride, 0, 1, "hard", 0, 4, 1, (0, 2, 3)),
         Readout("readout", rng.integers(-9, 9, (3, 5, side, side)), np.zeros(3, int), 8),
     )))  # fmt: skip
@@ -39,9 +39,13 @@ def test_lanes_beyond_what_is_kept_are_left_out():
 
 def test_neurons_are_named_in_the_description():
     event = EventFoldConfig(pe=(6, 5), simd=(1, 6, 5), neurons=(1, 4), scheduler="event")
-    laid = lay_out(pruned(), balanced(pruned(), 20), FoldConfig(event=event), IMAGES)
+    hard, soft = pruned(), pruned(reset="soft")
+    laid = lay_out(hard, balanced(hard, 20), FoldConfig(event=event), IMAGES)
+    first = laid.stages[0]
+    assert (first.pe, first.neurons, first.rounds) == (2, 2, 1)  # no membranes: none to serve
+    laid = lay_out(soft, balanced(soft, 20), FoldConfig(event=event), IMAGES)
     assert [(s.pe, s.neurons, s.rounds) for s in laid.stages] == [(2, 1, 2), (3, 3, 1), (3, 3, 1)]
-    rows = figures(laid, pruned(), IMAGES)
+    rows = figures(laid, soft, IMAGES)
     assert [row["neurons"] for row in rows] == [1, 3]
     assert rows[0]["cycles"] >= 6 * 6 * 3 * 2  # two rounds of three steps are longer than any window of the image
 

@@ -151,7 +151,7 @@ def test_the_report_has_the_folding_of_the_networks_that_are_there(run, tmp_path
 
 def test_a_sweep_has_what_each_request_alone_gives_and_goes_on_where_it_stopped(run, tmp_path, monkeypatch):
     folder = tmp_path / "build/digits"
-    asked = ("--max-luts", "2700", "--max-luts", "6000")
+    asked = ("--max-luts", "2300", "--max-luts", "6000")
     alone = []
     for luts in asked[1::2]:
         assert run("--max-luts", luts).exit_code == 0

@@ -52,8 +52,8 @@ def test_deep_enough_and_no_deeper(bursts):
 
 def test_a_list_design_keeps_the_interval_of_its_law():
     """Also where a shallower queue would cost less than what event designs may lose."""
-    nodes = (spiking("one", 4, 1, (3, 4), 1, 1, 8), readout(3, 4, 11, 9))
-    graph = validate(Graph("near", (1, 11, 10), 5, nodes))
+    nodes = (spiking("one", 4, 3, (2, 2), 1, 1, 8), readout(3, 4, 12, 11))
+    graph = validate(Graph("near", (3, 11, 10), 5, nodes))
     laid = design(graph, {"one": Fold(3, 1), "readout": Fold(3, 1)})
     images = images_of(laid, 20)
     assert laid.interval < predict(with_fifos(laid, {"one": 8}), images).interval[-1] < 1.01 * laid.interval
