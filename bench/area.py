@@ -24,7 +24,7 @@ from scaflow.hw.area_fit import Sample, errors, fit, netlist_feeds, write
 from scaflow.hw.design import Design, design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
-from scaflow.hw.groups import SYNAPSE, group_bits
+from scaflow.hw.groups import SYNAPSE, word_bits
 from scaflow.hw.synth import synthesize
 from scaflow.model.limits import MOST_KERNEL, group_problem
 from scaflow.quant.graph import Conv, Graph, Pool, Readout
@@ -131,7 +131,7 @@ def random_group(rng: np.random.Generator, node: Conv, pe: int, simd: int) -> tu
         (positions, channels)
         for channels in (1, 2, 4)
         if group_problem((positions, channels), node.kernel[1], node.in_bits) is None
-        and words / channels * 2 ** group_bits((positions, channels), node.in_bits) <= 8192
+        and words / channels * 2 ** word_bits((positions, channels), node.in_bits) <= 8192
     ]
     chosen: tuple[int, int] = fit[rng.integers(len(fit))] if fit and rng.random() < 0.7 else SYNAPSE
     return chosen

@@ -16,7 +16,7 @@ import numpy as np
 
 from scaflow.hw import compiled, groups
 from scaflow.hw.cycles import words_of
-from scaflow.hw.groups import SYNAPSE, Group, Kernel
+from scaflow.hw.groups import SYNAPSE, Group, Kernel, lookups
 from scaflow.hw.serving import Words, repeated, served, told
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute
@@ -155,7 +155,7 @@ def law(
     if isinstance(node, Readout):
         return law_words(windows, len(node.weight))
     folds, edge = ceil_div(len(node.kept), pe), graph.edges()[[n.name for n in graph.nodes].index(node.name)]
-    words = words_of(graph, node, edge, folds, simd, group != SYNAPSE)
+    words = words_of(graph, node, edge, folds, simd, lookups(group, edge.bits))
     return law_events(windows, folds, graph.time_steps, rounds, words)
 
 

@@ -17,10 +17,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from scaflow.hw.area_array import array, bank, in_dsp
 from scaflow.hw.design import Instance
 from scaflow.hw.ram import Family, Ram, Style, ram
 from scaflow.quant.golden.beats import address_bits, ceil_div
+from scaflow.quant.golden.mac_array import part_bits
 
 COEFFICIENTS = Path(__file__).with_name("area.json")
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -160,6 +163,15 @@ def _lanes(cfg: Any) -> int:
     return int(cfg.weights.any((1, 2)).sum())
 
 
+def _sums(cfg: Any, family: Family) -> Features:
+    """Of mac_array in a processing element; each part of a pattern is a lane of its own, whose words are shifted."""
+    if not cfg.lookup:
+        return array(cfg.weights, cfg.in_bits, cfg.weight_bits, cfg.acc_bits, family)
+    each = part_bits(cfg.in_bits, cfg.lookup, cfg.places)
+    parts = np.stack([cfg.weights << j * each for j in range(cfg.lookup)], axis=1).reshape(-1, *cfg.weights.shape[1:])
+    return array(parts, 1, cfg.weight_bits, cfg.acc_bits, family)
+
+
 def _lif_pe(cfg: Any, family: Family) -> Features:
     bits = cfg.neurons * cfg.v_bits
     per_lut = 16 if family == "ecp5" else 64
@@ -173,7 +185,7 @@ def _lif_pe(cfg: Any, family: Family) -> Features:
         memories += ram(family, 2 * words, cfg.neurons * cfg.acc_bits, "lut")
         memories += _two(cfg.simd * (cfg.in_bits + cfg.addr_bits) + 1)
     return {
-        **array(cfg.weights, 1 if cfg.lookup else cfg.in_bits, cfg.weight_bits, cfg.acc_bits, family),
+        **_sums(cfg, family),
         **_memory(memories),
         "neuron_bits": membranes,
         "neurons": cfg.neurons,
@@ -198,7 +210,7 @@ def _lif_pe(cfg: Any, family: Family) -> Features:
 def _direct_pe(cfg: Any, family: Family) -> Features:
     compared = cfg.time_steps * cfg.pe * cfg.acc_bits
     return {
-        **array(cfg.weights, 1 if cfg.lookup else cfg.in_bits, cfg.weight_bits, cfg.acc_bits, family),
+        **_sums(cfg, family),
         **_memory(ram(family, 16, cfg.time_steps * cfg.pe, "lut")),
         # comparisons with constants, or with those of the fold
         "compared_bits": compared if cfg.folds == 1 else 0,
@@ -212,7 +224,8 @@ def _direct_pe(cfg: Any, family: Family) -> Features:
 
 def _array_counted(cfg: Any, family: Family) -> tuple[float, int]:
     dsps = _lanes(cfg) * cfg.pe if not cfg.lookup and in_dsp(cfg.in_bits, cfg.weight_bits, family) else 0
-    return _lanes(cfg) * bank(_working(cfg), cfg.depth, cfg.weight_bits, family).blocks, dsps
+    memory = bank(_working(cfg), cfg.depth, cfg.weight_bits, family, max(1, cfg.lookup))
+    return _lanes(cfg) * memory.blocks, dsps
 
 
 def _readout(cfg: Any, family: Family) -> Features:
@@ -302,10 +315,11 @@ def _window_row(cfg: Any, family: Family) -> Features:
 
 
 def _event_flags(cfg: Any, family: Family) -> Ram:
-    """The ring of the flags, a row a lane; synapse_event.sv and event_window.sv say which rings are in block RAM."""
+    """The ring of the flags, in memories of two rows or one; event_window.sv says which, and what is in block RAM."""
     bits = address_bits(cfg.width) + address_bits(cfg.time_steps)
     flags = ceil_div(cfg.simd, cfg.shared_by)
-    return ram(family, 1 << bits, flags, "block" if bits > 4 else "auto", lanes=cfg.windows.rows)
+    span = 2 if flags <= 9 else 1
+    return cfg.windows.rows // span * ram(family, 1 << bits, flags, "block" if bits > 4 else "auto", lanes=span)
 
 
 def _event_place_bits(cfg: Any) -> int:

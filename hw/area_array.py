@@ -60,15 +60,15 @@ def in_dsp(in_bits: int, weight_bits: int, family: Family) -> bool:
     return in_bits > 1 and weight_bits > 4 and (family == "ecp5" or weight_bits + in_bits > 8)
 
 
-def bank(pe: int, depth: int, weight_bits: int, family: Family) -> Ram:
-    """A lane's weights, where they are in block RAM."""
+def bank(pe: int, depth: int, weight_bits: int, family: Family, reads: int = 1) -> Ram:
+    """A lane's weights, where they are in block RAM; `reads`: parts of a pattern that pick words."""
     width = pe * weight_bits
     if depth <= BANK_IN_BLOCK:
         return Ram()
     column = column_bits(depth, width)
     whole, rest = divmod(width, column)
-    columns = whole * rom(family, depth, column, block=True)
-    return columns + rom(family, depth, rest, block=True) if rest else columns
+    columns = whole * rom(family, depth, column, block=True, reads=reads)
+    return columns + rom(family, depth, rest, block=True, reads=reads) if rest else columns
 
 
 def _tree(bits: np.ndarray, even: np.ndarray, columns: Sequence[int]) -> dict[str, float]:

@@ -73,17 +73,27 @@ def waits(node: Conv, edge: Edge, steps: int) -> bool:
     return steps * columns * min(rows) < node.stride * width or steps * columns * sum(rows) < height * width
 
 
+def array_latency(simd: int, in_bits: int, lookup: int) -> int:
+    """Cycles in mac_array from a window's last step to its sum.
+
+    Args:
+        in_bits: of an activation.
+        lookup: how many words it picks, as a pattern; 0: it is a number.
+    """
+    return 3 + (simd * max(1, lookup) - 1).bit_length() + (in_bits > 1 or lookup > 0)
+
+
 def words_of(
-    graph: Graph, node: Conv, edge: Edge, folds: int, simd: int, lookup: bool = False
+    graph: Graph, node: Conv, edge: Edge, folds: int, simd: int, lookup: int = 0
 ) -> Words | None:
     """What is behind the array of a first layer whose spikes come all at once; None: they do not.
 
     Args:
-        lookup: are its activations patterns?
+        lookup: how many words does an activation pick, as a pattern?
     """
     if not at_once(node, edge, graph.time_steps):
         return None
-    array = 3 + (simd - 1).bit_length() + (edge.bits > 1 and not lookup)
+    array = array_latency(simd, edge.bits, lookup)
     tables, gap = [], 1
     for pool, before in list(zip(graph.nodes, graph.edges(), strict=True))[1:]:  # it is the first one
         if not isinstance(pool, Pool):

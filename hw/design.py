@@ -16,7 +16,7 @@ import numpy as np
 from scaflow.hw import ring
 from scaflow.hw.cycles import node_law
 from scaflow.hw.fold import Fold, Folding
-from scaflow.hw.groups import SYNAPSE, Group, Kernel, arriving, group_bits, tables, window_rows
+from scaflow.hw.groups import SYNAPSE, Group, Kernel, arriving, group_bits, lookups, tables, window_rows, word_bits
 from scaflow.model.limits import (
     LOGIT_BITS,
     MOST_READOUT_SIMD,
@@ -327,7 +327,7 @@ def _neurons(
     rows = list(out_order[:kept_out])
     spare = folds * pe - kept_out  # idle lanes of the last fold: weights 0, and bias 0, threshold 1 never fire
     in_bits = group_bits(fold.group, edge.bits)
-    lookup = fold.group != SYNAPSE
+    lookup, places = lookups(fold.group, edge.bits), fold.group[0] * fold.group[1]
     weights = _weights(node, rows, in_order[:kept_in], edge.bits, fold)
     weight_bits = _bits(weights) if lookup else node.weight_bits
 
@@ -342,7 +342,8 @@ def _neurons(
             pe=pe,
             simd=simd,
             in_bits=in_bits,
-            lookup=int(lookup),
+            lookup=lookup,
+            places=places,
             depth=weights.shape[1],
             folds=folds,
             time_steps=time_steps,
@@ -368,7 +369,8 @@ def _neurons(
         neurons=neurons,
         simd=simd,
         in_bits=in_bits,
-        lookup=int(lookup),
+        lookup=lookup,
+        places=places,
         depth=weights.shape[1],
         folds=folds,
         time_steps=time_steps,
@@ -416,7 +418,8 @@ def _weights(node: Conv | Readout, rows: Sequence[int], walked: Sequence[int], b
     if fold.group == SYNAPSE:
         ways = node.weight[rows].reshape(len(rows), len(node.weight[0]), -1, 1)[:, list(walked)]
     else:
-        ways = tables(node.weight[rows], walked, fold.group, bits)  # a word for each pattern of a group
+        of_word = word_bits(fold.group, bits) // (fold.group[0] * fold.group[1])
+        ways = tables(node.weight[rows], walked, fold.group, of_word)  # a word for each pattern of a group
     out, groups, kernel, words = ways.shape
     steps, folds = ceil_div(groups, simd), ceil_div(out, pe)
     # address (k, fold, j, word) for events, with room for 2^n folds and groups j; else (fold, j, k)

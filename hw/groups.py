@@ -1,8 +1,9 @@
 """Groups of synapses that share a look-up: what an event stage walks where it does not walk synapses one by one.
 
 A group is a row of kernel positions, or one of them, of a few channels. The weight memory holds a sum for every pattern
-of its spikes, and a group without any is never visited. A stage of groups of rows walks the rows of its windows
-(`window_row`): a map with a column a window, in which a kernel is one column wide.
+of its spikes, and a group without any is never visited; a pattern of pixels picks a sum by each of a few parts. A stage
+of groups of rows walks the rows of its windows (`window_row`): a map with a column a window, in which a kernel is one
+column wide.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from math import gcd
 
 import numpy as np
 
+from scaflow.model.limits import pattern_parts
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.golden.window_row import WindowRow
 from scaflow.quant.graph import Conv, Edge, Readout
@@ -64,6 +66,16 @@ def group_bits(group: Group, bits: int) -> int:
     return group[0] * group[1] * bits
 
 
+def lookups(group: Group, bits: int) -> int:
+    """How many words a pattern picks: one, or one by each of its parts where numbers have bits; 0: none."""
+    return 0 if group == SYNAPSE else pattern_parts(group[0] * group[1], bits)
+
+
+def word_bits(group: Group, bits: int) -> int:
+    """Of a pattern, or of a part of one, that pick a word."""
+    return group[0] * group[1] * ceil_div(bits, pattern_parts(group[0] * group[1], bits))
+
+
 def events(spikes: np.ndarray, node: Conv | Readout, places: Sequence[int], group: Group) -> np.ndarray:
     """Where a group is not silent.
 
@@ -93,7 +105,7 @@ def tables(weight: np.ndarray, places: Sequence[int], group: Group, bits: int) -
     Args:
         weight: int [out, in, KH, KW].
         places: the walked channels, in their order.
-        bits: of an activation.
+        bits: of an activation, or of a part of it.
 
     Returns:
         int64 [out, groups, positions that are left, patterns]; bit `(i * channels + c) * bits + j` of a pattern is bit

@@ -45,14 +45,15 @@ class _Cell:
     cost_used: float  # of a cell that is used in full; in proportion otherwise
     block: float = 0.0
     luts: int = 0
+    dual: bool = False  # block RAM: both sides read a word of its own
 
 
 _HALF = [(1 << (14 - i), width) for i, width in enumerate((1, 2, 4, 9, 18, 36))]
 _FULL = [(1 << (15 - i), width) for i, width in enumerate((1, 2, 4, 9, 18, 36, 72))]
 _BLOCK = {
-    "ecp5": [_Cell(*shape, 128, 0, block=1.0) for shape in _HALF],
-    "xc7": [_Cell(*shape, 129, 0, block=0.5) for shape in _HALF]
-    + [_Cell(*shape, 257, 0, block=1.0) for shape in _FULL],
+    "ecp5": [_Cell(*shape, 128, 0, block=1.0, dual=shape[1] < 36) for shape in _HALF],
+    "xc7": [_Cell(*shape, 129, 0, block=0.5, dual=shape[1] < 36) for shape in _HALF]
+    + [_Cell(*shape, 257, 0, block=1.0, dual=shape[1] < 72) for shape in _FULL],
 }
 _LUT_RAM = {
     "ecp5": [_Cell(16, 4, 4, 0, luts=4)],
@@ -84,10 +85,18 @@ def ram(
     return min(choices, key=lambda choice: choice[0])[1]
 
 
-def rom(family: Family, depth: int, width: int, block: bool = False) -> Ram:
-    """A memory with contents that is never written; `block`: it is kept in block RAM whatever its size."""
-    choices = [] if block else [(depth * width * _ROM_BIT, Ram(registers=depth * width))]
-    choices += [_built(cell, depth, width, 0, 1, 0) for cell in _BLOCK[family]]
+def rom(family: Family, depth: int, width: int, block: bool = False, reads: int = 1) -> Ram:
+    """A memory with contents that is never written.
+
+    Args:
+        block: it is kept in block RAM whatever its size.
+        reads: words a cycle; a copy of the memory serves one of them, or two where its cells have two sides.
+    """
+    choices = [] if block else [(depth * width * _ROM_BIT * reads, Ram(registers=depth * width))]
+    for cell in _BLOCK[family]:
+        cost, cells = _built(cell, depth, width, 0, 1, 0)
+        copies = ceil_div(reads, 2) if cell.dual else reads
+        choices.append((cost * copies, copies * cells))
     return min(choices, key=lambda choice: choice[0])[1]
 
 

@@ -23,7 +23,7 @@ from scaflow.hw.banks import order
 from scaflow.hw.cycles import node_law
 from scaflow.hw.design import design, way_in
 from scaflow.hw.fold import Fold, Folding
-from scaflow.hw.groups import SYNAPSE, Group, Kernel, arriving, group_bits, window_rows
+from scaflow.hw.groups import SYNAPSE, Group, Kernel, arriving, window_rows, word_bits
 from scaflow.hw.ram import Family
 from scaflow.model.limits import MOST_SIMD, event_problems, group_problem
 from scaflow.quant.direct import at_once
@@ -243,8 +243,8 @@ def _groups(node: Conv | Readout, edge: Edge) -> list[Group]:
         if group == SYNAPSE
         or (
             group[1] <= len(edge.kept)
-            and group_bits(group, edge.bits) <= MOST_BITS
             and group_problem(group, width, edge.bits) is None
+            and word_bits(group, edge.bits) <= MOST_BITS
         )
     ]
 

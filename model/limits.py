@@ -14,6 +14,8 @@ MOST_READOUT_SIMD = 100  # of the read-out: the adder tree of mac_array
 MOST_KERNEL = 64  # kernel positions that synapse_event can search in a cycle
 MOST_GROUPS = 256  # channels of a bank that event_bank can search in a cycle
 MOST_PATTERN = 12  # bits of a pattern that picks a word: a group has as many words as there are patterns
+MOST_PART = 9  # of a part of it, where its numbers have more than one bit
+MOST_NUMBERS = 56  # of a pattern in parts
 LOGIT_BITS = 32  # of a word of axis_out
 
 
@@ -56,12 +58,21 @@ def group_problem(group: tuple[int, int], width: int, bits: int) -> str | None:
             f"group=[{positions}, {channels}] must be 1 or {width} positions, which is a row of the kernel, of"
             " 1 channel or more"
         )
-    if (size := positions * channels * bits) > MOST_PATTERN:
+    size = positions * channels * bits
+    if pattern_parts(positions * channels, bits) == 0 or size > MOST_NUMBERS:
         return (
             f"group=[{positions}, {channels}] of activations of {bits} bits has patterns of {size} bits, and at most"
-            f" {MOST_PATTERN} pick a word; use fewer positions, channels or pixel bits"
+            f" {MOST_PATTERN if bits == 1 else MOST_NUMBERS} pick words; use fewer positions, channels or pixel bits"
         )
     return None
+
+
+def pattern_parts(numbers: int, bits: int) -> int:
+    """Into how few parts a pattern of numbers of so many bits is cut, each of which picks a word; 0: it cannot be."""
+    for parts in range(1, bits + 1):
+        if numbers * -(-bits // parts) <= MOST_PART:
+            return parts
+    return int(numbers * bits <= MOST_PATTERN)
 
 
 def event_problems(

@@ -17,7 +17,8 @@ module direct_pe #(
   parameter int unsigned PE,
   parameter int unsigned SIMD,
   parameter int unsigned IN_BITS,
-  parameter int unsigned LOOKUP,      // 1: activations are patterns, as in mac_array
+  parameter int unsigned LOOKUP,      // 1 and more: activations are patterns, as in mac_array
+  parameter int unsigned PLACES,
   parameter int unsigned DEPTH,       // words of a weight bank
   parameter int unsigned FOLDS,
   parameter int unsigned TIME_STEPS,
@@ -25,7 +26,9 @@ module direct_pe #(
   parameter int unsigned ACC_BITS,
   parameter WEIGHTS_FILE,
   parameter LEVELS_FILE,
-  localparam int unsigned WORDS = LOOKUP == 1 ? DEPTH >> IN_BITS : DEPTH,
+  localparam int unsigned PARTS = LOOKUP > 1 ? LOOKUP : 1,
+  localparam int unsigned PATTERN_BITS = PLACES * ((IN_BITS / PLACES + PARTS - 1) / PARTS),
+  localparam int unsigned WORDS = LOOKUP > 0 ? DEPTH >> PATTERN_BITS : DEPTH,
   localparam int unsigned ADDR_BITS = WORDS > 1 ? $clog2(WORDS) : 1
 ) (
   input  logic clk,
@@ -43,8 +46,8 @@ module direct_pe #(
   localparam int unsigned MIDDLE = BITS / 3, HIGH = 2 * BITS / 3;  // where each stage of a comparison begins
   localparam int unsigned F_BITS = FOLDS > 1 ? $clog2(FOLDS) : 1;
 
-  if ($clog2(SIMD) + 10 > CREDITS) begin : chk_credits
-    $error("direct_pe: SIMD=%0d makes the pipeline longer than its %0d credits", SIMD, CREDITS);
+  if ($clog2(SIMD * PARTS) + 10 > CREDITS) begin : chk_credits
+    $error("direct_pe: SIMD=%0d, LOOKUP=%0d make the pipeline longer than its %0d credits", SIMD, LOOKUP, CREDITS);
   end
   if (FOLDS < 1 || TIME_STEPS < 1) begin : chk_shape
     $error("direct_pe: FOLDS=%0d and TIME_STEPS=%0d must be at least 1", FOLDS, TIME_STEPS);
@@ -72,8 +75,8 @@ module direct_pe #(
   logic acc_valid;
   logic [PE-1:0][ACC_BITS-1:0] acc;
   mac_array #(
-    .PE(PE), .SIMD(SIMD), .IN_BITS(IN_BITS), .LOOKUP(LOOKUP), .WEIGHT_BITS(WEIGHT_BITS), .ACC_BITS(ACC_BITS),
-    .DEPTH(DEPTH), .WEIGHTS_FILE(WEIGHTS_FILE)
+    .PE(PE), .SIMD(SIMD), .IN_BITS(IN_BITS), .LOOKUP(LOOKUP), .PLACES(PLACES),
+    .WEIGHT_BITS(WEIGHT_BITS), .ACC_BITS(ACC_BITS), .DEPTH(DEPTH), .WEIGHTS_FILE(WEIGHTS_FILE)
   ) mac (
     .clk(clk), .rst_n(rst_n), .in_valid(mac_valid), .in_ready(mac_ready), .in_data(in_data),
     .out_valid(acc_valid), .out_ready(1'b1), .out_data(acc)

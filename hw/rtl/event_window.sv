@@ -71,9 +71,7 @@ module event_window #(
   typedef logic signed [X_BITS-1:0] x_t;  // a column, negative in the padding
   typedef logic [Y_BITS-1:0] y_t;
 
-  // --- in: the ring of flags, a row slot a lane; no beat is written where one is read ------------------------------
-  (* no_rw_check, ram_style = C_BITS + T_BITS > 4 ? "block" : "auto" *)
-  logic [ROWS-1:0][SIMD-1:0] ring [2**(C_BITS+T_BITS)];
+  // --- in: where a beat's flags belong in the ring; no beat is written where one is read ----------------------------
   row_t wr_row, line;  // row being written; oldest row still needed
   col_t wr_col;
   t_t wr_t;
@@ -86,7 +84,6 @@ module event_window #(
   assign next_row = wr_row + 1'b1;
   assign in_place = {wr_row[R_BITS-1:0], wr_col, wr_t};
   always_ff @(posedge clk) begin
-    if (push) ring[{wr_col, wr_t}][wr_row[R_BITS-1:0]] <= in_data;
     if (!rst_n) begin
       {wr_row, wr_col, wr_t} <= '0;
       in_ready <= 1'b1;
@@ -163,6 +160,18 @@ module event_window #(
   // --- 1: the read; 2: a register behind it; 3: the newest column of the window, in front of the older ones ----------
   // the pipeline runs free: a step enters it against a place in the queue at its end
   logic [ROWS-1:0][SIMD-1:0] read_1, read_2;
+  // rows of a memory: a byte each, and no more of these than a side of a block RAM has, as only then it has the register
+  localparam int unsigned SPAN = SIMD <= 9 ? 2 : 1;
+  for (genvar r = 0; r < ROWS; r += SPAN) begin : part
+    (* no_rw_check, ram_style = C_BITS + T_BITS > 4 ? "block" : "auto" *)
+    logic [SPAN-1:0][SIMD-1:0] ring [2**(C_BITS+T_BITS)];
+    always_ff @(posedge clk) begin
+      for (int i = 0; i < SPAN; i++) begin
+        if (push && wr_row[R_BITS-1:0] == R_BITS'(r + i)) ring[{wr_col, wr_t}][i] <= in_data;
+      end
+      read_1[r+:SPAN] <= ring[{col_t'(s), t}];
+    end
+  end
   logic valid_1, valid_2, emit_1, emit_2, emit_3;
   logic late_1;
   y_t y_1;
@@ -189,7 +198,6 @@ module event_window #(
     end
   end
   always_ff @(posedge clk) begin
-    read_1 <= ring[{col_t'(s), t}];
     {late_1, top_1, y_1, x_1, t_1} <= {late, top, y, x, t};
 
     read_2 <= read_1;

@@ -20,7 +20,8 @@ module lif_pe #(
   parameter int unsigned NEURONS,     // 1 to PE; need not divide it
   parameter int unsigned SIMD,
   parameter int unsigned IN_BITS,
-  parameter int unsigned LOOKUP,      // 1: activations are patterns, as in mac_array
+  parameter int unsigned LOOKUP,      // 1 and more: activations are patterns, as in mac_array
+  parameter int unsigned PLACES,
   parameter int unsigned DEPTH,       // words of a weight bank
   parameter int unsigned FOLDS,
   parameter int unsigned TIME_STEPS,
@@ -34,7 +35,9 @@ module lif_pe #(
   parameter WEIGHTS_FILE,
   parameter BIAS_FILE,
   parameter THRESHOLD_FILE,
-  localparam int unsigned WORDS = LOOKUP == 1 ? DEPTH >> IN_BITS : DEPTH,
+  localparam int unsigned PARTS = LOOKUP > 1 ? LOOKUP : 1,
+  localparam int unsigned PATTERN_BITS = PLACES * ((IN_BITS / PLACES + PARTS - 1) / PARTS),
+  localparam int unsigned WORDS = LOOKUP > 0 ? DEPTH >> PATTERN_BITS : DEPTH,
   localparam int unsigned ADDR_BITS = WORDS > 1 ? $clog2(WORDS) : 1
 ) (
   input  logic clk,
@@ -49,8 +52,8 @@ module lif_pe #(
   localparam int unsigned CREDITS = 16;  // at least the cycles a credit is out: no bubble at a result a cycle
   localparam int unsigned ROUNDS = (PE + NEURONS - 1) / NEURONS;
 
-  if ($clog2(SIMD) + 10 > CREDITS) begin : chk_credits
-    $error("lif_pe: SIMD=%0d makes the pipeline longer than its %0d credits", SIMD, CREDITS);
+  if ($clog2(SIMD * PARTS) + 10 > CREDITS) begin : chk_credits
+    $error("lif_pe: SIMD=%0d, LOOKUP=%0d make the pipeline longer than its %0d credits", SIMD, LOOKUP, CREDITS);
   end
   if (NEURONS < 1 || NEURONS > PE) begin : chk_neurons
     $error("lif_pe: NEURONS=%0d must be 1 to PE=%0d", NEURONS, PE);
@@ -78,8 +81,8 @@ module lif_pe #(
   logic [PE*ACC_BITS-1:0] acc_data;
   logic [NEURONS*ACC_BITS-1:0] some_data;
   mac_array #(
-    .PE(PE), .SIMD(SIMD), .IN_BITS(IN_BITS), .LOOKUP(LOOKUP), .WEIGHT_BITS(WEIGHT_BITS), .ACC_BITS(ACC_BITS),
-    .DEPTH(DEPTH), .WEIGHTS_FILE(WEIGHTS_FILE)
+    .PE(PE), .SIMD(SIMD), .IN_BITS(IN_BITS), .LOOKUP(LOOKUP), .PLACES(PLACES),
+    .WEIGHT_BITS(WEIGHT_BITS), .ACC_BITS(ACC_BITS), .DEPTH(DEPTH), .WEIGHTS_FILE(WEIGHTS_FILE)
   ) mac (
     .clk(clk), .rst_n(rst_n), .in_valid(mac_valid), .in_ready(mac_ready), .in_data(mac_data),
     .out_valid(acc_valid), .out_ready(acc_ready), .out_data(acc_data)

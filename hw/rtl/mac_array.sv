@@ -1,24 +1,30 @@
 /// mac_array - PE x SIMD multiply-accumulate array with one weight bank per synapse lane.
 ///   acc[p] = sum over the beats of a window and the lanes b of  weights[b][addr[b]][p] * act[b]
-///            LOOKUP: of  weights[b][{addr[b], act[b]}][p], the sums that stand for each pattern of spikes; 0 for none
+///            LOOKUP: of  weights[b][{addr[b], act[b]}][p], the sums that stand for each pattern of spikes; 0 for none.
+///            Above 1 for each part j of a pattern of PLACES numbers: bits j*PART_BITS and on of each of them; times
+///            2**(j*PART_BITS)
 /// Beat        in: SIMD act, SIMD addr, last, act lowest; out: PE acc, signed, at each last
-/// Latency     3 + ceil(log2(SIMD)) cycles, last accepted -> out_valid; 1 more for the product of pixels
+/// Latency     3 + ceil(log2(SIMD * parts)) cycles, last accepted -> out_valid; 1 more for the product of pixels, and
+///             for a look-up
 /// Throughput  1 beat/cycle while out_ready
 /// Handshake   valid never waits for ready; payload stable while valid && !ready, and beyond until the next sum
 /// State       PE accumulators of ACC_BITS, cleared by last; ACC_BITS must hold every window's sum
-/// Memory      SIMD banks of DEPTH words of PE weights, WEIGHTS_FILE_00.mem and on, synchronous read; more than 1024
-///             words in columns of their bits, WEIGHTS_FILE_00_000.mem and on
+/// Memory      SIMD banks of DEPTH words of PE weights, WEIGHTS_FILE_00.mem and on, synchronous read, by all parts at
+///             once; more than 1024 words in columns of their bits, WEIGHTS_FILE_00_000.mem and on
 /// Golden      quant/golden/mac_array.py
 module mac_array #(
   parameter int unsigned PE,
   parameter int unsigned SIMD,
   parameter int unsigned IN_BITS,      // 1: spikes; more: unsigned activations, times weights
-  parameter int unsigned LOOKUP,       // 1: an activation is a pattern that picks a word
+  parameter int unsigned LOOKUP,       // 1: an activation is a pattern that picks a word; more: so many parts of it do
+  parameter int unsigned PLACES,       // numbers in a pattern
   parameter int unsigned WEIGHT_BITS,
   parameter int unsigned ACC_BITS,
   parameter int unsigned DEPTH,
   parameter WEIGHTS_FILE,
-  localparam int unsigned WORDS = LOOKUP == 1 ? DEPTH >> IN_BITS : DEPTH,  // that addr tells apart
+  localparam int unsigned PARTS = LOOKUP > 1 ? LOOKUP : 1,
+  localparam int unsigned PATTERN_BITS = PLACES * ((IN_BITS / PLACES + PARTS - 1) / PARTS),
+  localparam int unsigned WORDS = LOOKUP > 0 ? DEPTH >> PATTERN_BITS : DEPTH,  // that addr tells apart
   localparam int unsigned ADDR_BITS = WORDS > 1 ? $clog2(WORDS) : 1
 ) (
   input  logic clk,
@@ -30,12 +36,13 @@ module mac_array #(
   input  logic out_ready,
   output logic [PE*ACC_BITS-1:0] out_data
 );
-  localparam int unsigned LEVELS = $clog2(SIMD);
+  localparam int unsigned LEVELS = $clog2(SIMD * PARTS);
   localparam int unsigned LEAVES = 2 ** LEVELS;
-  // cycles from a beat's acceptance to its sum: read, gate or hold, [multiply], one a level
+  localparam int unsigned PART_BITS = PATTERN_BITS / PLACES;  // of a number
+  // cycles from a beat's acceptance to its sum: read, gate or hold, [multiply or come near], one a level
   localparam bit MULTIPLIED = IN_BITS > 1 && LOOKUP == 0;
-  localparam int unsigned STAGES = 2 + (MULTIPLIED ? 1 : 0) + LEVELS;
-  localparam int unsigned TERM_BITS = MULTIPLIED ? WEIGHT_BITS + IN_BITS : WEIGHT_BITS;
+  localparam int unsigned STAGES = 2 + (MULTIPLIED || LOOKUP > 0 ? 1 : 0) + LEVELS;
+  localparam int unsigned TERM_BITS = MULTIPLIED ? WEIGHT_BITS + IN_BITS : WEIGHT_BITS + (PARTS - 1) * PART_BITS;
   localparam int unsigned INDEX_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1;
   // A bank of more than 1024 words is cut into columns that a block RAM is deep enough for (16 kbit, a bit in nine more):
   // several of them behind a multiplexer would cost a LUT a bit, and time where the memory is slow already.
@@ -49,11 +56,14 @@ module mac_array #(
   if (SIMD > 100 || PE < 1 || SIMD < 1) begin : chk_lanes
     $error("mac_array: PE=%0d, SIMD=%0d; PE must be positive, SIMD 1 to 100", PE, SIMD);
   end
+  if (PLACES < 1 || IN_BITS % PLACES != 0 || PARTS > IN_BITS / PLACES) begin : chk_parts
+    $error("mac_array: PLACES=%0d must divide IN_BITS=%0d into numbers of LOOKUP=%0d bits or more", PLACES, IN_BITS, LOOKUP);
+  end
   if (COLUMNS > 1000) begin : chk_columns
     $error("mac_array: %0d words of %0d bits are too many", DEPTH, WORD_BITS);
   end
-  if (LOOKUP > 1 || (LOOKUP == 1 && (WORDS < 1 || WORDS << IN_BITS != DEPTH))) begin : chk_lookup
-    $error("mac_array: LOOKUP=%0d must be 0 or 1, and DEPTH=%0d then whole patterns of %0d bits", LOOKUP, DEPTH, IN_BITS);
+  if (LOOKUP > 0 && (WORDS < 1 || WORDS << PATTERN_BITS != DEPTH)) begin : chk_lookup
+    $error("mac_array: DEPTH=%0d must be whole patterns of %0d bits", DEPTH, PATTERN_BITS);
   end
 
   wire enable = !out_valid || out_ready;
@@ -70,45 +80,73 @@ module mac_array #(
     else if (enable) ends <= valid[STAGES-1] && last[STAGES-1];
   end
 
-  // the products, lane by lane: term[lane][pe]
-  logic [LEAVES-1:0][PE-1:0][TERM_BITS-1:0] term;
-  for (genvar b = 0; b < LEAVES; b++) begin : lane
-    if (b >= SIMD) begin : absent
-      assign term[b] = '0;
-    end else begin : present
-      localparam bit [15:0] DIGITS = {8'(48 + b / 10), 8'(48 + b % 10)};
-      logic [PE*WEIGHT_BITS-1:0] read;
-      wire [IN_BITS-1:0] act = in_data[b*IN_BITS+:IN_BITS];
-      wire [ADDR_BITS-1:0] addr = in_data[SIMD*IN_BITS+b*ADDR_BITS+:ADDR_BITS];
-      wire [INDEX_BITS-1:0] index = LOOKUP == 1 ? INDEX_BITS'({addr, act}) : INDEX_BITS'(addr);
-      logic [IN_BITS-1:0] act_1;
-      always_ff @(posedge clk) if (enable) act_1 <= act;
-      for (genvar c = 0; c < COLUMNS; c++) begin : memory
-        localparam int unsigned FIRST = c * COLUMN;
-        localparam int unsigned BITS = FIRST + COLUMN > WORD_BITS ? WORD_BITS - FIRST : COLUMN;
-        // block RAM from 33 words on, so that a shorter (pruned) bank does not turn into logic
-        (* rom_style = DEPTH > 32 ? "block" : "auto" *)
-        logic [BITS-1:0] column [DEPTH];
-        if (COLUMNS == 1) begin : whole
-          initial $readmemh({WEIGHTS_FILE, "_", DIGITS, ".mem"}, column);
-        end else begin : part
-          localparam bit [23:0] PLACE = {8'(48 + c / 100), 8'(48 + c / 10 % 10), 8'(48 + c % 10)};
-          initial $readmemh({WEIGHTS_FILE, "_", DIGITS, "_", PLACE, ".mem"}, column);
+  // the words of each lane that its parts pick
+  logic [SIMD-1:0][PARTS-1:0][WORD_BITS-1:0] read;
+  logic [SIMD-1:0][IN_BITS-1:0] act_1;
+  for (genvar b = 0; b < SIMD; b++) begin : bank
+    localparam bit [15:0] DIGITS = {8'(48 + b / 10), 8'(48 + b % 10)};
+    wire [IN_BITS-1:0] act = in_data[b*IN_BITS+:IN_BITS];
+    wire [ADDR_BITS-1:0] addr = in_data[SIMD*IN_BITS+b*ADDR_BITS+:ADDR_BITS];
+    logic [PARTS-1:0][INDEX_BITS-1:0] index;
+    always_ff @(posedge clk) if (enable) act_1[b] <= act;
+    if (LOOKUP == 0) begin : step
+      assign index[0] = INDEX_BITS'(addr);
+    end else begin : pattern
+      // a part's bits of each number
+      logic [PARTS-1:0][PLACES-1:0][PART_BITS-1:0] part;
+      always_comb begin
+        part = '0;
+        for (int i = 0; i < IN_BITS; i++) begin
+          automatic int bit_of = i % (IN_BITS / PLACES);
+          part[bit_of/PART_BITS][i/(IN_BITS/PLACES)][bit_of%PART_BITS] = act[i];
         end
-        always_ff @(posedge clk) if (enable) read[FIRST+:BITS] <= column[index];
       end
+      for (genvar j = 0; j < PARTS; j++) begin : picked
+        assign index[j] = INDEX_BITS'({addr, part[j]});
+      end
+    end
+    for (genvar c = 0; c < COLUMNS; c++) begin : memory
+      localparam int unsigned FIRST = c * COLUMN;
+      localparam int unsigned BITS = FIRST + COLUMN > WORD_BITS ? WORD_BITS - FIRST : COLUMN;
+      // block RAM from 33 words on, so that a shorter (pruned) bank does not turn into logic
+      (* rom_style = DEPTH > 32 ? "block" : "auto" *)
+      logic [BITS-1:0] column [DEPTH];
+      if (COLUMNS == 1) begin : whole
+        initial $readmemh({WEIGHTS_FILE, "_", DIGITS, ".mem"}, column);
+      end else begin : part
+        localparam bit [23:0] PLACE = {8'(48 + c / 100), 8'(48 + c / 10 % 10), 8'(48 + c % 10)};
+        initial $readmemh({WEIGHTS_FILE, "_", DIGITS, "_", PLACE, ".mem"}, column);
+      end
+      for (genvar j = 0; j < PARTS; j++) begin : port
+        always_ff @(posedge clk) if (enable) read[b][j][FIRST+:BITS] <= column[index[j]];
+      end
+    end
+  end
+
+  // the products, part by part of each lane: term[leaf][pe]
+  logic [LEAVES-1:0][PE-1:0][TERM_BITS-1:0] term;
+  for (genvar l = 0; l < LEAVES; l++) begin : leaf
+    if (l >= SIMD * PARTS) begin : absent
+      assign term[l] = '0;
+    end else begin : present
+      localparam int unsigned LANE = l / PARTS, PART = l % PARTS;
+      wire [WORD_BITS-1:0] word = read[LANE][PART];
+      wire [IN_BITS-1:0] act = act_1[LANE];
       logic [PE-1:0][TERM_BITS-1:0] product;
-      assign term[b] = product;
-      if (LOOKUP == 1) begin : pattern
-        // a register behind the memory, which is slow; the word of no spike is zero
-        always_ff @(posedge clk) begin
-          if (enable) product <= read;
+      assign term[l] = product;
+      if (LOOKUP > 0) begin : pattern
+        // A register behind the memory, which is slow (a block RAM has one), and one beside the adders. The word of no
+        // spike is zero.
+        logic [PE-1:0][WEIGHT_BITS-1:0] held, near;
+        always_ff @(posedge clk) if (enable) {held, near} <= {word, held};
+        for (genvar p = 0; p < PE; p++) begin : pe
+          assign product[p] = TERM_BITS'($signed(near[p])) << (PART * PART_BITS);
         end
-        wire unused = &{1'b0, act_1};
+        wire unused = &{1'b0, act};
       end else if (IN_BITS == 1) begin : gate
         // the zero comes by the register's synchronous reset, not by a gate a bit
         always_ff @(posedge clk) begin
-          if (enable) product <= act_1 ? read : '0;
+          if (enable) product <= act ? word : '0;
         end
       end else if (WEIGHT_BITS <= 4) begin : pick
         // A weight's two highest bits and those below each pick a multiple of the activation. The multiples are formed
@@ -117,10 +155,10 @@ module mac_array #(
         logic [PE-1:0][WEIGHT_BITS-1:0] weight;
         logic [TERM_BITS-1:0] once;
         logic [3:0][TERM_BITS-1:0] high, low;
-        assign once = TERM_BITS'(act_1);
+        assign once = TERM_BITS'(act);
         always_ff @(posedge clk) begin
           if (enable) begin
-            weight <= read;
+            weight <= word;
             high <= {-once, -(once << 1), once, TERM_BITS'(0)};
             low <= {once + (once << 1), once << 1, once, TERM_BITS'(0)};
             for (int p = 0; p < PE; p++) begin
@@ -133,8 +171,8 @@ module mac_array #(
         logic [IN_BITS-1:0] act_2;
         always_ff @(posedge clk) begin
           if (enable) begin
-            weight <= read;
-            act_2 <= act_1;
+            weight <= word;
+            act_2 <= act;
             for (int p = 0; p < PE; p++) begin
               product[p] <= TERM_BITS'($signed(weight[p*WEIGHT_BITS+:WEIGHT_BITS]) * $signed({1'b0, act_2}));
             end
@@ -152,7 +190,7 @@ module mac_array #(
     for (genvar p = 0; p < PE; p++) begin : pe
       logic signed [BITS-1:0] sum;
       assign node[n][p] = SUM_BITS'(sum);
-      if (n >= LEAVES) begin : leaf
+      if (n >= LEAVES) begin : top
         assign sum = $signed(term[n-LEAVES][p]);
       end else begin : add
         always_ff @(posedge clk) begin

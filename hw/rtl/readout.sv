@@ -3,7 +3,7 @@
 ///              IN_BITS > 1: of  weights[{addr, act}][c], the sums that stand for each pattern of spikes; 0 for none
 ///   class    = arg-max, lowest index
 /// Beat        in: SIMD act, SIMD addr, last (of an image); out, one an image: CLASSES logits, class above them
-/// Latency     4 + ceil(log2(SIMD)) + CLASSES cycles, an image's last step accepted -> out_valid
+/// Latency     4 + ceil(log2(SIMD)) + CLASSES cycles, an image's last step accepted -> out_valid; a pattern's 1 more
 /// Throughput  1 step/cycle; at least CLASSES + 2 cycles an image
 /// Handshake   valid never waits for ready; payload stable while valid && !ready
 /// State       CLASSES accumulators of LOGIT_BITS; the arg-max so far
@@ -37,8 +37,8 @@ module readout #(
   logic [CLASSES-1:0][LOGIT_BITS-1:0] sum_data;
 
   mac_array #(
-    .PE(CLASSES), .SIMD(SIMD), .IN_BITS(IN_BITS), .LOOKUP(IN_BITS > 1 ? 1 : 0), .WEIGHT_BITS(WEIGHT_BITS),
-    .ACC_BITS(LOGIT_BITS), .DEPTH(DEPTH), .WEIGHTS_FILE(WEIGHTS_FILE)
+    .PE(CLASSES), .SIMD(SIMD), .IN_BITS(IN_BITS), .LOOKUP(IN_BITS > 1 ? 1 : 0), .PLACES(1),
+    .WEIGHT_BITS(WEIGHT_BITS), .ACC_BITS(LOGIT_BITS), .DEPTH(DEPTH), .WEIGHTS_FILE(WEIGHTS_FILE)
   ) mac (
     .clk(clk), .rst_n(rst_n), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_data),
     .out_valid(sum_valid), .out_ready(sum_ready), .out_data(sum_data)

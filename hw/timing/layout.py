@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from scaflow.hw.cycles import array_latency
 from scaflow.hw.design import Stage
 from scaflow.hw.timing import lanes, records
 from scaflow.hw.timing.walks import walk_size
@@ -81,8 +82,8 @@ def layout(chain: Sequence[Stage], axis: AxisIn | None, count: int) -> State:
         record["first"], record["readout"] = stage is chain[0], stage.out_edge is None
         record["words"] = height * width * stage.in_edge.time_steps
         array = modules.get("direct_pe") or modules["readout" if stage.out_edge is None else "lif_pe"]
-        multiplied = stage.in_edge.bits > 1 and not array.lookup
-        record["array"] = 3 + (array.simd - 1).bit_length() + multiplied
+        lookup = int(array.in_bits > 1) if stage.out_edge is None else array.lookup
+        record["array"] = array_latency(array.simd, array.in_bits, lookup)
         for ring in ("formed", "taken"):  # of the sums on their way
             memory.ring(record, ring, int(record["array"]), records.NEVER)
         if stage.out_edge is None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scaflow.quant.golden.beats import address_bits, pack
+from scaflow.quant.golden.beats import pack
 from scaflow.quant.golden.lif_pe import window_sums
-from scaflow.quant.golden.mac_array import column_bits
+from scaflow.quant.golden.mac_array import addr_bits, column_bits
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class DirectPe:
     pe: int
     simd: int
     in_bits: int
-    lookup: int  # 1: activations are patterns that pick a word, as in mac_array
+    lookup: int  # 1 and more: activations are patterns that pick a word, as in mac_array
+    places: int
     depth: int
     folds: int
     time_steps: int
@@ -35,7 +36,7 @@ class DirectPe:
 
     @property
     def addr_bits(self) -> int:
-        return address_bits(self.depth >> self.in_bits if self.lookup else self.depth)
+        return addr_bits(self)
 
 
 def direct_pe(cfg: DirectPe, beats: list[int]) -> list[int]:

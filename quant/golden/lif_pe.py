@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from scaflow.quant.golden.beats import address_bits, ceil_div, pack, unpack
-from scaflow.quant.golden.mac_array import column_bits
+from scaflow.quant.golden.beats import ceil_div, pack, unpack
+from scaflow.quant.golden.mac_array import addr_bits, column_bits, part_bits
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class LifPe:
     neurons: int  # of the PE sums of a result, served a cycle
     simd: int
     in_bits: int
-    lookup: int  # 1: activations are patterns that pick a word, as in mac_array
+    lookup: int  # 1 and more: activations are patterns that pick a word, as in mac_array
+    places: int
     depth: int
     folds: int
     time_steps: int
@@ -38,7 +40,7 @@ class LifPe:
 
     @property
     def addr_bits(self) -> int:
-        return address_bits(self.depth >> self.in_bits if self.lookup else self.depth)
+        return addr_bits(self)
 
     @property
     def rounds(self) -> int:
@@ -73,8 +75,22 @@ def window_sums(cfg: Any, beats: list[int]) -> np.ndarray:
     acts = np.array([unpack(beat, cfg.in_bits, cfg.simd) for beat in beats], dtype=np.int64)
     addrs = np.array([unpack(beat >> act_bits, cfg.addr_bits, cfg.simd) for beat in beats])
     if cfg.lookup:
-        acts, addrs = np.ones_like(acts), addrs << cfg.in_bits | acts
-    products = (acts[:, :, None] * cfg.weights[lanes, addrs].astype(np.int64)).sum(1)  # [beats, pe]
+        # the word of each pattern is a sum over its bits; a part of the bits is another pattern
+        products = sum(
+            (cfg.weights[lanes, addrs << pattern | part].astype(np.int64) << shift).sum(1)
+            for part, pattern, shift in _parts(cfg, acts)
+        )
+    else:
+        products = (acts[:, :, None] * cfg.weights[lanes, addrs].astype(np.int64)).sum(1)  # [beats, pe]
     ends = [i + 1 for i, beat in enumerate(beats) if beat >> end_bit]
     sums = [products[start:end].sum(0) for start, end in zip([0, *ends], ends, strict=False)]
     return np.array(sums, dtype=np.int64).reshape(-1, cfg.pe)
+
+
+def _parts(cfg: Any, acts: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
+    """Of patterns: which of a lane's words each part picks, of how many bits that is, and its lowest bit's place."""
+    each, of_number = part_bits(cfg.in_bits, cfg.lookup, cfg.places), cfg.in_bits // cfg.places
+    numbers = acts[..., None] >> of_number * np.arange(cfg.places) & (1 << of_number) - 1
+    for shift in range(0, each * cfg.lookup, each):
+        taken = numbers >> shift & (1 << each) - 1
+        yield (taken << each * np.arange(cfg.places)).sum(-1), each * cfg.places, shift

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from scaflow.quant.golden.beats import address_bits, pack, unpack
+from scaflow.quant.golden.beats import address_bits, ceil_div, pack, unpack
 
 COLUMNS = ((2048, 9), (4096, 4), (8192, 2), (16384, 1))  # words, and bits of a column; fewer words are whole
 
@@ -16,7 +17,8 @@ class MacArray:
     pe: int
     simd: int
     in_bits: int
-    lookup: int  # 1: an activation is a pattern, and picks a word
+    lookup: int  # 1: an activation is a pattern, and picks a word; more: so many parts of it pick one each
+    places: int  # numbers in a pattern
     weight_bits: int
     acc_bits: int
     depth: int
@@ -29,7 +31,30 @@ class MacArray:
 
     @property
     def addr_bits(self) -> int:
-        return address_bits(self.depth >> self.in_bits if self.lookup else self.depth)
+        return addr_bits(self)
+
+
+def part_bits(in_bits: int, lookup: int, places: int) -> int:
+    """Of each number of a pattern, that a part of it takes."""
+    return ceil_div(in_bits // places, lookup)
+
+
+def parts_of(pattern: int, in_bits: int, lookup: int, places: int) -> list[int]:
+    """The patterns that pick words, the lowest bits of the numbers first."""
+    of_number, each = in_bits // places, part_bits(in_bits, lookup, places)
+    numbers = unpack(pattern, of_number, places)
+    return [pack([n >> j * each & (1 << each) - 1 for n in numbers], each) for j in range(lookup)]
+
+
+def words(cfg: Any) -> int:
+    """That an address of mac_array, whose fields `cfg` has, tells apart: those that patterns pick count once."""
+    pattern: int = cfg.places * part_bits(cfg.in_bits, cfg.lookup, cfg.places) if cfg.lookup else 0
+    return int(cfg.depth >> pattern)
+
+
+def addr_bits(cfg: Any) -> int:
+    """Of a lane of mac_array, whose fields `cfg` has."""
+    return address_bits(words(cfg))
 
 
 def column_bits(depth: int, word_bits: int) -> int:
@@ -48,7 +73,10 @@ def mac_array(cfg: MacArray, beats: list[int]) -> list[int]:
         addrs = unpack(beat >> act_bits, cfg.addr_bits, cfg.simd)
         for lane, (act, addr) in enumerate(zip(acts, addrs, strict=True)):
             if cfg.lookup:
-                acc = acc + cfg.weights[lane, addr << cfg.in_bits | act].astype(np.int64)
+                each = part_bits(cfg.in_bits, cfg.lookup, cfg.places)
+                for j, part in enumerate(parts_of(act, cfg.in_bits, cfg.lookup, cfg.places)):
+                    word = cfg.weights[lane, addr << each * cfg.places | part].astype(np.int64)
+                    acc = acc + (word << j * each)
             elif act:
                 acc = acc + act * cfg.weights[lane, addr].astype(np.int64)
         if beat >> (act_bits + cfg.simd * cfg.addr_bits):

@@ -3,17 +3,19 @@
 import numpy as np
 
 from scaflow.quant.golden.direct_pe import DirectPe
+from scaflow.quant.golden.mac_array import part_bits, words
 from scaflow.sim.suite import RtlSuite
 
 PIXELS = 40
 LONGEST = 9  # steps of a window
 
 
-def shape(pe, simd, in_bits, depth, folds, time_steps, weight_bits, seed=0, lookup=0):
+def shape(pe, simd, in_bits, depth, folds, time_steps, weight_bits, seed=0, lookup=0, places=1):
     rng = np.random.default_rng(seed)
     top = 1 << (weight_bits - 1)
-    depth <<= lookup * in_bits
-    acc = top * simd * LONGEST * (1 if lookup else (1 << in_bits) - 1)
+    each = part_bits(in_bits, lookup, places) if lookup else 0
+    depth <<= places * each
+    acc = top * simd * LONGEST * (1 << each * lookup if lookup else (1 << in_bits) - 1)
     acc_bits = acc.bit_length() + 1
     # levels where sums are, the first step's highest; some neurons never fire, some always do
     levels = -np.sort(-rng.integers(-acc // 4, acc // 4, (folds, time_steps, pe)), 1)
@@ -22,7 +24,7 @@ def shape(pe, simd, in_bits, depth, folds, time_steps, weight_bits, seed=0, look
     levels[:, :, rng.random(pe) < 0.1] = (1 << (acc_bits - 1)) - 1
     levels[:, -1, rng.random(pe) < 0.1] = -(1 << (acc_bits - 1)) - 1
     return DirectPe(
-        pe, simd, in_bits, lookup, depth, folds, time_steps, weight_bits, acc_bits,
+        pe, simd, in_bits, lookup, places, depth, folds, time_steps, weight_bits, acc_bits,
         rng.integers(-top, top, (simd, depth, pe)), levels.reshape(folds, -1),
     )  # fmt: skip
 
@@ -36,6 +38,7 @@ class TestDirectPe(RtlSuite):
         shape(12, 1, 1, 1, 1, 6, 2),  # windows of a step, sums of few bits: levels are often met exactly
         shape(1, 3, 8, 9, 9, 3, 3),
         shape(4, 1, 8, 9, 2, 1, 4),
+        shape(4, 1, 24, 3, 1, 4, 5, lookup=3, places=3),  # patterns of three pixels, in parts of 3 bits of each
     )
     mutants = (
         ("0, MIDDLE, 1'b0)", "0, MIDDLE, 1'b1)", 3),  # a sum that is its level fires
@@ -67,12 +70,12 @@ class TestDirectPe(RtlSuite):
             for _ in range(1 if short else rng.randint(1, LONGEST)):
                 step = rng.getrandbits(act_bits)
                 for lane in range(cfg.simd):
-                    step |= rng.randrange(cfg.depth >> cfg.lookup * cfg.in_bits) << (act_bits + lane * cfg.addr_bits)
+                    step |= rng.randrange(words(cfg)) << (act_bits + lane * cfg.addr_bits)
                 beats.append(step)
             beats[-1] |= 1 << end_bit
         return beats
 
     def cycles(self, cfg, beats):
         """One cycle a synapse step, and the latencies of the parts."""
-        multiplied = cfg.in_bits > 1 and not cfg.lookup
-        return len(beats) + 3 + (cfg.simd - 1).bit_length() + multiplied + 5
+        more = cfg.in_bits > 1 or cfg.lookup > 0
+        return len(beats) + 3 + (cfg.simd * max(1, cfg.lookup) - 1).bit_length() + more + 5

@@ -4,24 +4,29 @@ import numpy as np
 
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.golden.lif_pe import LifPe
+from scaflow.quant.golden.mac_array import part_bits, words
 from scaflow.sim.suite import RtlSuite
 
 PIXELS = 12
 LONGEST = 9  # steps of a window
 
 
-def shape(pe, simd, in_bits, depth, folds, time_steps, weight_bits, leak, soft, seed=0, neurons=None, lookup=0):
+def shape(
+    pe, simd, in_bits, depth, folds, time_steps, weight_bits, leak, soft, seed=0, neurons=None, lookup=0, places=1
+):
     neurons = neurons or pe
     rows = folds * ceil_div(pe, neurons)
     rng = np.random.default_rng(seed)
     top, fraction = 1 << (weight_bits - 1), 3
-    depth <<= lookup * in_bits
-    acc = top * simd * LONGEST * (1 if lookup else (1 << in_bits) - 1)
+    each = part_bits(in_bits, lookup, places) if lookup else 0
+    depth <<= places * each
+    acc = top * simd * LONGEST * (1 << each * lookup if lookup else (1 << in_bits) - 1)
     v_bits = ((acc << fraction) * (2 * time_steps + 1)).bit_length() + 1
     typical = (top << in_bits << fraction) * 2
     return LifPe(
-        pe, neurons, simd, in_bits, lookup, depth, folds, time_steps, int(in_bits > 1 and not lookup), weight_bits,
-        acc.bit_length() + 1, v_bits, fraction, leak, soft, rng.integers(-top, top, size=(simd, depth, pe)),
+        pe, neurons, simd, in_bits, lookup, places, depth, folds, time_steps, int(in_bits > 1 and not lookup),
+        weight_bits, acc.bit_length() + 1, v_bits, fraction, leak, soft,
+        rng.integers(-top, top, size=(simd, depth, pe)),
         rng.integers(-typical // 4, typical // 2, size=(rows, neurons)), rng.integers(1, typical, size=(rows, neurons)),
     )  # fmt: skip
 
@@ -39,6 +44,7 @@ class TestLifPe(RtlSuite):
         shape(12, 1, 1, 18, 1, 2, 4, 1, 0, neurons=1),  # rounds take longer than any window
         shape(6, 1, 1, 18, 1, 1, 4, 0, 0, neurons=3),
         shape(5, 2, 4, 6, 2, 3, 6, 1, 0, lookup=1),  # patterns
+        shape(4, 2, 16, 3, 2, 3, 5, 1, 1, lookup=4, places=2),  # of two pixels, in parts of 2 bits of each
     )
     mutants = (
         # a repetition is lost
@@ -72,7 +78,7 @@ class TestLifPe(RtlSuite):
             for _ in range(rng.randint(1, LONGEST)):
                 step = rng.getrandbits(act_bits)
                 for lane in range(cfg.simd):
-                    step |= rng.randrange(cfg.depth >> cfg.lookup * cfg.in_bits) << (act_bits + lane * cfg.addr_bits)
+                    step |= rng.randrange(words(cfg)) << (act_bits + lane * cfg.addr_bits)
                 beats.append(step)
             beats[-1] |= 1 << end_bit
         return beats
@@ -88,4 +94,4 @@ class TestLifPe(RtlSuite):
             last = max(last + steps, begun + 1)
             begun = max(last, begun + cfg.rounds)
         narrow = cfg.rounds + 1 if cfg.rounds > 1 else 0
-        return begun + 3 + (cfg.simd - 1).bit_length() + 4 + 1 + narrow
+        return begun + 3 + (cfg.simd * max(1, cfg.lookup) - 1).bit_length() + (cfg.lookup > 0) + 4 + 1 + narrow

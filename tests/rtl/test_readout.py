@@ -65,4 +65,5 @@ class TestReadout(RtlSuite):
     def cycles(self, cfg, beats):
         """Interval: the steps, or the arg-max; then what the last image takes from its last step to its logits."""
         steps = self.length(cfg)
-        return steps + (IMAGES - 1) * max(steps, cfg.classes + 2) + 4 + (cfg.simd - 1).bit_length() + cfg.classes
+        array = 3 + (cfg.simd - 1).bit_length() + (cfg.in_bits > 1)
+        return steps + (IMAGES - 1) * max(steps, cfg.classes + 2) + array + 1 + cfg.classes
