@@ -319,7 +319,8 @@ def _event_flags(cfg: Any, family: Family) -> Ram:
     bits = address_bits(cfg.width) + address_bits(cfg.time_steps)
     flags = ceil_div(cfg.simd, cfg.shared_by)
     span = 2 if flags <= 9 else 1
-    return cfg.windows.rows // span * ram(family, 1 << bits, flags, "block" if bits > 4 else "auto", lanes=span)
+    memories: int = cfg.windows.rows // span
+    return memories * ram(family, 1 << bits, flags, "block" if bits > 4 else "auto", lanes=span)
 
 
 def _event_place_bits(cfg: Any) -> int:

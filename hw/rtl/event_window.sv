@@ -3,7 +3,7 @@
 /// Beat        in: SIMD flags a (pixel, t); out: SIMD x KERNEL flags, then the place of the window's top left word:
 ///             t, column, row, modulo powers of two (negative in the padding); flags lowest
 /// Order       in: pixel raster, then t; out: output pixel raster, then t
-/// Latency     5 cycles, newest beat a window needs accepted -> out_valid. A window that hangs over the right edge also
+/// Latency     6 cycles, newest beat a window needs accepted -> out_valid. A window that hangs over the right edge also
 ///             waits for the beat of the row below that follows it in the raster (not in the last row of windows)
 /// Throughput  1 beat/cycle in while there is room; a column and t a cycle. Each ends a window, but STRIDE_W - 1 columns
 ///             a window and KERNEL_W - 1 - PADDING_W an image (those of the other rows of windows pass with the columns
@@ -78,12 +78,21 @@ module event_window #(
 
   wire wr_last_t = wr_t == t_t'(TIME_STEPS - 1);
   wire wr_last_col = wr_col == col_t'(WIDTH - 1);
+  // flags are told from words by logic, and the ring is far away: a register between them
+  logic pushed;
+  row_t had_row;
+  col_t had_col;
+  t_t had_t;
+  logic [SIMD-1:0] had_data;
   wire push = in_valid && in_ready;
   wire push_row = push && wr_last_t && wr_last_col;
   row_t next_row;
   assign next_row = wr_row + 1'b1;
   assign in_place = {wr_row[R_BITS-1:0], wr_col, wr_t};
   always_ff @(posedge clk) begin
+    had_data <= in_data;
+    if (!rst_n) {pushed, had_row, had_col, had_t} <= '0;
+    else {pushed, had_row, had_col, had_t} <= {push, wr_row, wr_col, wr_t};
     if (!rst_n) begin
       {wr_row, wr_col, wr_t} <= '0;
       in_ready <= 1'b1;
@@ -126,8 +135,8 @@ module event_window #(
   end
 
   row_t lead;
-  assign lead = wr_row - need;
-  wire there = lead == '0 ? {s, t} < {step_t'(wr_col), wr_t} : !lead[R_BITS] || lead[R_BITS-1:0] == '0;
+  assign lead = had_row - need;
+  wire there = lead == '0 ? {s, t} < {step_t'(had_col), had_t} : !lead[R_BITS] || lead[R_BITS-1:0] == '0;
   logic room;  // in the queue, for the window of this step
   wire go = there && room;
   row_t next_top;
@@ -167,7 +176,7 @@ module event_window #(
     logic [SPAN-1:0][SIMD-1:0] ring [2**(C_BITS+T_BITS)];
     always_ff @(posedge clk) begin
       for (int i = 0; i < SPAN; i++) begin
-        if (push && wr_row[R_BITS-1:0] == R_BITS'(r + i)) ring[{wr_col, wr_t}][i] <= in_data;
+        if (pushed && had_row[R_BITS-1:0] == R_BITS'(r + i)) ring[{had_col, had_t}][i] <= had_data;
       end
       read_1[r+:SPAN] <= ring[{col_t'(s), t}];
     end

@@ -4,12 +4,12 @@
 /// Beat        in: CHANNELS activations of IN_BITS, of which the first KEPT count; one a (pixel, t), no windows
 ///             out: SIMD act, SIMD addr (channel i belongs to bank i mod SIMD), last (of a window), act lowest
 /// Law         a window costs FOLDS * max(1, n) cycles, n the most events of a bank: words without events cost nothing
-/// Latency     newest beat a window needs accepted -> out_valid: 10 cycles where FOLDS is 1, else 13; where readers are
-///             shared, 15 and one more for each further word that a reader reads
+/// Latency     newest beat a window needs accepted -> out_valid: 11 cycles where FOLDS is 1, else 14; where readers are
+///             shared, 16 and one more for each further word that a reader reads
 /// Throughput  the law while out_ready, as long as event_window finds windows: it looks at a column and t a cycle, all
 ///             of which end a window but STRIDE_W - 1 columns a window and KERNEL_W - 1 - PADDING_W an image (where
 ///             2 * PADDING_W < KERNEL_W - 1, some more a row), and 16 windows are queued to hide these. A row of windows must
-///             take the 17 cycles in which a row of the ring is freed, comes in and is looked at
+///             take the 18 cycles in which a row of the ring is freed, comes in and is looked at
 /// Handshake   valid never waits for ready; payload stable while valid && !ready; in_ready follows registers only
 /// State       a ring of ROWS rows of words, a memory a reader; in a reader the flags of the window's words that hold an
 ///             event (`flags`) and the word that is read (`read`), behind it the same in a register (`ahead`), for the

@@ -35,7 +35,7 @@ def scan(stage: Record, mem: Array) -> Flag:
             wait = need >= stage.written or stage.queued == stage.loaded + AHEAD
             if wait:
                 break
-            there = get(mem, stage.wrote + (need & stage.wrote_mask))
+            there = get(mem, stage.wrote + (need & stage.wrote_mask)) + 1  # its flags are in the ring
             place = get(mem, stage.loads + (stage.queued & stage.loads_mask))  # of the window that leaves it
             look_at = max(look_at, there, place) + 1
             if own or late:

@@ -19,7 +19,8 @@ class TestEventWindow(RtlSuite):
     )
     mutants = (
         ("(push_row ? next_row : wr_row) != (line ^ row_t'(ROWS));", "1'b1;"),  # writes over rows still needed
-        ("{s, t} < {step_t'(wr_col), wr_t}", "1'b1"),  # reads before the column is there
+        ("{s, t} < {step_t'(had_col), had_t}", "1'b1"),  # reads before the column is there
+        ("{s, t} < {step_t'(had_col), had_t}", "{s, t} < {step_t'(wr_col), wr_t}"),  # before its flags are
         ("returned || places > (spent ? 1 : 0)", "1'b1"),  # looks at windows the queue has no place for
         ("if (own || late) x <=", "if (own) x <="),  # windows at the right edge are not counted
         ("inside_r_3[k%KERNEL_W] && column", "column"),  # beyond the right edge lies the next row
@@ -56,7 +57,7 @@ class TestEventWindow(RtlSuite):
                     below = next(i for i, top in enumerate(tops) if top >= oldest)
                     free = left[below * out_w * cfg.time_steps] + 2 if below else 0
                     accepted.append(max(accepted[-1] + 1 if accepted else 0, free))
-                looked = max(looked, accepted[image * cfg.height * per_row + need]) + 1
+                looked = max(looked, accepted[image * cfg.height * per_row + need] + 1) + 1
                 if emits:
                     left.append(looked + 4)
         return left[-1] + 1

@@ -72,7 +72,7 @@ def last_beats(cfg, beats, eager):
                 free = loaded[below * out_w * cfg.time_steps] + 2 if below else 0
                 accepted.append(max(accepted[-1] + 1 if accepted else 0, free))
             place = loaded[-AHEAD] if len(loaded) >= AHEAD else 0
-            looked = max(accepted[need], looked, place) + 1
+            looked = max(accepted[need] + 1, looked, place) + 1
             if not emits:
                 continue
             window = len(loaded)
