@@ -13,7 +13,7 @@ from scaflow.flow.stages import Progress
 from scaflow.hw.design import design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import balanced
-from scaflow.model.limits import AXI_BYTES
+from scaflow.model.limits import AXI_BYTES, axi_problem
 from scaflow.quant.compact import compact
 from scaflow.quant.graph import execute, save
 from scaflow.quant.importer import import_with_report
@@ -37,6 +37,8 @@ def import_design(
     """
     if not re.fullmatch(r"[A-Za-z][\w-]*", folder.name):
         raise ValueError(f"name {folder.name!r}: use letters, digits, - and _, a letter first")
+    if problem := axi_problem(axi_bytes):
+        raise ValueError(f"--axi-bytes {axi_bytes}: {problem}")
     progress(f"import: {file}")
     graph, found = import_with_report(file)
     for note in found.notes:
