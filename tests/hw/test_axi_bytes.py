@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from chains import assert_as_simulated, images_of, readout, spiking
 
+from scaflow.hw.area import area
 from scaflow.hw.clock import predict
 from scaflow.hw.design import Design, design, from_manifest
 from scaflow.hw.emit import beat_bytes, check_emitted, emit
 from scaflow.hw.fold import Fold
 from scaflow.hw.solve import problem
 from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
+from scaflow.hw.synth import synthesize
 from scaflow.quant.graph import Graph, execute, validate
 from scaflow.sim.native import simulate_native
 from scaflow.sim.rtl import SimulationError, simulate_axis
@@ -110,3 +112,26 @@ def test_the_solver_counts_with_the_width():
     assert (slow.way_in, fast.way_in) == (192, 64)
     assert [min(c.cycles for c in found.choices["one"]) for found in (slow, fast)] == [192, 64]
     assert slow.ends != fast.ends
+
+
+CELLS = [
+    ("xc7", 16),
+    *(
+        pytest.param(family, axi_bytes, marks=pytest.mark.full)
+        for family, axi_bytes in (("xc7", 1), ("xc7", 4), ("ecp5", 1), ("ecp5", 4), ("ecp5", 16))
+    ),
+]
+
+
+@pytest.mark.parametrize(("family", "axi_bytes"), CELLS)
+def test_the_area_of_the_way_in_is_near_that_of_a_synthesis(family, axi_bytes, tmp_path):
+    """Of 5 to 125 LUTs; its flip-flops to the bit."""
+    graph = validate(Graph("way", (1, 8, 8), 1, (spiking("one", 2, 1, (1, 1), 1, 0, 8), readout(2, 2, 8, 8))))
+    laid = design(graph, {"one": Fold(1, 1), "readout": Fold(2, 1)}, axi_bytes=axi_bytes)
+    emit(laid, tmp_path / "rtl")
+    (tmp_path / "rtl/manifest.json").unlink()  # each instance is then counted for itself
+    target = {"xc7": "xc7", "ecp5": "ecp5-85"}[family]
+    found = synthesize(tmp_path / "rtl", "top", target, lambda _: None, tmp_path / "cache", route=False)
+    told, real = area(laid.instances()[:1], family), found.per_stage["axis_in"]
+    assert told.lut == pytest.approx(real.lut, abs=12)
+    assert round(told.ff) == real.ff
