@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scaflow.hw.clock import LANES, predict, predict_runs
-from scaflow.hw.design import AXI_BYTES, Design, design
+from scaflow.hw.design import Design, design
 from scaflow.hw.emit import TOP, emit
 from scaflow.hw.fold import Fold, balanced
 from scaflow.model.config import load_network
@@ -78,7 +78,7 @@ def measure(laid: Design, images: Any, simulated: int) -> Figures:
         rtl = emit(laid, Path(scratch) / "rtl").parent
 
         def simulate(count: int) -> Any:
-            return simulate_axis(rtl, TOP, frames[:count], axi_bytes=AXI_BYTES, expect=laid.readout.classes + 1)
+            return simulate_axis(rtl, TOP, frames[:count], axi_bytes=laid.axi_bytes, expect=laid.readout.classes + 1)
 
         simulate(1)  # builds
         _, started = timed(lambda: simulate(1))

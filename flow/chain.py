@@ -236,7 +236,8 @@ def _train(project: Project, training: str, resume: bool, console: Console, devi
 
 def _manifest(project: Project, variant: str) -> dict[str, Any]:
     path = project / f"{variant}/rtl/manifest.json"
-    return read_json(path, f"run `scaflow compile {project.net} --force`", ("graph", "top", "interval", "stages"))
+    keys = ("graph", "top", "interval", "axi_bytes", "stages")
+    return read_json(path, f"run `scaflow compile {project.net} --force`", keys)
 
 
 def _in_processes(work: Callable, jobs: Sequence[tuple], progress: Progress, title: str) -> list:

@@ -24,6 +24,7 @@ from scaflow.flow.training import ranks
 from scaflow.hw.synth import Target
 from scaflow.model import threads
 from scaflow.model.files import check_place, read_json
+from scaflow.model.limits import AXI_BYTES
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -336,6 +337,9 @@ def study(
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A QONNX file with LIF nodes.")],
     lanes: Annotated[int, typer.Option("--lanes", min=1, help="PE x SIMD, over all stages.")] = 256,
+    axi_bytes: Annotated[
+        int, typer.Option("--axi-bytes", help="Bytes of a beat in which images come in, 1 to 16.")
+    ] = AXI_BYTES,
     name: Annotated[str | None, typer.Option("--name", help="Default: the file's name.")] = None,
     build: Build = BUILD,
     images: Images = 4,
@@ -350,7 +354,7 @@ def import_(
         os.environ["SCAFLOW_BUILD"] = str(build)
         folder = build / (name or file.stem)
         with lock.at_work(folder, "import", say):
-            found = import_design(file, folder, lanes, images, say)
+            found = import_design(file, folder, lanes, images, say, axi_bytes)
         out.print(report.import_table(found))
         out.print(report.equality_table(found["equality"]))
         end(found["equality"])

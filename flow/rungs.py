@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from scaflow.hw.design import AXI_BYTES, Design
-from scaflow.hw.emit import TOP, emit_stage
+from scaflow.hw.design import Design
+from scaflow.hw.emit import TOP, beat_bytes, emit_stage
 from scaflow.quant.golden.beats import pack
 from scaflow.quant.graph import Conv, Graph, Pool, execute
 from scaflow.sim.rtl import Frames, SimulationError, simulate_axis, simulate_top
@@ -90,7 +90,7 @@ def run_images(
             directory,
             TOP,
             frames,
-            axi_bytes=AXI_BYTES,
+            axi_bytes=beat_bytes(directory),
             expect=1 + classes,
             stalls=stalls,
             seed=seed,

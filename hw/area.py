@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from math import gcd
 from pathlib import Path
 from typing import Any, get_args
 
@@ -458,7 +459,20 @@ def _pixel_index(cfg: Any, family: Family) -> Features:
 
 
 def _axis_in(cfg: Any, family: Family) -> Features:
-    return {"pixel_bits": cfg.pixel_bits * cfg.pixel_bytes, "counter_bits": address_bits(cfg.frame_pixels)}
+    beat, pixel = cfg.pixel_bits * cfg.axi_bytes, cfg.pixel_bits * cfg.pixel_bytes
+    unit = gcd(beat, pixel)
+    split, joined = beat > unit, pixel > unit
+    return {
+        # a beat of which units are picked, a pixel that they are gathered in: of either nothing where it is a unit
+        "held_bits": beat if split else 0,
+        **_selected(unit, beat // unit),
+        "gathered_bits": pixel if joined else 0,
+        "splits": split,
+        "gathers": joined,
+        "part_bits": (address_bits(beat // unit) if split else 0) + (address_bits(pixel // unit) if joined else 0),
+        "beat_bits": address_bits(cfg.frame_beats),
+        "dropped_bits": address_bits(cfg.frame_cycles) if cfg.frame_pixels * pixel % beat else 0,
+    }
 
 
 def _axis_out(cfg: Any, family: Family) -> Features:

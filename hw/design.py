@@ -18,9 +18,11 @@ from scaflow.hw.cycles import node_law
 from scaflow.hw.fold import Fold, Folding
 from scaflow.hw.groups import SYNAPSE, Group, Kernel, arriving, group_bits, lookups, tables, window_rows, word_bits
 from scaflow.model.limits import (
+    AXI_BYTES,
     LOGIT_BITS,
     MOST_READOUT_SIMD,
     MOST_SIMD,
+    axi_problem,
     event_problems,
     group_problem,
     neurons_problem,
@@ -45,7 +47,6 @@ from scaflow.quant.graph import Conv, Edge, Graph, Pool, Readout, validate
 from scaflow.quant.widths import ConvWidths, ReadoutWidths, widths
 
 FIFO_DEPTH = 16  # one LUT-RAM cell deep: lets a stage run ahead over its neighbour's short stalls
-AXI_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class Stage:
 class Design:
     graph: Graph
     stages: tuple[Stage, ...]
+    axi_bytes: int  # of a beat in which images come in
 
     @property
     def interval(self) -> int | None:
@@ -126,7 +128,7 @@ class Design:
     def way_in(self) -> AxisIn:
         """Of the images."""
         rows = [i.cfg for i in self.stages[0].instances if i.module == "window_row"]
-        return way_in(self.graph, rows[0].columns if rows else 1)
+        return way_in(self.graph, self.axi_bytes, rows[0].columns if rows else 1)
 
     @property
     def readout(self) -> ReadoutModule:
@@ -149,10 +151,11 @@ class Design:
         return (first, *(instance for stage in self.stages for instance in stage.instances), last)
 
 
-def way_in(graph: Graph, columns: int = 1) -> AxisIn:
-    """Of the images of a graph, where the first stage takes so many neighbouring pixels a beat."""
+def way_in(graph: Graph, axi_bytes: int, columns: int = 1) -> AxisIn:
+    """Of the images of a graph, by beats of so many bytes, where the first stage takes so many neighbouring pixels at
+    once."""
     channels, height, width = graph.input_shape
-    return AxisIn(AXI_BYTES, columns * channels, height * width // columns, graph.pixel_bits)
+    return AxisIn(axi_bytes, columns * channels, height * width // columns, graph.pixel_bits)
 
 
 def design(
@@ -160,6 +163,7 @@ def design(
     folding: Folding,
     orders: Mapping[str, Sequence[int]] | None = None,
     fifo_depths: Mapping[str, int] | None = None,
+    axi_bytes: int = AXI_BYTES,
 ) -> Design:
     """Lay out a graph.
 
@@ -167,13 +171,15 @@ def design(
         folding: PE, SIMD, scheduler and neurons of each weighted node.
         orders: of a node's kept channels, by its name; ascending where it is not given (see `hw.banks.orders`).
         fifo_depths: of the queue behind a spiking stage, by its name; FIFO_DEPTH where it is not given.
+        axi_bytes: of a beat in which images come in.
 
     Raises:
         ValueError: the graph breaks a rule, or a module cannot be built so; all problems are listed.
     """
     validate(graph)
     bits = widths(graph)
-    if problems := _problems(graph, folding, bits):
+    problems = [f"axi_bytes={axi_bytes}: {problem}"] if (problem := axi_problem(axi_bytes)) else []
+    if problems := problems + _problems(graph, folding, bits):
         raise ValueError("\n".join(problems))
     stages: list[Stage] = []
     order = tuple(range(graph.input_shape[0]))
@@ -225,7 +231,7 @@ def design(
                 instances=instances,
             )
         )
-    return Design(graph, tuple(stages))
+    return Design(graph, tuple(stages), axi_bytes)
 
 
 def _problems(graph: Graph, folding: Folding, bits: Mapping[str, ConvWidths | ReadoutWidths]) -> list[str]:
@@ -271,6 +277,7 @@ def from_manifest(graph: Graph, manifest: Mapping[str, Any]) -> Design:
         {s["name"]: Fold(s["pe"], s["simd"], s["scheduler"], s["neurons"], tuple(s["group"])) for s in stages},
         {s["name"]: s["order"] for s in stages if s["order"]},
         {s["name"]: s["fifo_depth"] for s in stages if s["fifo_depth"]},
+        manifest["axi_bytes"],
     )
 
 

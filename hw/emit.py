@@ -13,7 +13,7 @@ from typing import Any
 
 from scaflow.hw.design import Design, Instance
 from scaflow.hw.mem import images, parameters
-from scaflow.model.files import whole_folder
+from scaflow.model.files import read_json, whole_folder
 
 TOP = "top"
 COUNTER_BITS = 32  # of each of a stage's three counters
@@ -35,6 +35,8 @@ def emit(design: Design, directory: Path, counters: bool = False) -> Path:
         "graph": design.graph.name,
         "top": TOP,
         "interval": design.interval,
+        "axi_bytes": design.axi_bytes,
+        "way_in": design.way_in.frame_cycles,
         "stages": [
             {
                 "name": s.name,
@@ -62,6 +64,16 @@ def emit_stage(design: Design, name: str, directory: Path) -> Path:
     stage = next(s for s in design.stages if s.name == name)
     title = f"{design.graph.name}, stage {name} alone"
     return _write(directory, stage.instances, title, axi=False, manifest={"graph": design.graph.name, "top": TOP})
+
+
+def beat_bytes(directory: Path) -> int:
+    """Bytes of an input beat of the design that `emit` wrote.
+
+    Raises:
+        ValueError: its manifest is damaged.
+    """
+    manifest = read_json(directory / "manifest.json", "emit the design again", ("axi_bytes",))
+    return int(manifest["axi_bytes"])
 
 
 def check_emitted(design: Design, directory: Path) -> None:

@@ -25,7 +25,7 @@ from scaflow.hw.design import design, way_in
 from scaflow.hw.fold import Fold, Folding
 from scaflow.hw.groups import SYNAPSE, Group, Kernel, arriving, window_rows, word_bits
 from scaflow.hw.ram import Family
-from scaflow.model.limits import MOST_SIMD, event_problems, group_problem
+from scaflow.model.limits import AXI_BYTES, MOST_SIMD, event_problems, group_problem
 from scaflow.quant.direct import at_once
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import Conv, Edge, Graph, Pool, Readout
@@ -98,12 +98,14 @@ def problem(
     family: Family,
     schedulers: Sequence[str] = ("list",),
     inputs: Mapping[str, np.ndarray] | None = None,
+    axi_bytes: int = AXI_BYTES,
 ) -> Problem:
     """The choices of every stage of a graph.
 
     Args:
         schedulers: that may be chosen, "list" and "event". The read-out may have the list in any case.
         inputs: for "event", what each weighted node reads on the calibration images, uint8 [N, T, C, H, W].
+        axi_bytes: of a beat in which images come in.
 
     Raises:
         ValueError: a stage that no event scheduler can have, where there is no list; or events without inputs.
@@ -120,13 +122,13 @@ def problem(
                 kernel = Kernel.of(node)
                 why = "; ".join(event_problems(kernel.size, kernel.padding[0], len(edge.kept), MOST_BANKS))
                 raise ValueError(f"node {node.name!r}: {why}; use the scheduler auto or list")
-            timed[node.name] = [(fold, _fed(graph, node, edge, fold, cycles)) for fold, cycles in offered]
-    areas = _areas(graph, {name: [fold for fold, _ in offered] for name, offered in timed.items()}, family)
+            timed[node.name] = [(fold, _fed(graph, node, edge, fold, cycles, axi_bytes)) for fold, cycles in offered]
+    areas = _areas(graph, {name: [fold for fold, _ in offered] for name, offered in timed.items()}, family, axi_bytes)
     choices = {
         name: _best([Choice(fold, cycles, areas[name, fold]) for fold, cycles in offered])
         for name, offered in timed.items()
     }
-    return Problem(choices, areas["", None], way_in(graph).frame_beats)
+    return Problem(choices, areas["", None], way_in(graph, axi_bytes).frame_beats)
 
 
 def least_area(problem: Problem, limits: Limits, interval: float) -> Plan | None:
@@ -188,12 +190,12 @@ def _program(offered: Sequence[Sequence[Choice]], ends: Area, limits: Limits) ->
     return [flat[i] for i in np.flatnonzero(found.x > 0.5)]
 
 
-def _fed(graph: Graph, node: Conv | Readout, edge: Edge, fold: Fold, cycles: float) -> float:
+def _fed(graph: Graph, node: Conv | Readout, edge: Edge, fold: Fold, cycles: float, axi_bytes: int) -> float:
     """The cycles of a stage, where it is the first one no fewer than its pixels need to come in."""
     if edge.kind != "pixels":
         return cycles
     rows = window_rows(node, edge, len(edge.kept), fold.group)
-    return max(cycles, way_in(graph, rows.columns if rows else 1).frame_cycles)
+    return max(cycles, way_in(graph, axi_bytes, rows.columns if rows else 1).frame_cycles)
 
 
 def _list_folds(graph: Graph, node: Conv | Readout, edge: Edge) -> list[tuple[Fold, float]]:
@@ -262,7 +264,9 @@ def _least(total: int, most: int) -> list[int]:
     return sorted({ceil_div(total, ceil_div(total, lanes)) for lanes in range(1, min(total, most) + 1)})
 
 
-def _areas(graph: Graph, folds: Mapping[str, Sequence[Fold]], family: Family) -> dict[tuple[str, Fold | None], Area]:
+def _areas(
+    graph: Graph, folds: Mapping[str, Sequence[Fold]], family: Family, axi_bytes: int
+) -> dict[tuple[str, Fold | None], Area]:
     """Area of every stage in every folding, and of the ends: all stages are laid out side by side, and of a stage only
     what differs is looked at anew where its neurons alone do."""
     result: dict[tuple[str, Fold | None], Area] = {}
@@ -272,7 +276,8 @@ def _areas(graph: Graph, folds: Mapping[str, Sequence[Fold]], family: Family) ->
         for fold in offered:
             served.setdefault((name, replace(fold, neurons=None)), []).append(fold)
     for i in range(max(len(offered) for offered in wide.values())):
-        laid = design(graph, {name: offered[min(i, len(offered) - 1)] for name, offered in wide.items()})
+        tried = {name: offered[min(i, len(offered) - 1)] for name, offered in wide.items()}
+        laid = design(graph, tried, axi_bytes=axi_bytes)
         for stage in laid.stages:
             fold = Fold(stage.pe, stage.simd, stage.scheduler, group=stage.group)
             if (stage.name, fold) in result:

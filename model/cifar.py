@@ -55,8 +55,8 @@ def read_cifar10(root: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
     found = find(root)
     if found is None:
         raise ValueError(
-            f"data set 'cifar10' is not in {Path(root) / 'cifar10'}; get it by `scaflow data NET`, or put "
-            f"{' or '.join(ARCHIVES)}, or the folder {' or '.join(FOLDERS)}, there"
+            f"data set 'cifar10' is not in {Path(root) / 'cifar10'}; get it by `scaflow data NET --data {root}`, or"
+            f" put {' or '.join(ARCHIVES)}, or the folder {' or '.join(FOLDERS)}, there"
         )
     place, suffix = found
     read = _from_archive(place, suffix) if place.is_file() else lambda file: (place / file).read_bytes()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from scaflow.model.limits import hardware_problems
+from scaflow.model.limits import AXI_BYTES, axi_problem, hardware_problems
 
 
 def _is_none(value: object) -> bool:
@@ -193,6 +194,12 @@ class EventFoldConfig(_Section):
     readout: Scheduler = _unset("list")  # the scheduler of the read-out
 
 
+def _of_a_beat(axi_bytes: int) -> int:
+    if problem := axi_problem(axi_bytes):
+        raise ValueError(problem)
+    return axi_bytes
+
+
 class FoldConfig(_Section):
     """Lanes: PE neurons in parallel, SIMD synapses a cycle; given per layer, or balanced for a total."""
 
@@ -200,6 +207,7 @@ class FoldConfig(_Section):
     pe: tuple[int, ...] | None = None  # per spiking layer
     simd: tuple[int, ...] | None = None  # per spiking layer, then the read-out
     neurons: Annotated[tuple[int, ...] | None, Field(exclude_if=_is_none)] = None  # as in `event`
+    axi_bytes: Annotated[int, AfterValidator(_of_a_beat)] = _unset(AXI_BYTES)  # of a beat in which images come in
     event: EventFoldConfig = EventFoldConfig()
 
 

@@ -90,7 +90,7 @@ def load_dataset(name: str, root: Path) -> Dataset:
         raise ValueError(
             f"data set {name!r}: {len(problems)} file(s) cannot be used\n"
             + "".join(f"  {problem}\n" for problem in problems)
-            + f"Get them by `make data` (or `scaflow data {name} --root {root}`), or put the four standard "
+            + f"Get them by `make data` (or `scaflow data NET --data {root}`), or put the four standard "
             f"IDX files, raw or .gz, into {folder}/"
         )
     train_images, train_labels, test_images, test_labels = (

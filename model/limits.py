@@ -17,6 +17,8 @@ MOST_PATTERN = 12  # bits of a pattern that picks a word: a group has as many wo
 MOST_PART = 9  # of a part of it, where its numbers have more than one bit
 MOST_NUMBERS = 56  # of a pattern in parts
 LOGIT_BITS = 32  # of a word of axis_out
+AXI_BYTES = 4  # of a beat of axis_in, where nothing else is said
+MOST_AXI_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,15 @@ class LayerShape:
     kernel: tuple[int, int]
     padding: int
     pixels: int  # of its map, behind the pool
+
+
+def axi_problem(axi_bytes: int) -> str | None:
+    """Of an input beat of so many bytes."""
+    if 1 <= axi_bytes <= MOST_AXI_BYTES:
+        return None
+    return (
+        f"an input beat has 1 to {MOST_AXI_BYTES} bytes; give a width among these, or leave it out for {AXI_BYTES}"
+    )
 
 
 def pe_problem(pe: int, outputs: int) -> str | None:

@@ -1,8 +1,8 @@
 // The native engine's main loop: drives a generated top over whole frames, without a word of Python a cycle.
 //
-//   top IN STALLS OUT FRAMES BEATS WORDS PATIENCE [+verilator+...]
+//   top IN STALLS OUT FRAMES BEATS BYTES WORDS PATIENCE [+verilator+...]
 //
-//   IN      uint32 [FRAMES][BEATS], the input beats
+//   IN      [FRAMES][BEATS][BYTES], the input beats, the lowest byte of each first
 //   STALLS  one byte a cycle since reset, repeated: bit 0 the source may begin to offer, bit 1 the sink takes; an empty
 //           file: both always. An offered beat stays. Until the top has once held valid, a stalling sink refuses.
 //   OUT     FRAMES x { uint64 first beat in, last beat in, first word out, last word out; uint32 word [WORDS] }
@@ -11,6 +11,7 @@
 //           counters' words
 //
 // Exit code 1 and a line on stderr where the top hangs, gives more than it should, or sets tlast elsewhere.
+#include <bit>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -18,6 +19,7 @@
 #include <ctime>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "Vtop.h"
@@ -49,6 +51,22 @@ std::vector<T> read_all(const char* path) {
     return values;
 }
 
+// Sets a port of whole bytes, of whatever width, to `bytes`, the lowest first.
+template <typename Port>
+void set(Port& port, const std::uint8_t* bytes, std::size_t count) {
+    const std::size_t held = count <= sizeof(QData) ? std::bit_ceil(count) : (count + 3) / 4 * 4;  // as Verilator does
+    if (sizeof(Port) != held) fail("a beat of IN has " + std::to_string(count) + " bytes, s_axis_tdata others");
+    if constexpr (std::is_integral_v<Port>) {
+        std::uint64_t value = 0;
+        for (std::size_t i = 0; i < count; ++i) value |= std::uint64_t{bytes[i]} << 8 * i;
+        port = static_cast<Port>(value);
+    } else {
+        constexpr std::size_t WORD = sizeof(EData);
+        for (std::size_t word = 0; word < sizeof(Port) / WORD; ++word) port[word] = 0;
+        for (std::size_t i = 0; i < count; ++i) port[i / WORD] |= EData{bytes[i]} << 8 * (i % WORD);
+    }
+}
+
 // The words of the port `counters`, where the top has one.
 template <typename Top>
 void print_counters(const Top& top) {
@@ -60,12 +78,13 @@ void print_counters(const Top& top) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc < 8) fail("arguments: IN STALLS OUT FRAMES BEATS WORDS PATIENCE");
-    const auto beats = read_all<std::uint32_t>(argv[1]);
+    if (argc < 9) fail("arguments: IN STALLS OUT FRAMES BEATS BYTES WORDS PATIENCE");
+    const auto in = read_all<std::uint8_t>(argv[1]);
     const auto stalls = read_all<std::uint8_t>(argv[2]);
     const std::uint64_t frames = std::strtoull(argv[4], nullptr, 10), per_frame = std::strtoull(argv[5], nullptr, 10);
-    const std::uint64_t words = std::strtoull(argv[6], nullptr, 10), patience = std::strtoull(argv[7], nullptr, 10);
-    if (beats.size() != frames * per_frame) fail("IN does not hold FRAMES x BEATS words");
+    const std::uint64_t bytes = std::strtoull(argv[6], nullptr, 10), words = std::strtoull(argv[7], nullptr, 10);
+    const std::uint64_t patience = std::strtoull(argv[8], nullptr, 10), beats = frames * per_frame;
+    if (in.size() != beats * bytes) fail("IN does not hold FRAMES x BEATS x BYTES bytes");
 
     VerilatedContext context;
     context.commandArgs(argc, argv);
@@ -103,10 +122,10 @@ int main(int argc, char** argv) {
             open = stalls[place];
             if (++place == stalls.size()) place = 0;
         }
-        if (!offering && taken < beats.size() && (open & 1)) {
+        if (!offering && taken < beats && (open & 1)) {
             offering = true;
             top->s_axis_tvalid = 1;
-            top->s_axis_tdata = beats[taken];
+            set(top->s_axis_tdata, &in[taken * bytes], bytes);
             top->s_axis_tlast = beat_in + 1 == per_frame;
         }
         top->m_axis_tready = seen_valid && (open & 2);
@@ -122,7 +141,7 @@ int main(int argc, char** argv) {
             moved = now;
         }
         const bool answered = given.size() == expected;  // a map's last rows may come in after that: no window needs them
-        const bool complete = answered && taken == beats.size();
+        const bool complete = answered && taken == beats;
         if (complete) ++quiet;
         if (answered && top->m_axis_tvalid) fail("more output words than expected");
         if (top->m_axis_tvalid && top->m_axis_tready) {
@@ -147,7 +166,7 @@ int main(int argc, char** argv) {
         seen_valid = seen_valid || top->m_axis_tvalid;
         if (!complete && now - moved >= patience) {
             fail("no beat moved for " + std::to_string(patience) + " cycles (in: " + std::to_string(taken) + " of "
-                 + std::to_string(beats.size()) + " beats, out: " + std::to_string(given.size()) + " of "
+                 + std::to_string(beats) + " beats, out: " + std::to_string(given.size()) + " of "
                  + std::to_string(expected) + " words)");
         }
         edge();

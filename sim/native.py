@@ -73,7 +73,7 @@ def simulate_native(
 
     Args:
         frames: uint8 [N, bytes]; the last beat of a frame is filled up with zeros and carries tlast.
-        axi_bytes: bytes of an input beat, at most 4.
+        axi_bytes: bytes of an input beat.
         expect: words of each output frame; one output frame per input frame.
         stalls: the pattern of a chunk by its number, see scaflow.hw.stalls; None runs freely.
         first: number of the first chunk: one that is run alone, by its number, gives what it gives among others.
@@ -217,17 +217,16 @@ class _Board:
 
 
 def _beats(frames: np.ndarray, axi_bytes: int) -> np.ndarray:
-    """uint32 [N, beats]: the bytes of each frame, lowest first, in words of `axi_bytes`."""
+    """uint8 [N, beats, axi_bytes]: the bytes of each frame; those of the last beat that lie behind it are zeros."""
     count = -(-frames.shape[1] // axi_bytes)
-    padded = np.zeros((len(frames), count * axi_bytes), np.uint32)
+    padded = np.zeros((len(frames), count * axi_bytes), np.uint8)
     padded[:, : frames.shape[1]] = frames
-    shifts = (8 * np.arange(axi_bytes)).astype(np.uint32)
-    return (padded.reshape(len(frames), count, axi_bytes) << shifts).sum(2, dtype=np.uint32)
+    return padded.reshape(len(frames), count, axi_bytes)
 
 
 def _arguments(home: Path, beats: np.ndarray, pattern: np.ndarray, expect: int, patience: int) -> list[str]:
     """Write what native.cpp reads; returns its arguments."""
-    beats.astype("<u4").tofile(home / "in")
+    beats.tofile(home / "in")
     pattern.astype(np.uint8).tofile(home / "stalls")
     files = [str(home / name) for name in ("in", "stalls", "out")]
     return [*files, *map(str, (*beats.shape, expect, patience))]

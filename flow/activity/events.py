@@ -43,7 +43,7 @@ def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarr
             for name, side, n, group in zip(lanes, sides, served, groups, strict=True)
         }
         folding = scheduled(graph, narrowed(graph, asked), edges, schedulers)
-    return design(graph, folding, dealt(graph, folding, edges))
+    return design(graph, folding, dealt(graph, folding, edges), axi_bytes=cfg.axi_bytes)
 
 
 def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, Any]]:

@@ -92,9 +92,9 @@ def _drawn(
     from scaflow.hw.cost import folding_of
     from scaflow.hw.design import design
 
-    folding = folding_of(project.network, graphs["dense"])
+    folding, axi_bytes = folding_of(project.network, graphs["dense"]), project.network.fold.axi_bytes
     of = dict(zip(VARIANTS, (graphs["dense"], graphs["pruned"], small), strict=True))
-    laid = {variant: design(graph, folding) for variant, graph in of.items()}
+    laid = {variant: design(graph, folding, axi_bytes=axi_bytes) for variant, graph in of.items()}
     progress("event design: schedulers and banks by the activity of some training images")
     calibration = data.train_images[:CALIBRATION_IMAGES]
     return laid | {"event": lay_out(small, folding, project.network.fold, calibration)}

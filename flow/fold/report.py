@@ -23,13 +23,15 @@ COLOURS = {"dense": "#6b7280", "same_lanes": "#d97706", "same_area": "#2563eb"}
 
 
 def collect(project: Project) -> Row:
-    """What `scaflow fold` found, as `fold`; nothing where it has not run on the networks that are there now."""
+    """What `scaflow fold` found, as `fold`; nothing where it has not run on the networks that are there now, or for
+    another width of the way in."""
     path = project / "fold.json"
     if not path.is_file():
         return {}
     remedy = f"run `scaflow fold {project.net}` again, or remove the file"
     found = read_json(path, remedy, ("graphs", "request", "stages", "gains", "scheduler", "interval", "lut", "fps"))
-    return {"fold": found} if found["graphs"] == graph_digests(project) else {}
+    same = found.get("axi_bytes") == project.network.fold.axi_bytes and found["graphs"] == graph_digests(project)
+    return {"fold": found} if same else {}
 
 
 def graph_digests(project: Project) -> dict[str, str]:

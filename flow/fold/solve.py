@@ -22,6 +22,7 @@ from scaflow.hw.groups import SYNAPSE
 from scaflow.hw.solve import Limits, Plan, Problem, fastest, least_area, problem
 from scaflow.model.config import NetworkConfig
 from scaflow.model.files import check_place, write_json, write_text
+from scaflow.model.limits import AXI_BYTES
 from scaflow.quant.graph import Graph, load
 
 SCHEDULERS = {"list": ("list",), "event": ("event",), "auto": ("list", "event")}
@@ -98,7 +99,7 @@ def fold_network(project: Project, request: Request, scheduler: str, progress: P
     for name in ("fold.json", "fold.toml"):
         check_place(project / name)
     images = calibration_images(project.network, project.data)
-    result = fold_graphs(project.folder, request, scheduler, images, progress)
+    result = fold_graphs(project.folder, request, scheduler, images, progress, project.network.fold.axi_bytes)
     result["graphs"] = graph_digests(project)
     write_json(project / "fold.json", result)
     write_text(project / "fold.toml", result["toml"])
@@ -124,9 +125,15 @@ def calibration_images(network: NetworkConfig, data: Path) -> np.ndarray:
 
 
 def fold_graphs(
-    folder: Path, request: Request, scheduler: str, images: np.ndarray, progress: Progress
+    folder: Path,
+    request: Request,
+    scheduler: str,
+    images: np.ndarray,
+    progress: Progress,
+    axi_bytes: int = AXI_BYTES,
 ) -> dict[str, Any]:
-    """The folding of folder/compact/graph, and what pruning gains on folder/dense/graph.
+    """The folding of folder/compact/graph, and what pruning gains on folder/dense/graph, where images come in by beats
+    of so many bytes.
 
     Raises:
         Impossible: there is none.
@@ -137,7 +144,8 @@ def fold_graphs(
 
     def solver(graph: Graph, schedulers: Sequence[str]) -> tuple[Problem, Callable[[Plan], Solved]]:
         seen = reads(graph, images) if "event" in schedulers else {}
-        return problem(graph, family, schedulers, seen), lambda plan: timed(graph, plan, seen, few)
+        choices = problem(graph, family, schedulers, seen, axi_bytes)
+        return choices, lambda plan: timed(graph, plan, seen, few, axi_bytes)
 
     progress("fold: the choices of the pruned network's stages")
     pruned, time_pruned = solver(graphs["compact"], SCHEDULERS[scheduler])
@@ -152,10 +160,11 @@ def fold_graphs(
         "target_fps": request.target_fps,
         "max_luts": request.max_luts,
         "scheduler": scheduler,
+        "axi_bytes": axi_bytes,
         **row(main, request),
         "stages": stage_rows(main, family),
         "gains": gains,
-        "toml": toml(main.plan.folding),
+        "toml": toml(main.plan.folding, axi_bytes),
     }
 
 
@@ -202,10 +211,12 @@ def _smallest(found: Problem, request: Request) -> str:
     )
 
 
-def timed(graph: Graph, plan: Plan, seen: Mapping[str, np.ndarray], images: np.ndarray) -> Solved:
+def timed(
+    graph: Graph, plan: Plan, seen: Mapping[str, np.ndarray], images: np.ndarray, axi_bytes: int = AXI_BYTES
+) -> Solved:
     """Lay a plan out, its banks dealt by what the stages read, and time it with the exact clock."""
     folding = plan.folding
-    laid = design(graph, folding, dealt(graph, folding, seen))
+    laid = design(graph, folding, dealt(graph, folding, seen), axi_bytes=axi_bytes)
     if laid.interval is not None:
         return Solved(plan, laid, laid.interval)
     return Solved(plan, laid, float(predict(laid, images).interval.mean()))
@@ -229,7 +240,7 @@ def compare(
     if plan is None:
         return {}  # the dense network does not fit at all
     before = time_dense(plan)
-    lanes = design(compact, narrowed(compact, plan.folding))
+    lanes = design(compact, narrowed(compact, plan.folding), axi_bytes=before.laid.axi_bytes)
     spent = sum((area(stage.instances, request.device.family) for stage in lanes.stages), plan.ends)
     within = fastest(pruned, Limits(plan.area.placed, limits.bram, limits.dsp))
     assert lanes.interval is not None
@@ -277,18 +288,21 @@ def stage_rows(solved: Solved, family: str) -> list[dict[str, Any]]:
     return [*rows, {"name": "ends", "lut": round(ends.placed), "bram": ends.bram, "dsp": ends.dsp}]
 
 
-def toml(folding: Folding) -> str:
-    """The section of a network's TOML that asks for this folding."""
+def toml(folding: Folding, axi_bytes: int = AXI_BYTES) -> str:
+    """The section of a network's TOML that asks for this folding; that of an event design stands beside [fold], which
+    says by how many bytes images come in."""
     *spiking, readout = folding.values()
     pe = ", ".join(str(fold.pe) for fold in spiking)
     simd = ", ".join(str(fold.simd) for fold in (*spiking, readout))
     lanes = f"pe = [{pe}]\nsimd = [{simd}]\n"
     if any(fold.rounds > 1 for fold in spiking):
         lanes += f"neurons = [{', '.join(str(fold.served) for fold in spiking)}]\n"
+    way_in = f"axi_bytes = {axi_bytes}\n" if axi_bytes != AXI_BYTES else ""
     if all(fold.scheduler == "list" for fold in folding.values()):
-        return f"[fold]\n{lanes}"
+        return f"[fold]\n{way_in}{lanes}"
     schedulers = ", ".join(f'"{fold.scheduler}"' for fold in spiking)
-    section = f"[fold.event]\n{lanes}scheduler = [{schedulers}]\n"
+    beside = f"# beside this in [fold]: {way_in}" if way_in else ""
+    section = f"{beside}[fold.event]\n{lanes}scheduler = [{schedulers}]\n"
     if readout.scheduler == "event":
         section += 'readout = "event"\n'
     grouped = [fold.group for fold in (folding.values() if readout.scheduler == "event" else spiking)]

@@ -35,17 +35,18 @@ def sweep(
     solve.check_graphs(project)
     check_place(project / "fold-sweep.json")
     graphs, sources = graph_digests(project), source_digest(ROOMS)
+    width = project.network.fold.axi_bytes
     images = partial(solve.calibration_images, project.network, project.data)
     reads = tuple(f"{name}/graph.{kind}" for name in FOLDED for kind in ("json", "npz"))
     places, jobs = [], []
     for request in requests:
-        key = {"request": repr(request), "scheduler": scheduler, "graphs": graphs, "sources": sources}
+        key = {"request": repr(request), "scheduler": scheduler, "graphs": graphs, "sources": sources, "axi": width}
         wanted = f"{request.target_fps:g}-fps" if request.target_fps else f"{request.max_luts:g}-luts"
         place = f"{FOLDER}/{request.device.name}-{request.clock_mhz:g}-MHz-{scheduler}-{wanted}"
         places.append(place)
         found = kept_json(project / f"{place}/{POINT}", ("key",))
         if found is None or found["key"] != key:
-            arguments = (place, request, scheduler, key)
+            arguments = (place, request, scheduler, width, key)
             jobs.append(Job(f"fold: {request}", _solve, arguments, project.folder, place, reads, images))
     work_off(jobs, engine, lambda job: progress(f"{job.title}: done"))
     points = [read_json(project / f"{place}/{POINT}", keys=("key",)) for place in places]
@@ -56,10 +57,10 @@ def sweep(
 
 
 def _solve(
-    base: Path, place: str, request: solve.Request, scheduler: str, key: dict[str, Any], images: np.ndarray
+    base: Path, place: str, request: solve.Request, scheduler: str, width: int, key: dict[str, Any], images: np.ndarray
 ) -> None:
     try:
-        found = solve.fold_graphs(base, request, scheduler, images, lambda line: None)
+        found = solve.fold_graphs(base, request, scheduler, images, lambda line: None, width)
     except solve.Impossible as error:
         found = {"request": str(request), "impossible": str(error)}
     write_json(base / place / POINT, {"key": key, **found})

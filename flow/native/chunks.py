@@ -19,8 +19,7 @@ import numpy as np
 from scaflow.flow import rungs
 from scaflow.flow.jobs.job import Engine, Job, work_off
 from scaflow.flow.stages import source_digest
-from scaflow.hw.design import AXI_BYTES
-from scaflow.hw.emit import TOP
+from scaflow.hw.emit import TOP, beat_bytes
 from scaflow.hw.stalls import stall_pattern
 from scaflow.model.files import kept_json, read_json, write_json
 from scaflow.sim.native import NativeRun, joined, simulate_native
@@ -61,7 +60,7 @@ def drive(
         rtl,
         TOP,
         frames,
-        axi_bytes=AXI_BYTES,
+        axi_bytes=beat_bytes(rtl),
         expect=expect,
         stalls=pattern_of(longest),
         chunk=chunk,
@@ -174,8 +173,8 @@ def _read(path: Path) -> NativeRun:
 
 
 def _texts(rtl: Path) -> dict[str, bytes]:
-    """The emitted top with its memories, by name."""
-    return {path.name: path.read_bytes() for path in sorted(rtl.iterdir()) if path.suffix in (".sv", ".mem")}
+    """The emitted top with its memories and its manifest, by name."""
+    return {path.name: path.read_bytes() for path in sorted(rtl.iterdir()) if path.suffix in (".sv", ".mem", ".json")}
 
 
 def _digest(content: bytes) -> str:

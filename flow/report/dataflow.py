@@ -18,24 +18,27 @@ ABREAST = 6  # stages side by side in the picture
 WIDTH, GAP, HEIGHT, LINE = 1.5, 0.75, 1.15, 1.5  # of a box, between boxes, of a box, from line to line
 
 
-def collect(project: Project, events: list[Row]) -> dict[str, list[Row]]:
-    """`dataflow`: one row a stage of the event design; nothing where the design, or a figure of it, is not there.
+def collect(project: Project, events: list[Row]) -> dict[str, Any]:
+    """`dataflow`: one row a stage of the event design, and `way_in`: by how many bytes a beat and in how many cycles
+    an image comes in; nothing where the design, or a figure of it, is not there.
 
     Args:
         events: the rows of `activity`, whose mean cycles stand where no law tells them.
     """
     path = project / "event/rtl/manifest.json"
-    stages = json.loads(path.read_text())["stages"] if path.is_file() else []
+    manifest = json.loads(path.read_text()) if path.is_file() else {}
+    stages = manifest.get("stages", [])
     cycles = {row["name"]: row["cycles"] for row in events}
     cycles |= {stage["name"]: stage["law"] for stage in stages if stage["law"] is not None}
-    if not stages or any(stage["name"] not in cycles for stage in stages):
+    if not stages or "way_in" not in manifest or any(stage["name"] not in cycles for stage in stages):
         return {}
     keys = ("name", "pe", "simd", "neurons", "scheduler", "kept_in", "kept_out")
     return {
         "dataflow": [
             {key: stage[key] for key in keys} | {"cycles": round(cycles[stage["name"]]), "queue": stage["fifo_depth"]}
             for stage in stages
-        ]
+        ],
+        "way_in": {"bytes": manifest["axi_bytes"], "cycles": manifest["way_in"]},
     }
 
 
@@ -43,7 +46,7 @@ def sections(found: dict[str, Any]) -> list[Section]:
     """Of `dataflow`, where it is there."""
     if "dataflow" not in found:
         return []
-    stages = found["dataflow"]
+    stages, entry = found["dataflow"], found["way_in"]
     return [
         Section(
             title="Dataflow: the stages of the event design",
@@ -63,7 +66,10 @@ def sections(found: dict[str, Any]) -> list[Section]:
                 )
                 for stage in stages
             ),
-            note="All stages run at once. Cycles: means of test images (event) or the law (list). Queues: in beats.",
+            note=(
+                "All stages run at once. Cycles: means of test images (event) or the law (list). Queues: in beats. An"
+                f" image comes in by {entry['bytes']} bytes a beat, in {entry['cycles']:,} cycles."
+            ),
             plots=lambda: {"Stages and queues; the darker, the busier": plot(stages)},
         )
     ]

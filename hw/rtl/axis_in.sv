@@ -1,10 +1,11 @@
 /// axis_in - AXI4-Stream of frame bytes to a stream of pixels.
 ///   pixel[p] = bytes [p*PIXEL_BYTES, (p+1)*PIXEL_BYTES) of the frame, lowest byte first, of each its PIXEL_BITS highest
 ///              bits: the others end at the pins
-///   A frame is ceil(FRAME_PIXELS*PIXEL_BYTES / AXI_BYTES) beats; bytes of its last beat beyond the frame are dropped.
+///   A frame is ceil(FRAME_PIXELS*PIXEL_BYTES / AXI_BYTES) beats: each begins in a beat of its own, and the bytes of its
+///              last beat beyond it are dropped, whatever they are
 /// Beat        in: AXI_BYTES bytes and tlast; out: PIXEL_BYTES of PIXEL_BITS
 /// Latency     1 cycle for each change of width, AXI_BYTES -> UNIT and UNIT -> PIXEL_BYTES; UNIT = gcd of the two
-/// Throughput  1 beat/cycle on the narrowest of the three while out_ready
+/// Throughput  1 beat/cycle on the narrowest of the three while out_ready; what is dropped takes a cycle a UNIT
 /// Handshake   valid never waits for ready; payload stable while valid && !ready; tready follows out_ready
 /// State       the two width converters, the place in the frame, and frame_error
 /// Errors      frame_error rises, and stays until reset, when tlast is not exactly on a frame's last beat; frames are

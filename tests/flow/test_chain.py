@@ -28,6 +28,7 @@ train_images = 320
 [sca]
 keep = 0.6
 [fold]
+axi_bytes = 8
 pe = [2, 2]
 simd = [1, 2, 2]
 """
@@ -70,6 +71,28 @@ def test_the_report_holds_and_is_complete(finished):
         assert stage["cycles"]["compact"] <= stage["cycles"]["skip"] <= stage["cycles"]["dense"]
     assert "Accuracy on 360 test images" in result.stdout
     assert "All equalities hold." in (folder / "build/tiny/report.html").read_text()
+
+
+@pytest.mark.rtl
+def test_images_come_in_by_beats_as_wide_as_the_description_says(finished):
+    folder, _ = finished
+    for name in DESIGNS:
+        assert json.loads((folder / f"build/tiny/{name}/rtl/manifest.json").read_text())["axi_bytes"] == 8
+        assert "[63:0] s_axis_tdata," in (folder / f"build/tiny/{name}/rtl/top.sv").read_text()
+    page = " ".join((folder / "build/tiny/report.html").read_text().split())
+    assert "An image comes in by 8 bytes a beat, in 64 cycles." in page
+
+
+@pytest.mark.rtl
+def test_an_import_has_the_width_it_is_asked_for(finished):
+    folder, _ = finished
+    for wrong in ("0", "17"):
+        refused = run("import", "build/tiny/pruned/model.onnx", "--axi-bytes", wrong)
+        assert refused.exit_code == 2
+        assert f"--axi-bytes {wrong}: an input beat has 1 to 16 bytes; give a width among these" in refused.stderr
+    result = run("import", "build/tiny/pruned/model.onnx", "--name", "own", "--images", "2", "--axi-bytes", "9")
+    assert result.exit_code == 0, result.output
+    assert "[71:0] s_axis_tdata," in (folder / "build/own/rtl/top.sv").read_text()
 
 
 @pytest.mark.rtl

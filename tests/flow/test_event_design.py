@@ -37,6 +37,11 @@ def test_lanes_beyond_what_is_kept_are_left_out():
     ]  # fmt: skip
 
 
+def test_images_come_in_by_the_width_of_all_designs():
+    laid = lay_out(small := pruned(), balanced(small, 20), FoldConfig(axi_bytes=13), IMAGES)
+    assert (laid.axi_bytes, laid.way_in.axi_bytes) == (13, 13)
+
+
 def test_neurons_are_named_in_the_description():
     event = EventFoldConfig(pe=(6, 5), simd=(1, 6, 5), neurons=(1, 4), scheduler="event")
     hard, soft = pruned(), pruned(reset="soft")

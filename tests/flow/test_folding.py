@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from scaflow.flow import cli
 from scaflow.flow.fold import report as fold_report
 from scaflow.flow.jobs.local import Local
-from scaflow.flow.stages import open_project
+from scaflow.flow.stages import open_project, shipped
 from scaflow.hw.design import design
 from scaflow.hw.fold import given
 from scaflow.model.config import FoldConfig
@@ -85,6 +85,26 @@ def test_the_least_area_for_a_rate_and_both_gains(run, tmp_path):
     assert gains["same_lanes"]["lut"] < gains["dense"]["lut"]
     assert gains["same_area"]["interval"] < gains["same_lanes"]["interval"]
     assert gains["same_area"]["lut"] <= gains["dense"]["lut"]
+
+
+def test_the_width_of_the_way_in_is_the_descriptions(run, tmp_path):
+    """It prices the ends, is pasted back with a list design, and stays in [fold] beside an event design."""
+    assert run("--max-luts", "6000", "--scheduler", "list").exit_code == 0
+    usual = found(tmp_path)
+    assert usual["axi_bytes"] == 4 and "axi_bytes" not in usual["toml"]
+    text = shipped()["digits"].read_text()
+    (tmp_path / "wide.toml").write_text(text.replace("[fold]\n", "[fold]\naxi_bytes = 16\n"))
+    arguments = ("fold", "wide.toml", "--max-luts", "6000", "--scheduler")
+    assert CliRunner().invoke(cli.app, [*arguments, "list"]).exit_code == 0
+    wide = found(tmp_path)
+    assert wide["stages"][-1]["lut"] > usual["stages"][-1]["lut"] + 20
+    config = FoldConfig(**tomllib.loads(wide["toml"])["fold"])
+    assert wide["axi_bytes"] == config.axi_bytes == 16
+    at = {name: open_project(name, tmp_path / "build", tmp_path / "data") for name in ("digits", "wide.toml")}
+    assert fold_report.collect(at["wide.toml"])["fold"] == wide and fold_report.collect(at["digits"]) == {}
+    assert CliRunner().invoke(cli.app, [*arguments, "event"]).exit_code == 0
+    first, second, *_ = found(tmp_path)["toml"].splitlines()
+    assert (first, second) == ("# beside this in [fold]: axi_bytes = 16", "[fold.event]")
 
 
 def test_an_impossible_rate_is_refused_with_the_best_and_the_best_is_possible(run, tmp_path):

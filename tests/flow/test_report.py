@@ -263,11 +263,12 @@ def test_the_dataflow_is_told_where_the_design_is_there(project):
     by_law["law"] = 700
     by_events = by_law | {"name": "conv1", "scheduler": "event", "law": None}
     stages = [by_law | {"fifo_depth": 512}, by_events | {"fifo_depth": None}]
-    write_json(project / "event/rtl/manifest.json", {"stages": stages})
+    write_json(project / "event/rtl/manifest.json", {"stages": stages, "axi_bytes": 2, "way_in": 1032})
     found = report.collect(project)
     assert [(stage["cycles"], stage["queue"]) for stage in found["dataflow"]] == [(700, 512), (330, None)]
     (section,) = dataflow.sections(found)
     assert [row[-2:] for row in section.rows] == [("700", "512"), ("330", "-")]
+    assert "An image comes in by 2 bytes a beat, in 1,032 cycles." in section.note
     written = {text.get_text() for axes in dataflow.plot(found["dataflow"] * 4).axes for text in axes.texts}
     assert {"conv0", "4 × 2, list", "700", "512", "4 × 2, event", "330", "pixels", "logits"} <= written
 

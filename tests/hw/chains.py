@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from scaflow.hw.clock import predict
-from scaflow.hw.design import AXI_BYTES
 from scaflow.hw.stalls import OFFERS, TAKES
 from scaflow.quant.golden.beats import pack
 from scaflow.quant.graph import Conv, Readout, execute, validate
@@ -56,7 +55,7 @@ def stage_beats(laid, name, images):
 def assert_as_simulated(laid, images, source, sink, directory):
     """Each image's first and last beat at both ends, and what the counters of the stages hold at the end of the run."""
     run = simulate_native(
-        directory, "top", images.transpose(0, 2, 3, 1).reshape(len(images), -1), axi_bytes=AXI_BYTES,
+        directory, "top", images.transpose(0, 2, 3, 1).reshape(len(images), -1), axi_bytes=laid.axi_bytes,
         expect=laid.readout.classes + 1, stalls=None if source is None else lambda _: source * OFFERS | sink * TAKES,
         chunk=len(images), workers=1,
     )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from chains import assert_as_simulated, images_of, readout, spiking, stage_beats
 
 from scaflow.hw.clock import Timer, predict, predict_runs, stage_cycles
-from scaflow.hw.design import AXI_BYTES, design
+from scaflow.hw.design import design
 from scaflow.hw.emit import emit, emit_stage
 from scaflow.hw.fold import Fold
 from scaflow.hw.groups import SYNAPSE
@@ -278,7 +278,7 @@ def test_runs_side_by_side_as_simulated(schedulers, tmp_path):
     patterns = [stall_pattern(0.3, run, 3000) for run in range(17)]
     emit(laid, tmp_path / "rtl", counters=True)  # the top of test_the_whole_top, which is built already
     run = simulate_native(
-        tmp_path / "rtl", "top", images.transpose(0, 2, 3, 1).reshape(len(images), -1), axi_bytes=AXI_BYTES,
+        tmp_path / "rtl", "top", images.transpose(0, 2, 3, 1).reshape(len(images), -1), axi_bytes=laid.axi_bytes,
         expect=laid.readout.classes + 1, stalls=patterns.__getitem__, chunk=7, workers=1,
     )  # fmt: skip
     stalls = [(pattern & OFFERS != 0, pattern & TAKES != 0) for pattern in patterns]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scaflow.model.config import AugmentConfig, NetworkConfig, load_network
+from scaflow.model.config import AugmentConfig, FoldConfig, NetworkConfig, load_network
 
 CONFIGS = sorted((Path(__file__).parents[2] / "model" / "configs").glob("*.toml"))
 
@@ -115,6 +115,27 @@ def test_faults_of_fields_and_rules_between_sections_are_listed_together(tmp_pat
     assert "3 problem(s)" in text
     for start in ("time_steps: ", "layers[0]: padding=3", "sca: ramp=0.9"):
         assert f"\n  {start}" in text
+
+
+@pytest.mark.parametrize("axi_bytes", [0, 17])
+def test_a_beat_of_no_or_too_many_bytes_is_refused(tmp_path, axi_bytes):
+    path = tmp_path / "net.toml"
+    path.write_text(
+        'name = "net"\ndataset = "digits"\ntime_steps = 1\nlayers = [{ channels = 8 }]\n'
+        f"[train]\nepochs = 1\n[sca]\nkeep = 0.5\n[fold]\naxi_bytes = {axi_bytes}\n"
+    )
+    with pytest.raises(ValueError) as refused:
+        load_network(path)
+    assert str(refused.value) == (
+        f"{path}: 1 problem(s)\n  fold.axi_bytes: an input beat has 1 to 16 bytes; give a width among these, or leave"
+        f" it out for 4 (value {axi_bytes})"
+    )
+
+
+def test_the_usual_width_of_a_beat_is_not_dumped():
+    """What was made before there was the field stays what it is."""
+    assert "axi_bytes" not in FoldConfig(axi_bytes=4).model_dump(mode="json")
+    assert FoldConfig(axi_bytes=5).model_dump(mode="json")["axi_bytes"] == 5
 
 
 def test_every_description_survives_its_own_dump():

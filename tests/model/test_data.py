@@ -60,7 +60,7 @@ def test_all_bad_files_are_named_in_one_error(tiny):
     assert f"{folder / names[1]}.gz: damaged gzip file" in text
     assert names[2] not in text
     assert f"{folder / names[3]}: missing" in text
-    assert "make data" in text
+    assert "make data" in text and f"`scaflow data NET --data {root}`" in text
     assert str(folder) in text
 
 

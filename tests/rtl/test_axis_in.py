@@ -21,6 +21,11 @@ class TestAxisIn(RtlSuite):
         AxisIn(axi_bytes=2, pixel_bytes=2, frame_pixels=4),  # wires
         AxisIn(axi_bytes=4, pixel_bytes=3, frame_pixels=7, pixel_bits=2),
         AxisIn(axi_bytes=4, pixel_bytes=1, frame_pixels=9, pixel_bits=1),
+        AxisIn(axi_bytes=3, pixel_bytes=1, frame_pixels=64),
+        AxisIn(axi_bytes=8, pixel_bytes=3, frame_pixels=16, pixel_bits=4),
+        AxisIn(axi_bytes=16, pixel_bytes=2, frame_pixels=32),
+        AxisIn(axi_bytes=16, pixel_bytes=3, frame_pixels=56),  # half of the last beat is dropped
+        AxisIn(axi_bytes=16, pixel_bytes=1, frame_pixels=9),  # a frame is shorter than a beat
     )
     mutants = (
         ("unit_valid && unit_ready) unit", "unit_valid) unit", 1),
@@ -31,7 +36,7 @@ class TestAxisIn(RtlSuite):
     )
 
     def draw(self, rng: random.Random) -> AxisIn:
-        return AxisIn(rng.choice((1, 2, 4, 8)), rng.randint(1, 6), rng.randint(1, 60), rng.randint(1, 8))
+        return AxisIn(rng.choice((1, 2, 3, 4, 8, 16)), rng.randint(1, 6), rng.randint(1, 60), rng.randint(1, 8))
 
     def beats(self, cfg: AxisIn, rng: random.Random) -> list[int]:
         bits, n = 8 * cfg.axi_bytes, cfg.frame_beats
