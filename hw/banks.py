@@ -8,7 +8,7 @@ look-up, those that fire together are put together, and it is the groups that ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 
 import numpy as np
 
@@ -49,7 +49,34 @@ def order(channels: Sequence[int], events: np.ndarray, simd: int, group: Group) 
     places = list(deal(range(len(found)), counts, simd))
     last = places.index(len(found) - 1)  # the group that is not full is the last one, whatever its bank
     places[last], places[-1] = places[-1], places[last]
-    return tuple(channel for place in places for channel in found[place])
+    dealt = [found[place] for place in places]
+    if simd > 1:
+        _exchange(dealt, events, simd)
+    return tuple(channel for members in dealt for channel in members)
+
+
+def _exchange(dealt: list[list[int]], events: np.ndarray, simd: int) -> None:
+    """Channels of two groups change places as long as the fullest banks of the windows then hold fewer: what fires most
+    together need not be what the fullest bank wants together."""
+    counts = np.stack([events[:, :, members].any(2).sum(1) for members in dealt], 1)
+    load = np.stack([counts[:, bank::simd].sum(1) for bank in range(simd)], 1)
+    best = load.max(1).sum()
+    for _ in range(SWEEPS):
+        before = best
+        for a, b in combinations(range(len(dealt)), 2):
+            for i, j in product(range(len(dealt[a])), range(len(dealt[b]))):
+                dealt[a][i], dealt[b][j] = dealt[b][j], dealt[a][i]
+                changed = load.copy()
+                fresh = {group: events[:, :, dealt[group]].any(2).sum(1) for group in (a, b)}
+                for group, count in fresh.items():
+                    changed[:, group % simd] += count - counts[:, group]
+                if (total := changed.max(1).sum()) < best:
+                    best, load = total, changed
+                    counts[:, [a, b]] = np.stack([fresh[a], fresh[b]], 1)
+                else:
+                    dealt[a][i], dealt[b][j] = dealt[b][j], dealt[a][i]
+        if best == before:
+            break
 
 
 def _together(channels: Sequence[int], events: np.ndarray, size: int) -> list[list[int]]:

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 
 from scaflow.hw.activity import channel_events
-from scaflow.hw.banks import deal, order, orders
+from scaflow.hw.banks import _together, deal, order, orders
 from scaflow.hw.groups import SYNAPSE
 
 
@@ -46,6 +46,21 @@ def test_channels_that_fire_together_share_a_look_up():
         found = order((0, 1, 2, 3, 4, 5, 6), events, simd, (3, 2))
         assert sorted(map(sorted, (found[:2], found[2:4], found[4:6]))) == [[0, 3], [1, 4], [2, 5]]
         assert found[6] == 6
+
+
+def test_what_shares_a_look_up_is_judged_by_the_fullest_bank():
+    """Pairs that fire most together are not yet those for which the fullest bank has least to do; no other pairs are."""
+    rng = np.random.default_rng(0)
+    bright = rng.random((400, 3, 1)) < 0.5
+    events = rng.random((400, 3, 6)) < np.array([0.7, 0.6, 0.3, 0.3, 0.2, 0.1]) * (0.4 + 1.2 * bright)
+
+    def fullest_bank(order):
+        return np.max([events[:, :, list(order[i : i + 2])].any(2).sum(1) for i in (0, 2, 4)], 0).sum()
+
+    found = order(range(6), events, 3, (3, 2))
+    assert fullest_bank(found) == min(fullest_bank(each) for each in permutations(range(6)))
+    pairs = [channel for members in _together(range(6), events, 2) for channel in members]
+    assert fullest_bank(found) < fullest_bank(pairs)
 
 
 def test_groups_are_dealt_to_banks_as_channels_are():
