@@ -49,7 +49,7 @@ def test_channels_that_fire_together_share_a_look_up():
 
 
 def test_what_shares_a_look_up_is_judged_by_the_fullest_bank():
-    """Pairs that fire most together are not yet those for which the fullest bank has least to do; no other pairs are."""
+    """Pairs that fire most together are not yet those for which the fullest bank has least to do; these are."""
     rng = np.random.default_rng(0)
     bright = rng.random((400, 3, 1)) < 0.5
     events = rng.random((400, 3, 6)) < np.array([0.7, 0.6, 0.3, 0.3, 0.2, 0.1]) * (0.4 + 1.2 * bright)
