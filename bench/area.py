@@ -1,6 +1,7 @@
 """Fits hw/area.json, the area model, to syntheses of random networks; measures its error on networks it has not seen.
 
-    python bench/area.py [--list 8] [--linear 12] [--event 10] [--entries 32] [--held-out 4] [--cache build/cache/area]
+    python bench/area.py [--list 8] [--linear 12] [--event 10] [--entries 32] [--held-out 4] [--jobs 2]
+                         [--cache build/cache/area]
     python bench/area.py --entries-only    # axis_in alone, in minutes; all else in area.json stays as it is
 
 Each network is laid out and mapped as `scaflow synth` does, for both families; every instance of a top is one sample.
@@ -11,8 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -176,8 +180,9 @@ def random_folding(rng: np.random.Generator, graph: Graph, scheduler: str, gener
     return folding
 
 
-def measure(laid: Design, family: str, cache: Path, entry: bool = False) -> list[Sample]:
-    """Map a design and give every instance with its cells; `entry`: its axis_in alone."""
+def measure(seed: int, family: str, cache: Path) -> list[Sample]:
+    """Map a design and give every instance with its cells; of a tiny one its axis_in alone."""
+    laid, entry = random_design(seed), seed % FIRST_HELD_OUT >= ENTRY
     with tempfile.TemporaryDirectory(prefix="scaflow-area-") as scratch:
         directory = Path(scratch) / "rtl"
         emit(laid, directory)
@@ -212,21 +217,21 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=32, help="tiny designs to fit axis_in")
     parser.add_argument("--entries-only", action="store_true", help="fit axis_in alone and keep the rest")
     parser.add_argument("--held-out", type=int, default=4, help="networks of each kind not to fit")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="syntheses at a time")
     parser.add_argument("--cache", type=Path, default=Path("build/cache/area"), help="results that are kept")
     options = parser.parse_args()
     kinds = {0: options.list, LINEAR: options.linear, EVENT: options.event, ENTRY: options.entries}
     kinds = {ENTRY: options.entries} if options.entries_only else kinds
     seeds = [kind + i for kind, count in kinds.items() for i in range(count)]
     seeds += [FIRST_HELD_OUT + kind + i for kind in kinds for i in range(options.held_out)]
-    samples: dict[int, list[Sample]] = {}
-    with Progress() as progress:
-        task = progress.add_task("synthesis", total=len(seeds) * len(FAMILIES))
-        for seed in seeds:
-            laid = random_design(seed)
-            for family in FAMILIES:
-                entry = seed % FIRST_HELD_OUT >= ENTRY
-                samples.setdefault(seed, []).extend(measure(laid, family, options.cache, entry))
-                progress.advance(task)
+    samples: dict[int, list[Sample]] = {seed: [] for seed in seeds}
+    wanted = [(seed, family) for seed in seeds for family in FAMILIES]
+    with Progress() as progress, ProcessPoolExecutor(options.jobs) as pool:
+        task = progress.add_task("synthesis", total=len(wanted))
+        found = pool.map(measure, *zip(*wanted, strict=True), repeat(options.cache))
+        for (seed, _), measured in zip(wanted, found, strict=True):
+            samples[seed].extend(measured)
+            progress.advance(task)
     fitted = [s for seed in seeds if seed < FIRST_HELD_OUT for s in samples[seed]]
     unseen = [s for seed in seeds if seed >= FIRST_HELD_OUT for s in samples[seed]]
     model = fit(fitted)
@@ -237,10 +242,10 @@ def main() -> None:
         write(model, kept["error"], COEFFICIENTS)
         Console().print(told)
         return
-    found = {name: errors(model, part) for name, part in (("fitted", fitted), ("held out", unseen))}
-    write(model, found["held out"], COEFFICIENTS)
+    rated = {name: errors(model, part) for name, part in (("fitted", fitted), ("held out", unseen))}
+    write(model, rated["held out"], COEFFICIENTS)
     console = Console()
-    for name, rows in found.items():
+    for name, rows in rated.items():
         table = Table(title=f"relative error of LUTs, a stage, {name}")
         for column in ("family", "stages", "median", "90 %", "worst"):
             table.add_column(column, justify="right")
