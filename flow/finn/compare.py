@@ -237,6 +237,12 @@ def best_finn(
         progress(f"FINN: {node.name}, PE {fold.pe} x SIMD {fold.simd}: {lut:,} LUTs, of {bound:,}")
         return lut
 
-    best = fastest(frontier(estimates(python, home, told(folds[0]), folds)), luts, bound)
-    found = {"pe": best.fold.pe, "simd": best.fold.simd, "frames": edge.time_steps, "within": best.within}
-    return found | measure_finn(python, build, told(best.fold), spikes, progress)
+    expected = estimates(python, home, told(folds[0]), folds)
+    best = fastest(frontier(expected), luts, bound)
+    found: list[dict[str, Any]] = []
+    for fold in best.folds:
+        measured = measure_finn(python, build, told(fold), spikes, progress)
+        found.append({"pe": fold.pe, "simd": fold.simd, "frames": edge.time_steps, "within": best.within} | measured)
+        if measured["cycles"] <= expected[fold] * edge.time_steps:
+            break  # none of the others is expected to be faster; a narrow window generator makes some slower
+    return min(found, key=lambda row: row["cycles"])

@@ -24,9 +24,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Best:
-    """What a search found: the fastest folding within the bound, or else the smallest of those seen."""
+    """What a search found: the foldings within the bound of the fastest step, or else the smallest of those seen."""
 
-    fold: Fold
+    folds: tuple[Fold, ...]  # the one with the fewest LUTs first
     within: bool
 
 
@@ -42,10 +42,7 @@ def frontier(cycles: Mapping[Fold, int]) -> tuple[Step, ...]:
 
 
 def fastest(steps: Sequence[Step], luts: Callable[[Fold], int], bound: int) -> Best:
-    """Bisects the frontier over LUTs, then tries the neighbours that are faster than what it found.
-
-    Of the shapes of one step that are within the bound the one with the fewest LUTs is taken.
-    """
+    """Bisects the frontier over LUTs, then tries the neighbours that are faster than what it found."""
     seen: dict[Fold, int] = {}
 
     @cache
@@ -63,5 +60,6 @@ def fastest(steps: Sequence[Step], luts: Callable[[Fold], int], bound: int) -> B
     while (near := next((i for i in range(max(found - NEIGHBOURS, 0), found) if least(i) <= bound), None)) is not None:
         found = near
     if found == len(steps):
-        return Best(min(seen, key=lambda fold: seen[fold]), within=False)
-    return Best(min(steps[found].folds, key=lambda fold: seen[fold]), within=True)
+        return Best((min(seen, key=lambda fold: seen[fold]),), within=False)
+    within = (fold for fold in steps[found].folds if seen[fold] <= bound)
+    return Best(tuple(sorted(within, key=lambda fold: seen[fold])), within=True)

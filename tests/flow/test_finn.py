@@ -126,9 +126,19 @@ def test_without_finn_the_command_says_what_to_run(tmp_path):
     assert CliRunner().invoke(app, ["compare-finn", "digits", "--build", str(tmp_path / "build")]).exit_code == 2
 
 
-@pytest.mark.parametrize(("bound", "expected"), [(500, (2, 6, True)), (40, (1, 1, False))])
-def test_finns_best_is_sought_among_all_its_foldings(monkeypatch, bound, expected):
-    """Its weights and windows in block RAM, which the bound leaves free."""
+@pytest.mark.parametrize(
+    ("bound", "late", "expected"),
+    [
+        (496, 0, (2, 6, True)),
+        (500, 0, (2, 6, True)),  # 4x3 is within too; as fast, with more LUTs
+        (500, 99, (4, 3, True)),  # 2x6 takes longer than FINN expects, and 4x3 does not
+        (500, 1, (4, 3, True)),
+        (496, 99, (2, 6, True)),
+        (40, 0, (1, 1, False)),
+    ],
+)
+def test_finns_best_is_sought_among_all_its_foldings(monkeypatch, bound, late, expected):
+    """Its weights and windows in block RAM, which the bound leaves free; of equal ones by the cycles in the RTL."""
     node, edge = spiking(), Edge((2, 5, 6), 3, 1, (0, 1))
 
     def estimates(python, home, layer, folds):
@@ -140,17 +150,21 @@ def test_finns_best_is_sought_among_all_its_foldings(monkeypatch, bound, expecte
         return Resources(lut=20 + 40 * layer["pe"] * layer["simd"] - layer["simd"])
 
     def measured(python, build, layer, spikes, progress):
-        return {"cycles": 30 * 4 * 18 // (layer["pe"] * layer["simd"]), "lut": mapped(layer).lut}
+        simulated.append((layer["pe"], layer["simd"]))
+        frame = 30 * 4 * 18 // (layer["pe"] * layer["simd"]) + late * (layer["simd"] > 3)
+        return {"cycles": 3 * frame, "lut": mapped(layer).lut}
 
     monkeypatch.setattr(finn, "estimates", estimates)
     monkeypatch.setattr(finn, "generate", lambda python, home, layer: layer)
     monkeypatch.setattr(finn, "map_finn", mapped)
     monkeypatch.setattr(finn, "measure_finn", measured)
     told: list[str] = []
+    simulated: list[tuple[int, int]] = []
     found = finn.best_finn(Path(), Path(), node, edge, np.zeros(0), bound, told.append)
     assert (found["pe"], found["simd"], found["within"]) == expected
     assert found["frames"] == 3
-    assert found["cycles"] == 30 * 4 * 18 // (expected[0] * expected[1])
+    assert found["cycles"] == 3 * (30 * 4 * 18 // (expected[0] * expected[1]) + late * (expected[1] > 3))
+    assert len(simulated) == (2 if late and bound == 500 else 1)  # one that takes what FINN expects settles it
     assert (found["lut"] <= bound) == found["within"]
     assert told[0].endswith(f"LUTs, of {bound}")
 
