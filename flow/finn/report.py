@@ -22,7 +22,7 @@ NOTE = (
     " with its neurons, pooling and queue; dense and list measured likewise, event the mean over {images} test images."
     " Cells: one Yosys flow for 7-series; FINN's DSPs are DSP48E2, four products each, its output queues SRLs."
     " Within our LUTs: the fastest of FINN's foldings that takes no more LUTs than our event stage; DSPs and block RAMs"
-    " are free."
+    " are free. Where none does, its smallest one stands there, hatched in the plot."
 )
 AREA_NOTE = (
     "LUTs times cycles an image; of all spiking convolutions the sum of the LUTs times the sum of the cycles. FINN/it:"
