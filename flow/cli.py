@@ -240,7 +240,8 @@ def synth(
 def compare_finn(net: Net, build: Build = BUILD, folder: Data = DATA, force: Force = False) -> None:
     """Measure FINN's circuit of each convolution beside ours. Reads BUILD/<net>/*/graph. Writes finn.json.
 
-    FINN is installed apart, by `make finn`.
+    At equal lanes, and at FINN's best: its fastest folding within the LUTs of our event stage. FINN is installed apart,
+    by `make finn`.
     """
     with messages():
         from scaflow.flow.finn import compare as finn

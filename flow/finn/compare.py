@@ -1,20 +1,14 @@
-"""FINN measured beside us: every convolution of a network as FINN's RTL and as our stage, at the same lanes.
+"""FINN measured beside us: every convolution of a network as FINN's RTL and as our stage.
 
-FINN (finn-plus) is installed apart from us, by `make finn`; nothing of it is part of this program. Its RTL is
-generated below the build folder, simulated under the same Verilator on the same spikes against a convolution in
-numpy, and mapped by the same Yosys flow.
+FINN stands there at the same lanes, and where spikes come in also at its own best: the fastest of its foldings that
+takes no more LUTs than our event stage. FINN (finn-plus) is installed apart from us, by `make finn`; nothing of it is
+part of this program.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
-import re
-import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -23,22 +17,19 @@ from typing import Any
 import numpy as np
 
 from scaflow.flow.chain import read_design
+from scaflow.flow.finn.circuit import estimates, generate, map_finn, run_finn
+from scaflow.flow.finn.search import fastest, frontier
 from scaflow.flow.images import test_images
 from scaflow.flow.stages import Progress, Project, Stage
-from scaflow.hw import yosys
 from scaflow.hw.activity import law, reads, walked_events
 from scaflow.hw.clock import stage_cycles
 from scaflow.hw.design import Design, design
 from scaflow.hw.emit import TOP
 from scaflow.hw.fold import Fold, at_equal_lanes
-from scaflow.hw.synth import Resources, count, synthesize
-from scaflow.model import processes
-from scaflow.model.files import kept_json, read_json, write_json
-from scaflow.quant.golden.beats import pack
+from scaflow.hw.synth import synthesize
+from scaflow.model.files import write_json
 from scaflow.quant.graph import Conv, Edge, Graph
 
-WORKER = Path(__file__).with_name("worker.py")
-FOUND = ("sources", "input_lanes", "input_bits", "accumulator_bits")  # what is read of the worker's finn.json
 IMAGES = 2  # FINN's cycles do not depend on the data: from the end of one image to the end of the next
 EVENT_IMAGES = 200  # over which the cycles of an event stage are averaged
 OURS = {"dense": "dense", "list": "compact", "event": "event"}  # the design behind each column
@@ -68,7 +59,10 @@ def stage(project: Project, progress: Progress) -> Stage:
         reads=tuple(project / f"{variant}/{name}" for variant in OURS.values() for name in files),
         writes=(project / "finn.json",),
         run=lambda: write_json(project / "finn.json", compare(project, python, progress)),
-        rooms=("quant", "hw", "sim", "flow/finn/compare.py", "flow/finn/worker.py", "flow/images.py", "flow/rungs.py"),
+        rooms=(
+            *("quant", "hw", "sim", "flow/images.py", "flow/rungs.py"),
+            *(f"flow/finn/{name}.py" for name in ("compare", "circuit", "search", "worker")),
+        ),
         remedy=f"scaflow compile {project.net}",
     )
 
@@ -108,8 +102,12 @@ def divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
 
 
-def layer_of(node: Conv, edge: Edge, fold: Fold) -> dict[str, Any]:
-    """What the worker is told of a convolution; spikes are typed UINT2, because FINN's RTL takes no single bit."""
+def layer_of(node: Conv, edge: Edge, fold: Fold, ram_style: str = "auto") -> dict[str, Any]:
+    """What the worker is told of a convolution; spikes are typed UINT2, because FINN's RTL takes no single bit.
+
+    Args:
+        ram_style: of FINN's weights and of its window generator; "auto": Yosys chooses.
+    """
     channels, height, width = edge.shape
     return {
         "channels_in": channels,
@@ -121,6 +119,7 @@ def layer_of(node: Conv, edge: Edge, fold: Fold) -> dict[str, Any]:
         "padding": node.padding,
         "pe": fold.pe,
         "simd": fold.simd,
+        "ram_style": ram_style,
         "input_type": f"UINT{edge.bits}" if edge.bits > 1 else "UINT2",
         "weight_type": f"INT{node.weight_bits}",
         "weights": node.weight.tolist(),
@@ -128,7 +127,7 @@ def layer_of(node: Conv, edge: Edge, fold: Fold) -> dict[str, Any]:
 
 
 def compare(project: Project, python: Path, progress: Progress) -> dict[str, Any]:
-    """`finn`: one row a convolution: lanes, FINN's circuit and ours; over how many images events are counted."""
+    """`finn`: one row a convolution: lanes, FINN's circuits and ours; over how many images events are counted."""
     chosen = test_images(project, EVENT_IMAGES, progress)
     # cycles are counted between images: one alone comes again
     many = np.resize(chosen, (max(IMAGES, len(chosen)), *chosen.shape[1:]))
@@ -145,19 +144,18 @@ def compare(project: Project, python: Path, progress: Progress) -> dict[str, Any
         channels_out, *window = node.weight.shape
         fold = nearest_fold(*folds[node.name], channels_out, math.prod(window))
         progress(f"FINN: {node.name}, PE {fold.pe} x SIMD {fold.simd}")
-        found = measure_finn(python, project.build, layer_of(node, edge, fold), spikes[node.name], progress)
-        rows.append(
-            {
-                "layer": node.name,
-                "spiking": edge.kind == "spikes",
-                "lanes": lanes[node.name],
-                "finn": {"pe": fold.pe, "simd": fold.simd, "frames": edge.time_steps} | found,
-                "ours": {
-                    kind: measure_ours(laid, node.name, few, events, project.build, progress)
-                    for kind, laid in designs.items()
-                },
-            }
-        )
+        told = layer_of(node, edge, fold)
+        finn = {"pe": fold.pe, "simd": fold.simd, "frames": edge.time_steps}
+        finn |= measure_finn(python, project.build, told, spikes[node.name], progress)
+        ours = {
+            kind: measure_ours(laid, node.name, few, events, project.build, progress) for kind, laid in designs.items()
+        }
+        row = {"layer": node.name, "spiking": edge.kind == "spikes", "lanes": lanes[node.name]}
+        row |= {"finn": finn, "ours": ours}
+        if row["spiking"]:
+            bound = ours["event"]["lut"]
+            row["finn_best"] = best_finn(python, project.build, node, edge, spikes[node.name], bound, progress)
+        rows.append(row)
     return {"finn": rows, "finn_event_images": len(chosen)}
 
 
@@ -223,156 +221,28 @@ def measure_finn(
     return asdict(Measured(cycles, cells.lut, cells.ff, cells.bram, cells.dsp))
 
 
-def generate(python: Path, home: Path, layer: dict[str, Any]) -> Path:
-    """The folder of FINN's RTL for a layer; kept under a digest of the layer and the worker."""
-    text = json.dumps(layer)
-    directory = home / hashlib.sha256((text + WORKER.read_text()).encode()).hexdigest()[:16]
-    if kept_json(directory / "finn.json", FOUND) is not None:
-        return directory
-    shutil.rmtree(directory, ignore_errors=True)  # damaged
-    home.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="layer-", dir=home))
-    try:
-        (scratch / "layer.json").write_text(text)
-        command = [str(python), "-I", str(WORKER), str((scratch / "layer.json").absolute()), str(scratch.absolute())]
-        done = processes.run(command)
-        if done.returncode:
-            raise ValueError(f"FINN could not generate the layer:\n{done.stdout[-3000:]}")
-        os.replace(scratch, directory)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return directory
+def best_finn(
+    python: Path, build: Path, node: Conv, edge: Edge, spikes: np.ndarray, bound: int, progress: Progress
+) -> dict[str, Any]:
+    """FINN's fastest circuit of a layer within a number of LUTs; not `within`: its smallest one, which takes more."""
+    channels_out, *window = node.weight.shape
+    folds = [Fold(*shape) for shape in product(divisors(channels_out), divisors(math.prod(window)))]
+    home = build / "finn"
 
+    def told(fold: Fold) -> dict[str, Any]:
+        return layer_of(node, edge, fold, ram_style="block")  # free here, as LUT RAM is not
 
-def run_finn(directory: Path, layer: dict[str, Any], spikes: np.ndarray) -> int:
-    """Simulate; cycles from the last output of one image to the last output of the next.
+    def luts(fold: Fold) -> int:
+        lut = map_finn(generate(python, home, told(fold))).lut
+        progress(f"FINN: {node.name}, PE {fold.pe} x SIMD {fold.simd}: {lut:,} LUTs, of {bound:,}")
+        return lut
 
-    Args:
-        spikes: uint8 [N, T, C, H, W], at least two images.
-
-    Raises:
-        ValueError: the output is not the convolution, or the simulation breaks off.
-    """
-    from scaflow.sim.rtl import SimulationError, simulate_top
-
-    found = read_json(directory / "finn.json")
-    frames = spikes.reshape(-1, *spikes.shape[2:])
-    lanes, bits = found["input_lanes"], found["input_bits"]
-    beats = [pack(part, bits) for part in frames.transpose(0, 2, 3, 1).reshape(-1, lanes).tolist()]
-    sums = convolution(frames, np.array(layer["weights"]), layer["stride"], layer["padding"])
-    accumulator = found["accumulator_bits"]
-    expected = [pack(part, accumulator) for part in sums.reshape(-1, layer["pe"]).tolist()]
-    define = directory / "simulation.sv"  # without it the multipliers are Xilinx primitives
-    define.write_text("`define FINN_SIMULATION\n")
-    try:
-        sources = [define, *(directory / name for name in found["sources"])]
-        run = simulate_top(directory, TOP, beats, expect=len(expected), sources=sources)
-    except SimulationError as error:
-        raise ValueError(f"FINN's circuit in {directory}: {error}") from None
-    wrong = sum(a != b for a, b in zip(run.y, expected, strict=True))
-    if wrong:
-        raise ValueError(f"FINN's circuit in {directory}: {wrong} of {len(expected)} output beats are wrong")
-    each = len(expected) // len(spikes)
-    return run.out_at[-1] - run.out_at[-1 - each]
-
-
-def convolution(frames: np.ndarray, weights: np.ndarray, stride: int, padding: int) -> np.ndarray:
-    """int64 [N, OH, OW, Co] of frames [N, Ci, H, W] and weights [Co, Ci, Kh, Kw]."""
-    padded = np.pad(frames.astype(np.int64), ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, weights.shape[2:], (2, 3))[:, :, ::stride, ::stride]
-    return np.einsum("nchwij,ocij->nhwo", windows, weights.astype(np.int64), optimize=True)
-
-
-def map_finn(directory: Path) -> Resources:
-    """Cells of FINN's circuit by the flow that ours go through; DSP48E2 and LUT6_2 are its own instances."""
-    script = "\n".join(
-        [
-            # FINN's sources name signals ahead of their declaration
-            "read_slang --allow-use-before-declare "
-            + " ".join(f"--blackboxed-module {name}" for name in PRIMITIVES)
-            + f" --top {TOP} cells.v queue.sv " + " ".join(read_json(directory / "finn.json")["sources"]),
-            "chformal -remove",  # its checks are no hardware
-            f"synth_xilinx -family xc7 -flatten -noiopad -top {TOP}",
-            "tee -q -o stat.json stat -json",
-            "",
-        ]
-    )
-    work = directory / f"yosys-{hashlib.sha256((script + QUEUE).encode()).hexdigest()[:12]}"
-    if kept_json(work / "stat.json", ("modules",)) is None:
-        work.mkdir(exist_ok=True)
-        for name in read_json(directory / "finn.json")["sources"]:
-            (work / name).write_text(with_shift_registers((directory / name).read_text()))
-        shutil.copy(directory / "memblock.dat", work)
-        (work / "queue.sv").write_text(QUEUE)
-        (work / "cells.v").write_text(primitives(PRIMITIVES))
-        (work / "synth.ys").write_text(script)
-        command, variables = yosys.call(work, "synth.ys")
-        with (work / "yosys.log").open("w") as log:
-            done = processes.run(command, cwd=work, env=variables, stdout=log)
-        if done.returncode:
-            (work / "stat.json").unlink(missing_ok=True)
-            raise ValueError(f"Yosys refuses FINN's circuit; see {work / 'yosys.log'}")
-    return finn_cells(read_json(work / "stat.json"))
-
-
-def finn_cells(stat: dict[str, Any]) -> Resources:
-    """The sum of a `stat -json` of FINN's circuit."""
-    cells = next(part["num_cells_by_type"] for name, part in stat["modules"].items() if name.removeprefix("\\") == TOP)
-    own = Resources(lut=cells.get("LUT6_2", 0), dsp=cells.get("DSP48E2", 0))
-    rest = {kind: number for kind, number in cells.items() if kind not in ("LUT6_2", "DSP48E2")}
-    return sum(count({"modules": {TOP: {"num_cells_by_type": rest}}}, TOP, "xc7", {}).values(), own)
-
-
-PRIMITIVES = ("DSP48E2", "LUT6_2", "SRLC32E")  # Xilinx cells that the sources instantiate
-# FINN writes its output queues for Vivado, which makes one SRL of each bit; Yosys would take eight registers and a
-# multiplexer. In FINN's favour they are mapped as Vivado maps them, for counting only.
-QUEUE = """module srl_queue #(parameter int unsigned WIDTH = 1, parameter int unsigned DEPTH = 1) (
-  input  logic clk,
-  input  logic en,
-  input  logic [WIDTH-1:0] d,
-  input  logic [4:0] tap,
-  output logic [WIDTH-1:0] q
-);
-  if (DEPTH > 32) begin : chk_depth $error("a queue of %0d is deeper than an SRL", DEPTH); end
-  for (genvar i = 0; i < WIDTH; i++) begin : bits
-    SRLC32E srl (.CLK(clk), .CE(en), .D(d[i]), .A(tap), .Q(q[i]), .Q31());
-  end
-endmodule
-"""
-_QUEUE = re.compile(
-    r'\(\* SHREG_EXTRACT = "yes" \*\)\s*(?P<type>\w+)\s+(?P<name>\w+)\[(?:0:)?(?P<size>[^\]]+)\];', re.IGNORECASE
-)
-
-
-def with_shift_registers(text: str) -> str:
-    """A source of FINN with its addressed shift registers as instances of `srl_queue`; other texts unchanged.
-
-    Raises:
-        ValueError: a queue is declared but not written in the way FINN 1.6.1 writes it.
-    """
-    for found in _QUEUE.finditer(text):
-        name = found["name"]
-        push = rf"if\((\w+)\)\s*{name} <= {{ (\w+), {name}\[[^;]*;"
-        shift = re.search(rf"always_ff @\(posedge (\w+)\) begin\s*{push}\s*end", text)
-        taps = re.findall(rf"\b{name}\[(.+)\];", text.replace(shift[0] if shift else "", "").replace(found[0], ""))
-        if shift is None or len(set(taps)) != 1:
-            raise ValueError(f"FINN's shift register {name} is not written as in version 1.6.1")
-        size = found["size"] + (" + 1" if "[0:" in found[0] else "")
-        queue = (
-            f"{found['type']} {name}_tap;\n"
-            f"srl_queue #(.WIDTH($bits({found['type']})), .DEPTH({size})) {name}_srl"
-            f" (.clk({shift[1]}), .en({shift[2]}), .d({shift[3]}), .tap(5'({taps[0]})), .q({name}_tap));\n"
-        )
-        text = text.replace(shift[0], "").replace(found[0], queue).replace(f"{name}[{taps[0]}]", f"{name}_tap")
-    return text
-
-
-def primitives(names: Sequence[str]) -> str:
-    """The declarations of Xilinx cells, out of Yosys's own library."""
-    import pyosys
-
-    library = Path(pyosys.__file__).parent / "share/xilinx"
-    text = "".join((library / name).read_text() for name in ("cells_xtra.v", "cells_sim.v"))
-    found = [re.search(rf"^module {name}\b.*?^endmodule$", text, re.DOTALL | re.MULTILINE) for name in names]
-    bodies = "\n".join(match[0] for match in found if match) + "\n"
-    return re.sub(r"\bspecify\b.*?\bendspecify\b", "", bodies, flags=re.DOTALL)  # slang refuses their conditions
+    expected = estimates(python, home, told(folds[0]), folds)
+    best = fastest(frontier(expected), luts, bound)
+    found: list[dict[str, Any]] = []
+    for fold in best.folds:
+        measured = measure_finn(python, build, told(fold), spikes, progress)
+        found.append({"pe": fold.pe, "simd": fold.simd, "frames": edge.time_steps, "within": best.within} | measured)
+        if measured["cycles"] <= expected[fold] * edge.time_steps:
+            break  # none of the others is expected to be faster; a narrow window generator makes some slower
+    return min(found, key=lambda row: row["cycles"])

@@ -2,8 +2,9 @@
 
     python worker.py LAYER.json OUT
 
-LAYER.json: channels_in, channels_out, height, width, kernel [h, w], stride, padding, pe, simd, input_type, weight_type
-(QONNX data types), weights [Co, Ci, Kh, Kw]. OUT gets the sources, top.sv with plain streams, memblock.dat, finn.json.
+LAYER.json: channels_in, channels_out, height, width, kernel [h, w], stride, padding, pe, simd, ram_style, input_type,
+weight_type (QONNX data types), weights [Co, Ci, Kh, Kw]. OUT gets the sources, top.sv with plain streams, memblock.dat,
+finn.json. With foldings [[pe, simd], ...] OUT gets only finn.json, with the cycles a frame that FINN expects of each.
 The chain is FINN's own: FMPadding_rtl -> ConvolutionInputGenerator_rtl -> [StreamingDataWidthConverter_rtl] ->
 MVAU_rtl with its weights in a memstream; each as its `generate_hdl` writes it.
 """
@@ -41,6 +42,10 @@ def portable(name: str, text: str) -> str:
         return re.sub(r"#100ns;\s*Dirty <= 0;", "Dirty = 0;", text)
     if name == "vpc.sv":  # a directive may not stand inside a module
         return re.sub(r"^`default_nettype .*\n", "", text, flags=re.MULTILINE)
+    if name == "memstream.sv":  # Yosys knows this attribute in small letters only
+        if "(* RAM_STYLE = RAM_STYLE *)" not in text:
+            raise ValueError(f"{name}: RAM_STYLE is not where FINN 1.6.1 has it")
+        return text.replace("(* RAM_STYLE = RAM_STYLE *)", "(* ram_style = RAM_STYLE *)")
     if name.endswith("_memstream_wrapper.v"):  # the image lies beside the sources, wherever these are
         return re.sub(r'"[^"]*/memblock\.dat"', '"memblock.dat"', text)
     return text
@@ -51,16 +56,33 @@ def main(layer: dict, out: Path) -> None:
         # imported by FINN's layer normalisation alone, which is not generated here; it would be another 750 MB
         sys.modules[module] = mock.MagicMock(__path__=[])
     import finn.util.settings
+    from finn.interface.settings import FINNSettings
+
+    scratch = out / "generated"
+    finn.util.settings._SETTINGS = FINNSettings.init(flow_config=out / "none.yaml", finn_build_dir=str(scratch))
+    scratch.mkdir(parents=True, exist_ok=True)
+    if "foldings" in layer:
+        chains = (chain(layer | {"pe": pe, "simd": simd}) for pe, simd in layer["foldings"])
+        found = {"estimated_cycles": [max(map(cycles_of, blocks)) for _, blocks in chains]}
+    else:
+        found = generate(layer, scratch, out)
+    shutil.rmtree(scratch)
+    (out / "finn.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def cycles_of(block: Any) -> int:
+    """Cycles a frame, as FINN expects them."""
+    return int(block.get_exp_cycles())
+
+
+def chain(layer: dict) -> tuple[Any, list]:
+    """The model of a layer in FINN's own operators, and their blocks."""
     import numpy as np
     import onnx
-    from finn.interface.settings import FINNSettings
     from onnx import TensorProto, helper
     from qonnx.core.datatype import DataType
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.custom_op.registry import getCustomOp
-
-    scratch = out / "generated"
-    finn.util.settings._SETTINGS = FINNSettings.init(flow_config=out / "none.yaml", finn_build_dir=str(scratch))
 
     co, ci = layer["channels_out"], layer["channels_in"]
     (kh, kw), stride, pad = layer["kernel"], layer["stride"], layer["padding"]
@@ -113,7 +135,7 @@ def main(layer: dict, out: Path) -> None:
             Dilation=[1, 1],
             inputDataType=kind,
             outputDataType=kind,
-            ram_style="auto",
+            ram_style=layer["ram_style"],
         )
     if simd != narrow:
         add(
@@ -139,6 +161,7 @@ def main(layer: dict, out: Path) -> None:
         noActivation=1,
         numInputVectors=[1, rows, columns],
         mem_mode="internal_decoupled",
+        ram_style=layer["ram_style"],
         resType="dsp",
     )
     end = f"t{len(nodes)}"
@@ -154,21 +177,24 @@ def main(layer: dict, out: Path) -> None:
     model = ModelWrapper(helper.make_model(graph))
     model.set_tensor_datatype("t0", DataType[kind])
     model.set_tensor_datatype("weights", DataType[layer["weight_type"]])
+    return model, [getCustomOp(node) for node in model.graph.node[:-1]]
 
-    scratch.mkdir(parents=True, exist_ok=True)
-    blocks, files, estimate = [], [], 0
-    for node in model.graph.node[:-1]:
-        block = getCustomOp(node)
-        folder = scratch / node.name
+
+def generate(layer: dict, scratch: Path, out: Path) -> dict[str, Any]:
+    """Writes the RTL; what finn.json says of it."""
+    import finn.util.settings
+
+    model, blocks = chain(layer)
+    files: list[Path] = []
+    for block in blocks:
+        folder = scratch / block.onnx_node.name
         folder.mkdir(exist_ok=True)
         block.set_nodeattr("code_gen_dir_ipgen", str(folder))
-        if node.op_type == "MVAU_rtl":
+        if block.onnx_node.op_type == "MVAU_rtl":
             block.minimize_accumulator_width(model)
         block.generate_hdl(model, PART, CLOCK_NS)
-        blocks.append(block)
         files += [Path(name) for name in block.get_rtl_file_list(abspath=True)]
         files += sorted(folder.glob("*_memstream_wrapper.v"))
-        estimate = max(estimate, int(block.get_exp_cycles()))
     library = Path(finn.util.settings.get_settings().finn_rtllib)
     files += [library / "memstream/hdl" / name for name in ("memstream_axi.sv", "memstream.sv")]
     files.append(library / "axi/hdl/axilite.sv")
@@ -178,18 +204,16 @@ def main(layer: dict, out: Path) -> None:
     for name in names:
         (out / name).write_text(portable(name, places[name].read_text()))
     accumulator = blocks[-1].get_output_datatype()
-    input_lanes = narrow if len(blocks) > 1 else simd
-    (out / "top.sv").write_text(top(blocks, bits * input_lanes, pe, accumulator.bitwidth()))
-    found = {
+    lanes, bits = blocks[0].get_folded_input_shape()[-1], blocks[0].get_input_datatype().bitwidth()
+    (out / "top.sv").write_text(top(blocks, bits * lanes, layer["pe"], accumulator.bitwidth()))
+    return {
         "sources": [*names, "top.sv"],
         "accumulator_bits": accumulator.bitwidth(),
         "input_bits": bits,
-        "input_lanes": input_lanes,
-        "estimated_cycles": estimate,
+        "input_lanes": lanes,
+        "estimated_cycles": max(map(cycles_of, blocks)),
         "dsp_estimate": blocks[-1].dsp_estimation(PART),
     }
-    shutil.rmtree(scratch)
-    (out / "finn.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 def top(blocks: list, in_bits: int, pe: int, accumulator_bits: int) -> str:
