@@ -1,11 +1,12 @@
 """What a revision gains over another one: cycles, LUTs, density, clock and simulation speed, by the commands.
 
-    python bench/progress.py --base 6b224fe [--images 1000] [--seeds 5] [--luts 10681] [--native]
+    python bench/progress.py --base 6b224fe [--images 1000] [--seeds 5] [--luts 10681] [--native] [--finn]
 
 Either revision runs, in a checkout of its own, `scaflow reference`, `activity`, `fold` and `sim --engine native` of
 `fashion` and `swift`, and synthesises and routes their event designs. The rows are those figures beside each other and
 their ratio; what a revision's commands do not give is left out. `--native` adds `bench/native.py`, both engines on the
-same designs. The images are those of data/ in this checkout; routing is most of the time (`--seeds 0` leaves it out).
+same designs; `--finn` FINN measured anew by `scaflow compare-finn` (after `make finn`; half an hour). The images are
+those of data/ in this checkout; routing is most of the time (`--seeds 0` leaves it out).
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def environment(checkout: Path, home: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(checkout / "src"), "HOME": str(home)}
 
 
-def figures(checkout: Path, home: Path, images: int, seeds: int, luts: int) -> Figures:
+def figures(checkout: Path, home: Path, images: int, seeds: int, luts: int, finn: bool) -> Figures:
     """All that a revision's commands tell, by the row's name."""
     (home / "data").symlink_to(ROOT / "data")
     found: Figures = {}
@@ -69,11 +70,25 @@ def figures(checkout: Path, home: Path, images: int, seeds: int, luts: int) -> F
     if cycles and cells:
         found["FINN's cycles / ours"] = FINN_CYCLES / cycles
         found["FINN's LUT x cycles / ours"] = FINN_CYCLES * FINN_LUT / (cycles * cells)
+    if finn:
+        found |= dict(beside_finn(checkout, home))
     scaflow(checkout, home, "fold", "fashion", "--device", "xc7a200t", "--max-luts", str(luts))
     pruned = read(home / "build/fashion/fold.json").get("interval")
     if pruned:
         found[f"fashion, folded within {luts:,} LUTs: interval"] = pruned
     return found
+
+
+def beside_finn(checkout: Path, home: Path) -> Iterator[tuple[str, float]]:
+    """FINN's cycles over ours, conv1 to conv4, at equal lanes and at its best within our LUTs."""
+    (home / "build/finn").mkdir(parents=True, exist_ok=True)
+    (home / "build/finn/venv").symlink_to(ROOT / "build/finn/venv")
+    scaflow(checkout, home, "compare-finn", "fashion")
+    rows = [row for row in read(home / "build/fashion/finn.json").get("finn", []) if row["spiking"]]
+    ours = sum(row["ours"]["event"]["cycles"] for row in rows)
+    for key, name in (("finn", "at equal lanes"), ("finn_best", "at its best within our LUTs")):
+        if rows and all(key in row for row in rows):
+            yield f"FINN's cycles / ours, measured, {name}", sum(row[key]["cycles"] for row in rows) / ours
 
 
 def of_network(checkout: Path, home: Path, net: str, seeds: int) -> Iterator[tuple[str, float]]:
@@ -113,6 +128,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="of the placement; 0: nothing is routed")
     parser.add_argument("--luts", type=int, default=10_681, help="budget of the folding solver")
     parser.add_argument("--native", action="store_true", help="also both native engines on the same designs")
+    parser.add_argument("--finn", action="store_true", help="also FINN beside either revision's stages")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="scaflow-progress-") as scratch:
         other = Path(scratch) / "checkout"
@@ -122,7 +138,7 @@ def main() -> None:
             for checkout, name in ((other, "base"), (ROOT, "here")):
                 home = Path(scratch) / name
                 home.mkdir()
-                both.append(figures(checkout, home, options.images, options.seeds, options.luts))
+                both.append(figures(checkout, home, options.images, options.seeds, options.luts, options.finn))
         finally:
             subprocess.run(["git", "-C", ROOT, "worktree", "remove", "--force", other], check=False)
     table = Table(title=f"{options.base} and this checkout, {options.images:,} test images")
