@@ -1,6 +1,6 @@
 """Fits hw/area.json, the area model, to syntheses of random networks; measures its error on networks it has not seen.
 
-    python bench/area.py [--list 8] [--linear 12] [--event 10] [--entries 32] [--held-out 4] [--jobs 2]
+    python bench/area.py [--list 8] [--linear 12] [--event 16] [--entries 32] [--held-out 4] [--jobs 2]
                          [--cache build/cache/area]
     python bench/area.py --entries-only    # axis_in alone, in minutes; all else in area.json stays as it is
 
@@ -213,7 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", type=int, default=8, help="networks with list schedulers to fit")
     parser.add_argument("--linear", type=int, default=12, help="networks of linear layers to fit")
-    parser.add_argument("--event", type=int, default=10, help="networks with event schedulers to fit")
+    parser.add_argument("--event", type=int, default=16, help="networks with event schedulers to fit")
     parser.add_argument("--entries", type=int, default=32, help="tiny designs to fit axis_in")
     parser.add_argument("--entries-only", action="store_true", help="fit axis_in alone and keep the rest")
     parser.add_argument("--held-out", type=int, default=4, help="networks of each kind not to fit")

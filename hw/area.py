@@ -354,7 +354,10 @@ def _synapse_event(cfg: Any, family: Family) -> Features:
         "shared_banks": simd if shared else 0,
         "event_bits": simd * groups,
         "chained_event_bits": simd * groups if groups > NARROW else 0,
-        "picked_bits": simd * groups * cfg.in_bits if cfg.in_bits > 1 else 0,
+        # activations of several bits: told from zero where they come in, picked where a bank has several, and held
+        "told_bits": cfg.kept * (cfg.in_bits - 1),
+        "picked_bits": simd * groups * cfg.in_bits if cfg.in_bits > 1 and groups > 1 else 0,
+        "act_bits": simd * cfg.in_bits if cfg.in_bits > 1 else 0,
         "index_bits": readers * address_bits(kernel) + simd * address_bits(groups),
         "folded": cfg.folds > 1,
         "packet_bits": simd * (cfg.in_bits + address_bits(kernel * cfg.steps2)),
