@@ -177,7 +177,7 @@ def random_design(rng):
             out = [(size + 2 * padding - k) // stride + 1 for size, k in zip(edge[1:], kernel, strict=True)]
             pe, simd = (int(rng.integers(1, lanes + 1)) for lanes in (co, edge[0]))
             scheduler, group = str(rng.choice(("list", "event"))), SYNAPSE
-            if scheduler == "event" and len(nodes) > 1 and grouped.random() < 0.6:
+            if scheduler == "event" and grouped.random() < 0.6:
                 group = int(grouped.choice((1, kernel[1]))), int(grouped.choice((1, 2, 3)))
             folding[name] = Fold(pe, simd, scheduler, int(narrow.integers(1, pe + 1)), group)
             edge = (co, *out)
