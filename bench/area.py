@@ -181,7 +181,7 @@ def random_folding(rng: np.random.Generator, graph: Graph, scheduler: str, gener
 
 
 def measure(seed: int, family: str, cache: Path) -> list[Sample]:
-    """Map a design and give every instance with its cells; of a tiny one its axis_in alone."""
+    """Map a design and give every instance with its cells: of a tiny one its axis_in alone, of the others the rest."""
     laid, entry = random_design(seed), seed % FIRST_HELD_OUT >= ENTRY
     with tempfile.TemporaryDirectory(prefix="scaflow-area-") as scratch:
         directory = Path(scratch) / "rtl"
@@ -194,7 +194,6 @@ def measure(seed: int, family: str, cache: Path) -> list[Sample]:
         (result.log / "netlist.json").unlink()
     extra = json.loads(feeds.read_text()) if family == "ecp5" else {}
     stages = {i.name: stage.name for stage in laid.stages for i in stage.instances}
-    wanted = ("axis_in",) if entry else tuple(i.module for i in laid.instances())
     return [
         Sample(
             family=family,
@@ -205,7 +204,7 @@ def measure(seed: int, family: str, cache: Path) -> list[Sample]:
             feed=extra.get(i.name, 0),
         )
         for i in laid.instances()
-        if i.module in wanted
+        if (i.module == "axis_in") == entry
     ]
 
 

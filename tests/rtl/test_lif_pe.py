@@ -22,7 +22,7 @@ def shape(
     depth <<= places * each
     acc = top * simd * LONGEST * (1 << each * lookup if lookup else (1 << in_bits) - 1)
     v_bits = ((acc << fraction) * (2 * time_steps + 1)).bit_length() + 1
-    typical = (top << in_bits << fraction) * 2
+    typical = (top << (each * lookup if lookup else in_bits) << fraction) * 2
     return LifPe(
         pe, neurons, simd, in_bits, lookup, places, depth, folds, time_steps, int(in_bits > 1 and not lookup),
         weight_bits, acc.bit_length() + 1, v_bits, fraction, leak, soft,
