@@ -93,7 +93,7 @@ def beside_finn(checkout: Path, home: Path) -> Iterator[tuple[str, float]]:
 
 def of_network(checkout: Path, home: Path, net: str, seeds: int) -> Iterator[tuple[str, float]]:
     """Interval, LUTs, density and clock of an event design."""
-    runs = [r for r in read(home / f"build/{net}/native.json").get("native", []) if not r["stalls"]]
+    runs = [r for r in read(home / f"build/{net}/native/event.json").get("native", []) if not r["stalls"]]
     for run in runs:
         yield f"{net}, event: interval, cycles", run["interval"]["mean"]
     if cells := synthesised(checkout, home, net, "xc7", 0):
