@@ -8,10 +8,11 @@ look-up, those that fire together are put together, and it is the groups that ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations, pairwise, product
+from itertools import combinations, pairwise
 
 import numpy as np
 
+from scaflow.hw import compiled
 from scaflow.hw.groups import Group
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import Conv, Graph, Pool
@@ -49,34 +50,76 @@ def order(channels: Sequence[int], events: np.ndarray, simd: int, group: Group) 
     places = list(deal(range(len(found)), counts, simd))
     last = places.index(len(found) - 1)  # the group that is not full is the last one, whatever its bank
     places[last], places[-1] = places[-1], places[last]
-    dealt = [found[place] for place in places]
+    dealt = np.full((len(found), group[1]), -1)  # of channels; only the last group may have less
+    for place, members in zip(places, dealt, strict=True):
+        members[: len(found[place])] = found[place]
     if simd > 1:
-        _exchange(dealt, events, simd)
-    return tuple(channel for members in dealt for channel in members)
+        _exchange(dealt, np.ascontiguousarray(events.transpose(2, 1, 0)), simd, SWEEPS)
+    return tuple(int(channel) for channel in dealt.ravel() if channel >= 0)
 
 
-def _exchange(dealt: list[list[int]], events: np.ndarray, simd: int) -> None:
+@compiled.cached()
+def _exchange(dealt: np.ndarray, events: np.ndarray, simd: int, sweeps: int) -> None:
     """Channels of two groups change places as long as the fullest banks of the windows then hold fewer: what fires most
-    together need not be what the fullest bank wants together."""
-    counts = np.stack([events[:, :, members].any(2).sum(1) for members in dealt], 1)
-    load = np.stack([counts[:, bank::simd].sum(1) for bank in range(simd)], 1)
-    best = load.max(1).sum()
-    for _ in range(SWEEPS):
+    together need not be what the fullest bank wants together.
+
+    Args:
+        dealt: int64 [groups, channels], changed in place; -1: no channel.
+        events: bool [C, positions, windows].
+    """
+    groups, size = dealt.shape
+    windows = events.shape[2]
+    counts, load = np.zeros((groups, windows), np.int64), np.zeros((simd, windows), np.int64)
+    others = np.empty(windows, np.int64)  # the fullest of the banks that a change leaves alone
+    for g in range(groups):
+        counts[g] = _active(dealt[g], events)
+        load[g % simd] += counts[g]
+    best = 0
+    for w in range(windows):
+        best += load[:, w].max()
+    for _ in range(sweeps):
         before = best
-        for a, b in combinations(range(len(dealt)), 2):
-            for i, j in product(range(len(dealt[a])), range(len(dealt[b]))):
-                dealt[a][i], dealt[b][j] = dealt[b][j], dealt[a][i]
-                changed = load.copy()
-                fresh = {group: events[:, :, dealt[group]].any(2).sum(1) for group in (a, b)}
-                for group, count in fresh.items():
-                    changed[:, group % simd] += count - counts[:, group]
-                if (total := changed.max(1).sum()) < best:
-                    best, load = total, changed
-                    counts[:, [a, b]] = np.stack([fresh[a], fresh[b]], 1)
-                else:
-                    dealt[a][i], dealt[b][j] = dealt[b][j], dealt[a][i]
+        for a in range(groups):
+            for b in range(a + 1, groups):
+                one, two = a % simd, b % simd
+                others[:] = 0
+                for bank in range(simd):
+                    if bank != one and bank != two:
+                        others = np.maximum(others, load[bank])
+                for i in range(size):
+                    for j in range(size):
+                        if dealt[a, i] < 0 or dealt[b, j] < 0:
+                            continue
+                        dealt[a, i], dealt[b, j] = dealt[b, j], dealt[a, i]
+                        now_a, now_b = _active(dealt[a], events), _active(dealt[b], events)
+                        moved_a, moved_b = now_a - counts[a], now_b - counts[b]
+                        if one == two:
+                            fullest = np.maximum(others, load[one] + moved_a + moved_b)
+                        else:
+                            fullest = np.maximum(others, np.maximum(load[one] + moved_a, load[two] + moved_b))
+                        total = fullest.sum()
+                        if total < best:
+                            best = total
+                            counts[a], counts[b] = now_a, now_b
+                            load[one] += moved_a
+                            load[two] += moved_b
+                        else:
+                            dealt[a, i], dealt[b, j] = dealt[b, j], dealt[a, i]
         if best == before:
             break
+
+
+@compiled.cached()
+def _active(members: np.ndarray, events: np.ndarray) -> np.ndarray:
+    """In how many positions of each window one of the channels has an event."""
+    found = np.zeros(events.shape[2], np.int64)
+    for k in range(events.shape[1]):
+        some = np.zeros(events.shape[2], np.bool_)
+        for channel in members:
+            if channel >= 0:
+                some |= events[channel, k]
+        found += some
+    return found
 
 
 def _together(channels: Sequence[int], events: np.ndarray, size: int) -> list[list[int]]:
