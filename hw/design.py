@@ -266,7 +266,7 @@ def _problems(graph: Graph, folding: Folding, bits: Mapping[str, ConvWidths | Re
 def _group_problem(node: Conv | Readout, edge: Edge, fold: Fold) -> str | None:
     if fold.scheduler != "event":
         return f"group={fold.group}: only event schedulers look sums up; leave it out"
-    return group_problem(fold.group, Kernel.of(node).size[1], edge.bits)
+    return group_problem(fold.group, Kernel.of(node).size[1], edge.bits, fold.simd)
 
 
 def from_manifest(graph: Graph, manifest: Mapping[str, Any]) -> Design:

@@ -220,6 +220,7 @@ def _event_folds(graph: Graph, node: Conv | Readout, edge: Edge, spikes: np.ndar
         for group in _groups(node, edge)
         for simd in range(1, min(ceil_div(len(edge.kept), group[1]), MOST_BANKS) + 1)
         if not event_problems(kernel.size, kernel.padding[0], len(edge.kept), simd, group)
+        and (group == SYNAPSE or group_problem(group, kernel.size[1], edge.bits, simd) is None)
     ]
     for simd, group in ways:
         place = {channel: i for i, channel in enumerate(order(edge.kept, drawn[group[0]], simd, group))}

@@ -60,20 +60,25 @@ def simd_problem(simd: int, inputs: int, most: int = MOST_SIMD) -> str | None:
     )
 
 
-def group_problem(group: tuple[int, int], width: int, bits: int) -> str | None:
-    """Of a group of kernel positions and channels that share a look-up, where a kernel is so wide and an activation has
-    so many bits."""
+def group_problem(group: tuple[int, int], width: int, bits: int, simd: int = 1) -> str | None:
+    """Of a group of kernel positions and channels that share a look-up, where a kernel is so wide, an activation has
+    so many bits, and so many banks look up in a cycle."""
     positions, channels = group
     if positions not in (1, width) or channels < 1:
         return (
             f"group=[{positions}, {channels}] must be 1 or {width} positions, which is a row of the kernel, of"
             " 1 channel or more"
         )
-    size = positions * channels * bits
-    if pattern_parts(positions * channels, bits) == 0 or size > MOST_NUMBERS:
+    size, parts = positions * channels * bits, pattern_parts(positions * channels, bits)
+    if parts == 0 or size > MOST_NUMBERS:
         return (
             f"group=[{positions}, {channels}] of activations of {bits} bits has patterns of {size} bits, and at most"
             f" {MOST_PATTERN if bits == 1 else MOST_NUMBERS} pick words; use fewer positions, channels or pixel bits"
+        )
+    if parts > 1 and simd * parts > MOST_SIMD:
+        return (
+            f"group=[{positions}, {channels}] of activations of {bits} bits picks {parts} words in each of simd={simd}"
+            f" banks, and at most {MOST_SIMD} are added in a cycle; use a simd of {MOST_SIMD // parts} or less"
         )
     return None
 
@@ -162,12 +167,11 @@ def _group_problems(event: EventFoldConfig, shapes: list[LayerShape], pixel_bits
         ]
     if len(event.groups) > layers and event.readout == "list" and event.groups[-1] != (1, 1):
         return [f"{where}[{layers}]: the read-out walks its list; say readout = \"event\", or leave it out"]
+    read = [*((shape.kernel[1], 1 if i else pixel_bits, shape.inputs) for i, shape in enumerate(shapes)), (1, 1, 1)]
     told = [
-        None if group == (1, 1) else group_problem(group, width, bits)
-        for group, (width, bits) in zip(
-            event.groups,
-            [*((shape.kernel[1], 1 if i else pixel_bits) for i, shape in enumerate(shapes)), (1, 1)],
-            strict=False,
+        None if group == (1, 1) else group_problem(group, width, bits, min(simd, -(-inputs // max(1, group[1]))))
+        for group, (width, bits, inputs), simd in zip(
+            event.groups, read, event.simd or [1] * len(read), strict=False
         )
     ]
     names = [*(f"layers[{i}]" for i in range(layers)), "the read-out"]

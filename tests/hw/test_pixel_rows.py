@@ -54,6 +54,20 @@ def test_a_pattern_has_as_few_parts_as_a_memory_is_deep_for():
     )
 
 
+def test_more_words_than_are_added_in_a_cycle_are_refused():
+    """Three pixels of 8 bits pick three words in each bank."""
+    one = spiking("one", 4, 24, (3, 3), 1, 1, 8)
+    nodes = (one, Readout("readout", np.ones((2, 4, 5, 5), int), np.zeros(2, int), 8))
+    graph = validate(Graph("wide", (24, 5, 5), 3, nodes))
+
+    def folds(simd):
+        return {"one": Fold(2, simd, "event", group=(3, 1)), "readout": Fold(2, 1)}
+
+    assert design(graph, folds(21)).stages[0].simd == 21
+    with pytest.raises(ValueError, match=r"picks 3 words in each of simd=22 banks, and at most 64 .* simd of 21 or"):
+        design(graph, folds(22))
+
+
 @pytest.mark.rtl
 @pytest.mark.parametrize(("group", "reset", "simd"), CASES)
 def test_the_whole_top_and_the_exact_clock(group, reset, simd, tmp_path):
