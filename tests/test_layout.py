@@ -186,3 +186,14 @@ def test_the_benches_import_what_is_there(path):
 
 def _has(module: ModuleType, name: str) -> bool:
     return hasattr(module, name) or importlib.util.find_spec(f"{module.__name__}.{name}") is not None
+
+
+def test_every_folder_that_is_kept_has_its_line_in_the_layout():
+    """So that nothing generated comes in with a commit."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a checkout: git does not tell what is kept")
+    kept = {path.split("/")[0] for path in listed.stdout.splitlines() if "/" in path} - {".ci"}
+    layout = (ROOT / "README.md").read_text().split("## Layout", 1)[1].split("```")[1]
+    named = set(re.findall(r"^([\w.]+)/", layout, re.MULTILINE))
+    assert kept <= named and named - kept <= {"build"}
