@@ -1,0 +1,85 @@
+"""A graph: nodes in an order in which each reads what was written before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from scaflow.quant.graph.edges import Bounds, Edge, currents, written
+from scaflow.quant.graph.nodes import IMAGE, PIXEL_BITS, Frozen, Node, Readout
+
+
+@dataclass(frozen=True, eq=False)
+class Graph(Frozen):
+    name: str
+    input_shape: tuple[int, int, int]  # (C, H, W)
+    time_steps: int
+    nodes: tuple[Node, ...]
+    pixel_bits: int = PIXEL_BITS  # of each pixel of an image the highest are seen
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Graph) and (
+            (self.name, self.input_shape, self.time_steps, self.nodes, self.pixel_bits)
+            == (other.name, other.input_shape, other.time_steps, other.nodes, other.pixel_bits)
+        )
+
+    @property
+    def readout(self) -> Readout:
+        """The last node; a graph that is not validated may end otherwise."""
+        last = self.nodes[-1]
+        if not isinstance(last, Readout):
+            raise TypeError(f"graph {self.name!r} ends with {last.name!r}, which is no read-out")
+        return last
+
+    @cached_property
+    def sources(self) -> dict[str, tuple[str, ...]]:
+        """The names of what each node reads, by its name; IMAGE is the image."""
+        before = [IMAGE, *(node.name for node in self.nodes)]
+        return {node.name: node.reads or (before[i],) for i, node in enumerate(self.nodes)}
+
+    def readers(self, name: str) -> tuple[Node, ...]:
+        """The nodes that read what a node, or IMAGE, writes."""
+        return tuple(node for node in self.nodes if name in self.sources[node.name])
+
+    def node(self, name: str) -> Node:
+        return next(node for node in self.nodes if node.name == name)
+
+    @cached_property
+    def _flows(self) -> tuple[dict[str, Edge], dict[str, Bounds | None]]:
+        edges: dict[str, Edge] = {IMAGE: self.image}
+        bounds: dict[str, Bounds | None] = {IMAGE: None}
+        for node in self.nodes:
+            if isinstance(node, Readout):
+                continue
+            sources = self.sources[node.name]
+            reads = [edges[source] for source in sources]
+            bounds[node.name] = currents(node, reads, [bounds[source] for source in sources])
+            edges[node.name] = written(node, reads, bounds[node.name], self.time_steps)
+        return edges, bounds
+
+    def edge(self, name: str) -> Edge:
+        """What a node, or IMAGE, writes."""
+        return self._flows[0][name]
+
+    def bounds(self, name: str) -> Bounds | None:
+        """Of the currents that a node writes, if it does."""
+        return self._flows[1][name]
+
+    def read(self, node: Node) -> tuple[Edge, ...]:
+        """What a node reads: a Join two edges, the others one."""
+        return tuple(self.edge(source) for source in self.sources[node.name])
+
+    def edges(self) -> tuple[Edge, ...]:
+        """`edges()[i]` is what `nodes[i]` reads, of a Join the first."""
+        return tuple(self.read(node)[0] for node in self.nodes)
+
+    @property
+    def image(self) -> Edge:
+        """What the first node reads."""
+        return Edge(self.input_shape, 1, self.pixel_bits, tuple(range(self.input_shape[0])), "pixels")
+
+    def seen(self, images: np.ndarray) -> np.ndarray:
+        """uint8 images as the first node sees them."""
+        return images >> (PIXEL_BITS - self.pixel_bits)
