@@ -22,15 +22,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scaflow.quant.graph import Conv, Edge, Graph, Readout
+from scaflow.quant.graph import Conv, Current, Edge, Graph, Neuron, Readout, Spiking, Weighted
+from scaflow.quant.graph.edges import Bounds, signed_bits, sums
 
 
 @dataclass(frozen=True)
 class ConvWidths:
-    """`acc_bits` holds every accumulator, `v_bits` all the neuron computes with."""
+    """Of a Conv or a Neuron: `acc_bits` holds every accumulator, `v_bits` all the neuron computes with."""
 
     acc_bits: int
     v_bits: int
+
+
+@dataclass(frozen=True)
+class CurrentWidths:
+    """`acc_bits` holds every sum; a channel without currents has none."""
+
+    acc_bits: int
 
 
 @dataclass(frozen=True)
@@ -40,48 +48,61 @@ class ReadoutWidths:
     logit_bits: int
 
 
-def widths(graph: Graph) -> dict[str, ConvWidths | ReadoutWidths]:
-    """The widths of every Conv and of the Readout, by node name."""
-    result: dict[str, ConvWidths | ReadoutWidths] = {}
+Widths = ConvWidths | CurrentWidths | ReadoutWidths
+
+
+def widths(graph: Graph) -> dict[str, Widths]:
+    """The widths of what computes, by node name."""
+    result: dict[str, Widths] = {}
     for node, edge in zip(graph.nodes, graph.edges(), strict=True):
-        if isinstance(node, Conv):
-            low, high = acc_bounds(node, edge)
-            membrane = membrane_bounds(node, edge, graph.time_steps)
-            result[node.name] = ConvWidths(signed_bits(low, high), signed_bits(*membrane))
+        if isinstance(node, Conv | Neuron):
+            acc = neuron_bounds(graph, node)
+            result[node.name] = ConvWidths(signed_bits(*acc), signed_bits(*membrane_bounds(node, acc, graph.time_steps)))
+        elif isinstance(node, Current):
+            result[node.name] = CurrentWidths(signed_bits(*acc_bounds(node, edge)))
         elif isinstance(node, Readout):
             result[node.name] = ReadoutWidths(signed_bits(*logit_bounds(node, edge, graph.time_steps)))
     return result
 
 
-def signed_bits(*values: np.ndarray) -> int:
-    """The two's complement bits that hold all of the values; at least 1."""
-    low = min(int(v.min()) for v in values)
-    high = max(int(v.max()) for v in values)
-    return 1 + max(high.bit_length() if high > 0 else 0, (-low - 1).bit_length() if low < 0 else 0)
-
-
-def acc_bounds(node: Conv | Readout, edge: Edge) -> tuple[np.ndarray, np.ndarray]:
+def acc_bounds(node: Weighted, edge: Edge) -> Bounds:
     """Lowest and highest accumulator of one step, per output channel, int64 [Co] each."""
-    weight = node.weight[:, list(edge.kept)].reshape(len(node.weight), -1)
-    largest = (1 << edge.bits) - 1
-    return np.minimum(weight, 0).sum(1) * largest, np.maximum(weight, 0).sum(1) * largest
+    return sums(node.weight, edge)
 
 
-def membrane_bounds(node: Conv, edge: Edge, time_steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest value per output channel of all that the neuron computes with, int64 [Co] each."""
-    acc_low, acc_high = (bound << node.fraction_bits for bound in acc_bounds(node, edge))
+def neuron_bounds(graph: Graph, node: Spiking) -> Bounds:
+    """Lowest and highest accumulator, or current, that the neurons of a node get in a step, int64 [Co] each."""
+    if isinstance(node, Conv):
+        return acc_bounds(node, graph.read(node)[0])
+    bounds = graph.bounds(graph.sources[node.name][0])
+    assert bounds is not None  # a Neuron reads currents
+    return bounds
+
+
+def membrane_bounds(node: Spiking, acc: Bounds, time_steps: int) -> Bounds:
+    """Lowest and highest value per output channel of all that the neuron computes with, int64 [Co] each.
+
+    Args:
+        acc: bounds of the accumulator.
+    """
+    acc_low, acc_high = (bound << node.fraction_bits for bound in acc)
     lows = [node.bias, node.threshold, acc_low, acc_low + node.bias]
     highs = [node.bias, node.threshold, acc_high, acc_high + node.bias]
-    for low, high in zip(*potential_bounds(node, edge, time_steps), strict=True):
+    for low, high in zip(*potentials(node, acc, time_steps), strict=True):
         v_low, v_high = _after_reset(node, low, high)
         lows += [low, low - node.threshold, v_low, leak(v_low, node.leak_shift)]
         highs += [high, high - node.threshold, v_high, leak(v_high, node.leak_shift)]
     return np.min(lows, 0), np.max(highs, 0)
 
 
-def potential_bounds(node: Conv, edge: Edge, time_steps: int) -> tuple[np.ndarray, np.ndarray]:
+def potential_bounds(node: Conv, edge: Edge, time_steps: int) -> Bounds:
     """Lowest and highest u of each step, per output channel, int64 [T, Co] each."""
-    current_low, current_high = ((b << node.fraction_bits) + node.bias for b in acc_bounds(node, edge))
+    return potentials(node, acc_bounds(node, edge), time_steps)
+
+
+def potentials(node: Spiking, acc: Bounds, time_steps: int) -> Bounds:
+    """The same by the bounds of the accumulator."""
+    current_low, current_high = ((b << node.fraction_bits) + node.bias for b in acc)
     lows, highs = [], []
     v_low = v_high = np.zeros_like(node.threshold)
     for _ in range(time_steps):
@@ -97,7 +118,7 @@ def leak(v: np.ndarray, shift: int) -> np.ndarray:
     return v - (v >> shift) if shift else v
 
 
-def _after_reset(node: Conv, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _after_reset(node: Spiking, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     threshold = node.threshold
     if node.reset == "hard":
         fired_low = fired_high = np.zeros_like(threshold)
@@ -110,7 +131,7 @@ def _after_reset(node: Conv, low: np.ndarray, high: np.ndarray) -> tuple[np.ndar
     return v_low, v_high
 
 
-def logit_bounds(node: Readout, edge: Edge, time_steps: int) -> tuple[np.ndarray, np.ndarray]:
+def logit_bounds(node: Readout, edge: Edge, time_steps: int) -> Bounds:
     """Lowest and highest sum on the way to a logit, and the logit itself, int64 [classes] each."""
     low, high = acc_bounds(node, edge)
     bias = time_steps * node.bias
