@@ -26,10 +26,11 @@ from rich.table import Table
 
 from scaflow.hw.area import COEFFICIENTS, FAMILIES, Model, area
 from scaflow.hw.area_fit import Sample, errors, fit, netlist_feeds, write
-from scaflow.hw.design import Design, Instance, design
+from scaflow.hw.design import Design, design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
 from scaflow.hw.groups import SYNAPSE, word_bits
+from scaflow.hw.layers import Instance
 from scaflow.hw.synth import synthesize
 from scaflow.model.limits import MOST_KERNEL, group_problem
 from scaflow.quant.graph import Conv, Graph, Pool, Readout

@@ -19,10 +19,10 @@ from scaflow.hw.cycles import words_of
 from scaflow.hw.groups import SYNAPSE, Group, Kernel, lookups
 from scaflow.hw.serving import Words, repeated, served, told
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute
+from scaflow.quant.graph import IMAGE, Graph, Readout, Weighted, execute
 
 
-def window_events(spikes: np.ndarray, node: Conv | Readout, bank: Sequence[int] | np.ndarray) -> np.ndarray:
+def window_events(spikes: np.ndarray, node: Weighted, bank: Sequence[int] | np.ndarray) -> np.ndarray:
     """Events in the fullest bank of each window, which are the steps a fold of it takes (0 where nothing spiked).
 
     Args:
@@ -51,7 +51,7 @@ def window_events(spikes: np.ndarray, node: Conv | Readout, bank: Sequence[int] 
 
 
 def walked_events(
-    spikes: np.ndarray, node: Conv | Readout, places: Sequence[int], simd: int, group: Group = SYNAPSE
+    spikes: np.ndarray, node: Weighted, places: Sequence[int], simd: int, group: Group = SYNAPSE
 ) -> np.ndarray:
     """`window_events` of a stage whose channels have these places (-1: not walked) and share look-ups in groups, dealt
     in turn to `simd` banks."""
@@ -106,16 +106,11 @@ def reads(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
         images: uint8 [N, C, H, W].
     """
     spikes = execute(graph, images, trace=True)[1]
-    edges, seen = {}, graph.seen(images)[:, None]
-    for node in graph.nodes:
-        if not isinstance(node, Pool):
-            edges[node.name] = seen
-        if not isinstance(node, Readout):
-            seen = spikes[node.name]
-    return edges
+    spikes[IMAGE] = graph.seen(images)[:, None]
+    return {node.name: spikes[graph.sources[node.name][0]] for node, _ in graph.weighted}
 
 
-def channel_events(spikes: np.ndarray, node: Conv | Readout, most: int = 2048, positions: int = 1) -> np.ndarray:
+def channel_events(spikes: np.ndarray, node: Weighted, most: int = 2048, positions: int = 1) -> np.ndarray:
     """Where the channels have events in up to `most` windows, evenly drawn: what a deal to banks is judged by.
 
     Args:
@@ -140,7 +135,7 @@ def channel_events(spikes: np.ndarray, node: Conv | Readout, most: int = 2048, p
 
 def law(
     graph: Graph,
-    node: Conv | Readout,
+    node: Weighted,
     windows: np.ndarray,
     pe: int,
     simd: int,
@@ -154,7 +149,7 @@ def law(
     """
     if isinstance(node, Readout):
         return law_words(windows, len(node.weight))
-    folds, edge = ceil_div(len(node.kept), pe), graph.edges()[[n.name for n in graph.nodes].index(node.name)]
+    folds, edge = ceil_div(len(node.kept), pe), graph.read(node)[0]
     words = words_of(graph, node, edge, folds, simd, lookups(group, edge.bits))
     return law_events(windows, folds, graph.time_steps, rounds, words)
 

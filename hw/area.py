@@ -21,7 +21,7 @@ from typing import Any, get_args
 import numpy as np
 
 from scaflow.hw.area_array import array, bank, in_dsp
-from scaflow.hw.design import Instance
+from scaflow.hw.layers import Instance
 from scaflow.hw.ram import Family, Ram, Style, ram
 from scaflow.quant.golden.beats import address_bits, ceil_div
 from scaflow.quant.golden.mac_array import part_bits

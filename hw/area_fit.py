@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from scaflow.hw.area import FAMILIES, FITTED, Area, Model, area, features
-from scaflow.hw.design import Instance
+from scaflow.hw.layers import Instance
 from scaflow.hw.ram import Family
 from scaflow.hw.synth import Resources
 from scaflow.model.files import write_json

@@ -9,7 +9,7 @@ from scaflow.hw.groups import arriving
 from scaflow.model.config import NetworkConfig
 from scaflow.model.limits import event_problems
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Conv, Graph, Pool
+from scaflow.quant.graph import Conv, Graph
 
 
 def problems(cfg: NetworkConfig) -> list[str]:
@@ -57,9 +57,7 @@ def _least_part(cfg: NetworkConfig, graph: Graph, folding: Folding) -> float:
     """What every layer at its floor costs of the dense design's cycles, where events are counted without any spike."""
     least, dense = [], []
     into = whole = graph.input_shape[0]
-    for node, edge in zip(graph.nodes, graph.edges(), strict=True):
-        if isinstance(node, Pool):
-            continue
+    for node, edge in graph.weighted:
         fold, out = folding[node.name], len(node.weight)
         kept = cfg.sca.least(out) if isinstance(node, Conv) else out
         if isinstance(node, Conv) and cfg.sca.scheduler == "event" and edge.kind == "spikes":

@@ -8,14 +8,14 @@ look-up, those that fire together are put together, and it is the groups that ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import numpy as np
 
 from scaflow.hw import compiled
 from scaflow.hw.groups import Group
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Conv, Graph, Pool
+from scaflow.quant.graph import Graph, Pool, SumPool
 
 SWEEPS = 8
 
@@ -29,12 +29,14 @@ def orders(
         banks: of each event stage, by its name, and what shares a look-up there.
         events: of each channel in windows of a stage, by its name (`hw.activity.channel_events`).
     """
-    weighted = [node for node in graph.nodes if not isinstance(node, Pool)]
-    return {
-        writer.name: order(writer.kept, events[reader.name], *banks[reader.name])
-        for writer, reader in pairwise(weighted)
-        if reader.name in banks and isinstance(writer, Conv)
-    }
+    found: dict[str, tuple[int, ...]] = {}
+    for reader, edge in graph.weighted:
+        writer = graph.node(graph.sources[reader.name][0]) if edge.kind == "spikes" else None
+        while isinstance(writer, Pool | SumPool):
+            writer = graph.node(graph.sources[writer.name][0])
+        if writer and reader.name in banks and writer.name not in found:
+            found[writer.name] = order(edge.kept, events[reader.name], *banks[reader.name])
+    return found
 
 
 def order(channels: Sequence[int], events: np.ndarray, simd: int, group: Group) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from scaflow.hw.groups import arriving
 from scaflow.model.config import NetworkConfig
 from scaflow.model.cost import CycleModel, EventStage, ListStage
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Conv, Edge, Graph, Node, Pool, Readout
+from scaflow.quant.graph import Conv, Current, Edge, Graph, Node, Pool, Readout, Weighted
 
 
 def cycle_model(cfg: NetworkConfig, scheduler: Literal["list", "event"] = "list") -> CycleModel:
@@ -23,7 +23,7 @@ def cycle_model(cfg: NetworkConfig, scheduler: Literal["list", "event"] = "list"
     """
     graph = outline(cfg)
     folding = folding_of(cfg, graph)
-    weighted = [(n, e) for n, e in zip(graph.nodes, graph.edges(), strict=True) if not isinstance(n, Pool)]
+    weighted = graph.weighted
     tables = [_table(graph, node, edge, folding) for node, edge in weighted]
     stages = [
         _event(graph, node, edge, folding)
@@ -79,7 +79,7 @@ def outline(cfg: NetworkConfig) -> Graph:
     return Graph(cfg.name, cfg.input_shape, cfg.time_steps, tuple(nodes), cfg.quant.pixel_bits)
 
 
-def _table(graph: Graph, node: Conv | Readout, edge: Edge, folding: Folding) -> ListStage:
+def _table(graph: Graph, node: Weighted, edge: Edge, folding: Folding) -> ListStage:
     """The law for every pair of counts; it depends on the steps and folds they need only."""
     fold, (out, into) = folding[node.name], node.weight.shape[:2]
     law = {
@@ -95,7 +95,7 @@ def _table(graph: Graph, node: Conv | Readout, edge: Edge, folding: Folding) -> 
     )
 
 
-def _event(graph: Graph, node: Conv, edge: Edge, folding: Folding) -> EventStage:
+def _event(graph: Graph, node: Conv | Current, edge: Edge, folding: Folding) -> EventStage:
     _, height, width = edge.shape
     rows = inside(height, node.kernel[0], node.stride, node.padding)
     columns = inside(width, node.kernel[1], node.stride, node.padding)

@@ -22,7 +22,7 @@ from scaflow.hw.groups import arriving
 from scaflow.hw.serving import Words, repeated, served, settled, told
 from scaflow.quant.direct import at_once
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Conv, Edge, Graph, Pool, Readout
+from scaflow.quant.graph import Conv, Current, Edge, Graph, Readout, Weighted
 
 
 def inside(size: int, kernel: int, stride: int, padding: int) -> list[int]:
@@ -33,7 +33,7 @@ def inside(size: int, kernel: int, stride: int, padding: int) -> list[int]:
 
 
 def node_law(
-    graph: Graph, node: Conv | Readout, edge: Edge, pe: int, simd: int, kept_in: int, kept_out: int, rounds: int = 1
+    graph: Graph, node: Weighted, edge: Edge, pe: int, simd: int, kept_in: int, kept_out: int, rounds: int = 1
 ) -> int:
     """Cycles an image of a weighted node that reads `edge`, with the given channels kept on both sides.
 
@@ -62,7 +62,7 @@ def node_law(
     return max(settled(lambda n: served(n, rounds), pixels.repeat(edge.time_steps * folds)), arriving(edge))
 
 
-def waits(node: Conv, edge: Edge, steps: int) -> bool:
+def waits(node: Conv | Current, edge: Edge, steps: int) -> bool:
     """Can a row of the node's windows, or an image, wait for pixels that come without gaps, a word a cycle?
 
     steps: cycles a kernel position of an output pixel and time step costs, folds included.
@@ -84,20 +84,18 @@ def array_latency(simd: int, in_bits: int, lookup: int) -> int:
 
 
 def words_of(
-    graph: Graph, node: Conv, edge: Edge, folds: int, simd: int, lookup: int = 0
+    graph: Graph, node: Conv | Current, edge: Edge, folds: int, simd: int, lookup: int = 0
 ) -> Words | None:
     """What is behind the array of a first layer whose spikes come all at once; None: they do not.
 
     Args:
         lookup: how many words does an activation pick, as a pattern?
     """
-    if not at_once(node, edge, graph.time_steps):
+    if isinstance(node, Current) or not at_once(node, edge, graph.time_steps):
         return None
     array = array_latency(simd, edge.bits, lookup)
     tables, gap = [], 1
-    for pool, before in list(zip(graph.nodes, graph.edges(), strict=True))[1:]:  # it is the first one
-        if not isinstance(pool, Pool):
-            break
+    for pool, before in graph.pools_behind(node):
         ends = [np.arange(size) % pool.size == pool.size - 1 for size in before.shape[1:]]
         tables.append(np.outer(*ends).ravel())
         gap *= pool.size

@@ -2,21 +2,21 @@
 
 A pruned channel keeps its wire but is neither computed nor walked. Channels travel with the kept ones first, so that
 these fill whole synapse groups and whole folds, and for an event scheduler dealt to its banks by activity; the order is
-folded into weights, biases and thresholds here and costs no hardware.
+folded into weights, biases and thresholds here and costs no hardware. What is joined travels in one order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
-import numpy as np
-
-from scaflow.hw import ring
+from scaflow.hw import layers, links
 from scaflow.hw.cycles import node_law
 from scaflow.hw.fold import Fold, Folding
-from scaflow.hw.groups import SYNAPSE, Group, Kernel, arriving, group_bits, lookups, tables, window_rows, word_bits
+from scaflow.hw.groups import SYNAPSE, Group, Kernel, arriving
+from scaflow.hw.layers import Instance
+from scaflow.hw.links import Pools, orders_of
 from scaflow.model.limits import (
     AXI_BYTES,
     LOGIT_BITS,
@@ -27,37 +27,16 @@ from scaflow.model.limits import (
     group_problem,
     neurons_problem,
 )
-from scaflow.quant.direct import at_once, silent_levels
+from scaflow.quant.direct import at_once
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.axis_out import AxisOut
 from scaflow.quant.golden.beats import address_bits, ceil_div
-from scaflow.quant.golden.direct_pe import DirectPe
-from scaflow.quant.golden.lif_pe import LifPe
-from scaflow.quant.golden.pixel_index import PixelIndex
 from scaflow.quant.golden.readout import Readout as ReadoutModule
-from scaflow.quant.golden.spike_pack import SpikePack
-from scaflow.quant.golden.spike_pool import SpikePool
 from scaflow.quant.golden.stream_fifo import StreamFifo
-from scaflow.quant.golden.stream_width import StreamWidth
-from scaflow.quant.golden.synapse_event import SynapseEvent
-from scaflow.quant.golden.synapse_list import SynapseList
-from scaflow.quant.golden.synapse_word import SynapseWord
-from scaflow.quant.golden.window_buffer import WindowBuffer
-from scaflow.quant.graph import Conv, Edge, Graph, Pool, Readout, validate
-from scaflow.quant.widths import ConvWidths, ReadoutWidths, widths
+from scaflow.quant.graph import IMAGE, Conv, Current, Edge, Graph, Join, Neuron, Node, Readout, Weighted, validate
+from scaflow.quant.widths import ConvWidths, CurrentWidths, ReadoutWidths, Widths, widths
 
 FIFO_DEPTH = 16  # one LUT-RAM cell deep: lets a stage run ahead over its neighbour's short stalls
-
-
-@dataclass(frozen=True)
-class Instance:
-    """One module instance of the generated top: a link of the chain."""
-
-    module: str
-    name: str
-    cfg: Any  # the module's parameters, the dataclass of its golden twin
-    in_bits: int
-    out_bits: int
 
 
 @dataclass(frozen=True)
@@ -113,10 +92,32 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A piece of the dataflow with a queue at its end, a fork with one for each reader; the read-out has none."""
+
+    name: str
+    kind: Literal["stage", "neuron", "join", "fork"]
+    reads: tuple[str, ...]  # names of the queues in front of it; none: the image's way in
+    instances: tuple[Instance, ...]
+    beats: int  # of an image that leave it, from a fork by each queue
+    stage: Stage | None = None
+
+    @property
+    def queues(self) -> tuple[Instance, ...]:
+        """At its end."""
+        found = [i for i in self.instances if i.module == "stream_fifo"]
+        return tuple(found if self.kind == "fork" else found[-1:])
+
+
+@dataclass(frozen=True)
 class Design:
     graph: Graph
-    stages: tuple[Stage, ...]
+    parts: tuple[Part, ...]
     axi_bytes: int  # of a beat in which images come in
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return tuple(part.stage for part in self.parts if part.stage)
 
     @property
     def interval(self) -> int | None:
@@ -136,7 +137,7 @@ class Design:
         return module
 
     def instances(self) -> tuple[Instance, ...]:
-        """The whole chain, from AXI4-Stream to AXI4-Stream."""
+        """All of them, from AXI4-Stream to AXI4-Stream."""
         module = self.readout
         class_bits = address_bits(module.classes)
         entry = self.way_in
@@ -148,7 +149,7 @@ class Design:
             module.classes * module.logit_bits + class_bits,
             32,
         )
-        return (first, *(instance for stage in self.stages for instance in stage.instances), last)
+        return (first, *(instance for part in self.parts for instance in part.instances), last)
 
 
 def way_in(graph: Graph, axi_bytes: int, columns: int = 1) -> AxisIn:
@@ -181,71 +182,155 @@ def design(
     problems = [f"axi_bytes={axi_bytes}: {problem}"] if (problem := axi_problem(axi_bytes)) else []
     if problems := problems + _problems(graph, folding, bits):
         raise ValueError("\n".join(problems))
-    stages: list[Stage] = []
-    order = tuple(range(graph.input_shape[0]))
-    nodes = list(zip(graph.nodes, graph.edges(), strict=True))
-    while nodes:
-        node, edge = nodes.pop(0)
-        pools: list[tuple[Pool, Edge]] = []
-        while nodes and isinstance(pool := nodes[0][0], Pool):
-            pools.append((pool, nodes.pop(0)[1]))
-        if isinstance(node, Pool):
-            continue  # none is left here: each was taken with the layer before it
-        kept_in, in_order = len(edge.kept), order
-        fold = folding[node.name]
+    return Design(graph, _Layout(graph, folding, orders or {}, fifo_depths or {}).parts(), axi_bytes)
+
+
+class _Layout:
+    """The parts of a design, node by node."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        folding: Folding,
+        orders: Mapping[str, Sequence[int]],
+        depths: Mapping[str, int],
+    ) -> None:
+        self._graph, self._folding, self._depths = graph, folding, depths
+        self._bits = widths(graph)
+        self._orders = orders_of(graph, orders)  # of what each node writes
+        self._kept = {name: kept for name, (_, kept) in self._orders.items()}  # how many of it travel
+        self._queues: dict[tuple[str, str], str] = {}  # the queue between a node and its reader
+        self._lanes: dict[str, tuple[int, int]] = {}  # of currents: PE, and the bits of one
+
+    def parts(self) -> tuple[Part, ...]:
+        found: list[Part] = []
+        behind: set[str] = set()  # pools that are part of what they follow
+        for node in self._graph.nodes:
+            if node.name in behind:
+                continue
+            pools = self._graph.pools_behind(node)
+            behind |= {pool.name for pool, _ in pools}
+            part = self._part(node, pools)
+            found.append(part)
+            last = pools[-1][0].name if pools else node.name
+            if not isinstance(node, Readout):
+                found += self._divided(last, part)
+        return tuple(found)
+
+    def _depth(self, name: str, least: int = FIFO_DEPTH) -> int:
+        return self._depths.get(name, least)
+
+    def _reads(self, node: Node) -> tuple[str, ...]:
+        sources = self._graph.sources[node.name]
+        return tuple(self._queues[source, node.name] for source in sources if source != IMAGE)
+
+    def _divided(self, writer: str, part: Part) -> list[Part]:
+        """A fork, where what a node writes has several readers."""
+        queue, readers = part.queues[0], self._graph.readers(writer)
+        if len(readers) == 1:
+            self._queues[writer, readers[0].name] = queue.name
+            return []
+        names = [f"{writer}_to_{reader.name}" for reader in readers]
+        depths = [self._depth(name, links.branch_depth(self._graph, writer, reader, part.beats)) for name, reader in
+                  zip(names, readers, strict=True)]
+        self._queues |= {(writer, reader.name): name for name, reader in zip(names, readers, strict=True)}
+        made = links.fork(f"{writer}_fork", queue, names, depths)
+        return [Part(made[0].name, "fork", (queue.name,), made, part.beats)]
+
+    def _part(self, node: Node, pools: Pools) -> Part:
+        graph, reads = self._graph, self._reads(node)
+        if isinstance(node, Conv | Current | Readout):
+            stage = self._stage(node, pools)
+            stage = replace(stage, instances=_tied(stage.instances, reads))
+            return Part(node.name, "stage", reads, stage.instances, self._beats(node, pools), stage)
+        if isinstance(node, Neuron):
+            pe, acc_bits = self._lanes[graph.sources[node.name][0]]
+            order, kept = self._orders[node.name]
+            widths_of = replace(cast(ConvWidths, self._bits[node.name]), acc_bits=acc_bits)
+            made = links.neuron(graph, node, widths_of, pools, order, kept, pe, self._depth(node.name))
+            return Part(node.name, "neuron", reads, _tied(made, reads), self._beats(node, pools))
+        assert isinstance(node, Join)  # pools belong to what they follow
+        a, b = graph.read(node)
+        lanes, in_bits = len(self._orders[node.name][0]), (a.bits, b.bits)
+        if a.kind == "currents":
+            (lanes, a_bits), (_, b_bits) = (self._lanes[source] for source in graph.sources[node.name])
+            in_bits = (a_bits, b_bits)
+        made = links.join(graph, node, pools, lanes, in_bits, self._depth(node.name))
+        if a.kind == "currents":
+            self._lanes[node.name] = lanes, made[0].cfg.out_bits
+        return Part(node.name, "join", reads, _tied(made, reads), self._beats(node, pools))
+
+    def _beats(self, node: Node, pools: Pools) -> int:
+        """Of an image, that leave a part."""
+        if isinstance(node, Readout):
+            return 1
+        edge = self._graph.edge(pools[-1][0].name if pools else node.name)
+        _, height, width = edge.shape
+        folds = 1
+        if edge.kind == "currents":
+            order, kept = self._orders[node.name]
+            folds = ceil_div(kept, self._lanes[node.name][0])
+        return height * width * edge.time_steps * folds
+
+    def _stage(self, node: Weighted, pools: Pools) -> Stage:
+        graph, fold = self._graph, self._folding[node.name]
+        source, edge = graph.sources[node.name][0], graph.read(node)[0]
+        in_order = tuple(range(graph.input_shape[0])) if source == IMAGE else self._orders[source][0]
+        kept_in = len(edge.kept) if source == IMAGE else self._kept[source]
         at_once_here = isinstance(node, Conv) and at_once(node, edge, graph.time_steps)
+        out_order, kept_out, out_edge = None, len(node.weight), None
+        if isinstance(node, Readout):
+            logits = cast(ReadoutWidths, self._bits[node.name])
+            instances = layers.readout(graph, node, edge, logits, in_order, kept_in, fold)
+        else:
+            out_order, kept_out = self._orders[node.name]
+            out_edge = graph.edge(pools[-1][0].name if pools else node.name)
+            walk = layers.scheduler(graph, node, edge, in_order, kept_in, kept_out, fold)
+            depth, sides = self._depth(node.name), (in_order, out_order, kept_in, kept_out, fold)
+            if isinstance(node, Current):
+                acc_bits = cast(CurrentWidths, self._bits[node.name]).acc_bits
+                instances = (*walk, *layers.currents(graph, node, edge, acc_bits, *sides, depth))
+                self._lanes[node.name] = fold.pe, acc_bits
+            else:
+                bits = cast(ConvWidths, self._bits[node.name])
+                instances = (*walk, *layers.neurons(graph, node, edge, bits, pools, *sides, depth))
         law = None
         if fold.scheduler == "list":
-            kept_out = len(node.weight) if isinstance(node, Readout) else len(node.kept)
             law = node_law(graph, node, edge, fold.pe, fold.simd, kept_in, kept_out, fold.rounds)
-        if isinstance(node, Readout):
-            logits = cast(ReadoutWidths, bits[node.name])
-            instances = _readout(graph, node, edge, logits, order, kept_in, fold)
-            kept_out, out_order, out_edge = len(node.weight), None, None
-        else:
-            kept = (orders or {}).get(node.name, node.kept)
-            out_order = (*kept, *sorted(set(range(len(node.weight))) - set(kept)))
-            kept_out, out_edge = len(kept), nodes[0][1]
-            depth = (fifo_depths or {}).get(node.name, FIFO_DEPTH)
-            currents = cast(ConvWidths, bits[node.name])
-            instances = (
-                *_scheduler(graph, node, edge, order, kept_in, kept_out, fold),
-                *_neurons(graph, node, edge, currents, pools, order, out_order, kept_in, kept_out, fold, depth),
-            )
-            order = out_order
-        stages.append(
-            Stage(
-                name=node.name,
-                pe=fold.pe,
-                simd=fold.simd,
-                scheduler=fold.scheduler,
-                neurons=fold.pe if at_once_here else fold.served,
-                group=fold.group,
-                kept_in=kept_in,
-                kept_out=kept_out,
-                law=law,
-                in_edge=edge,
-                in_order=in_order,
-                out_order=out_order,
-                out_edge=out_edge,
-                instances=instances,
-            )
+        return Stage(
+            name=node.name,
+            pe=fold.pe,
+            simd=fold.simd,
+            scheduler=fold.scheduler,
+            neurons=fold.pe if at_once_here or isinstance(node, Current) else fold.served,
+            group=fold.group,
+            kept_in=kept_in,
+            kept_out=kept_out,
+            law=law,
+            in_edge=edge,
+            in_order=in_order,
+            out_order=out_order,
+            out_edge=out_edge,
+            instances=instances,
         )
-    return Design(graph, tuple(stages), axi_bytes)
 
 
-def _problems(graph: Graph, folding: Folding, bits: Mapping[str, ConvWidths | ReadoutWidths]) -> list[str]:
+def _tied(instances: Sequence[Instance], reads: tuple[str, ...]) -> tuple[Instance, ...]:
+    """The first one to the queues it reads; each other one reads the one before it."""
+    return (replace(instances[0], reads=reads), *instances[1:])
+
+
+def _problems(graph: Graph, folding: Folding, bits: Mapping[str, Widths]) -> list[str]:
     """What the modules cannot be built with, a line each."""
     problems = []
-    for node, edge in zip(graph.nodes, graph.edges(), strict=True):
-        if isinstance(node, Pool):
-            continue
+    for node, edge in graph.weighted:
         fold, found = folding[node.name], []
         most = MOST_READOUT_SIMD if isinstance(node, Readout) else MOST_SIMD
         if fold.pe < 1 or not 1 <= fold.simd <= most:
             found.append(f"pe={fold.pe} must be at least 1, and simd={fold.simd} 1 to {most}")
-        elif isinstance(node, Readout) and fold.neurons not in (None, fold.pe):
-            found.append(f"neurons={fold.neurons}: the read-out has none; give none")
+        elif not isinstance(node, Conv) and fold.neurons not in (None, fold.pe):
+            what = "the read-out" if isinstance(node, Readout) else "a stage of currents"
+            found.append(f"neurons={fold.neurons}: {what} has none; give none")
         elif fold.neurons is not None and (problem := neurons_problem(fold.neurons, fold.pe)):
             found.append(problem)
         elif fold.scheduler == "event":
@@ -256,14 +341,16 @@ def _problems(graph: Graph, folding: Folding, bits: Mapping[str, ConvWidths | Re
             ]
         if fold.group != SYNAPSE:
             found += [problem] if (problem := _group_problem(node, edge, fold)) else []
+        if isinstance(node, Readout) and edge.bits > 1:
+            found.append(f"reads numbers of {edge.bits} bits, its hardware spikes; put neurons or a Pool in front of it")
         width = bits[node.name]
         if isinstance(width, ReadoutWidths) and width.logit_bits > LOGIT_BITS:
             found.append(f"its logits have {width.logit_bits} bits, a word of the output {LOGIT_BITS}; use fewer bits")
         problems += [f"node {node.name!r}: {problem}" for problem in found]
-    return problems
+    return problems + links.problems(graph, folding)
 
 
-def _group_problem(node: Conv | Readout, edge: Edge, fold: Fold) -> str | None:
+def _group_problem(node: Weighted, edge: Edge, fold: Fold) -> str | None:
     if fold.scheduler != "event":
         return f"group={fold.group}: only event schedulers look sums up; leave it out"
     return group_problem(fold.group, Kernel.of(node).size[1], edge.bits, fold.simd)
@@ -276,200 +363,6 @@ def from_manifest(graph: Graph, manifest: Mapping[str, Any]) -> Design:
         graph,
         {s["name"]: Fold(s["pe"], s["simd"], s["scheduler"], s["neurons"], tuple(s["group"])) for s in stages},
         {s["name"]: s["order"] for s in stages if s["order"]},
-        {s["name"]: s["fifo_depth"] for s in stages if s["fifo_depth"]},
+        {s["name"]: s["fifo_depth"] for s in stages if s["fifo_depth"]} | manifest.get("queues", {}),
         manifest["axi_bytes"],
-    )
-
-
-def _scheduler(
-    graph: Graph, node: Conv, edge: Edge, in_order: Sequence[int], kept_in: int, kept_out: int, fold: Fold
-) -> tuple[Instance, ...]:
-    """From the words of the map to synapse steps."""
-    channels, height, width = edge.shape
-    kernel = node.kernel[0] * node.kernel[1]
-    steps, folds = ceil_div(kept_in, fold.simd), ceil_div(kept_out, fold.pe)
-    word_bits = channels * edge.bits
-    if fold.scheduler == "event":
-        windows = Kernel.of(node, fold.group)
-        kernel_of = (*windows.size, *windows.stride, *windows.padding)
-        rows = window_rows(node, edge, kept_in, fold.group)
-        if rows is None:
-            words = (channels, kept_in, fold.simd, edge.bits, height, width)
-        else:
-            words = (rows.groups, rows.groups, fold.simd, rows.pattern_bits, height, rows.out_width)
-        events = SynapseEvent(*words, *kernel_of, edge.time_steps, folds)
-        row_bits, out_bits = words[0] * words[3], events.simd * (events.in_bits + events.addr_bits) + 1
-        scheduler = Instance("synapse_event", f"{node.name}_synapse_event", events, row_bits, out_bits)
-        if rows is None:
-            return (scheduler,)
-        return (Instance("window_row", f"{node.name}_window_row", rows, rows.columns * word_bits, row_bits), scheduler)
-    geometry = (height, width, *node.kernel, node.stride, node.padding, edge.time_steps)
-    depth = ring.depth(graph, node, edge, fold.pe, fold.simd, kept_in, kept_out, fold.rounds)
-    buffer = WindowBuffer(word_bits, *geometry, folds, depth)
-    walk = SynapseList(channels, fold.simd, edge.bits, kernel, folds, steps, np.arange(steps).reshape(-1, 1))
-    beat_bits = word_bits + address_bits(kernel) + 1
-    out_bits = fold.simd * (edge.bits + walk.addr_bits) + 1
-    return (
-        Instance("window_buffer", f"{node.name}_window_buffer", buffer, word_bits, beat_bits),
-        Instance("synapse_list", f"{node.name}_synapse_list", walk, beat_bits, out_bits),
-    )
-
-
-def _neurons(
-    graph: Graph,
-    node: Conv,
-    edge: Edge,
-    bits: ConvWidths,
-    pools: Sequence[tuple[Pool, Edge]],
-    in_order: Sequence[int],
-    out_order: Sequence[int],
-    kept_in: int,
-    kept_out: int,
-    fold: Fold,
-    fifo_depth: int,
-) -> tuple[Instance, ...]:
-    """From synapse steps to the words of the next map."""
-    pe, simd = fold.pe, fold.simd
-    folds = ceil_div(kept_out, pe)
-    rows = list(out_order[:kept_out])
-    spare = folds * pe - kept_out  # idle lanes of the last fold: weights 0, and bias 0, threshold 1 never fire
-    in_bits = group_bits(fold.group, edge.bits)
-    lookup, places = lookups(fold.group, edge.bits), fold.group[0] * fold.group[1]
-    weights = _weights(node, rows, in_order[:kept_in], edge.bits, fold)
-    weight_bits = _bits(weights) if lookup else node.weight_bits
-
-    time_steps = graph.time_steps
-    if at_once(node, edge, time_steps):
-        silent = np.pad(
-            silent_levels(node, time_steps, bits.acc_bits)[rows],
-            ((0, spare), (0, 0)),
-            constant_values=(1 << (bits.acc_bits - 1)) - 1,  # no sum is above it
-        )
-        told = DirectPe(
-            pe=pe,
-            simd=simd,
-            in_bits=in_bits,
-            lookup=lookup,
-            places=places,
-            depth=weights.shape[1],
-            folds=folds,
-            time_steps=time_steps,
-            weight_bits=weight_bits,
-            acc_bits=bits.acc_bits,
-            weights=weights,
-            levels=silent.reshape(folds, pe, time_steps).transpose(0, 2, 1).reshape(folds, -1),
-        )
-        step_bits = simd * (in_bits + told.addr_bits) + 1
-        element = Instance("direct_pe", f"{node.name}_direct_pe", told, step_bits, time_steps * pe)
-        return (element, *_words(node, pools, pe, folds, time_steps, 1, fifo_depth))
-
-    neurons = fold.served
-    idle = fold.rounds * neurons - pe  # neurons of the last round that stand for no sum
-
-    def levels(of_channel: np.ndarray, otherwise: int) -> np.ndarray:
-        """Of each neuron in each round of each fold."""
-        folded = np.pad(of_channel[rows], (0, spare), constant_values=otherwise).reshape(folds, pe)
-        return np.pad(folded, ((0, 0), (0, idle)), constant_values=otherwise).reshape(-1, neurons)
-
-    served = LifPe(
-        pe=pe,
-        neurons=neurons,
-        simd=simd,
-        in_bits=in_bits,
-        lookup=lookup,
-        places=places,
-        depth=weights.shape[1],
-        folds=folds,
-        time_steps=time_steps,
-        direct=int(edge.repeats(time_steps) > 1),
-        weight_bits=weight_bits,
-        acc_bits=bits.acc_bits,
-        v_bits=max(bits.v_bits, node.leak_shift + 1),  # a bit at least is left of what leaks
-        fraction_bits=node.fraction_bits,
-        leak_shift=node.leak_shift,
-        soft_reset=int(node.reset == "soft"),
-        weights=weights,
-        bias=levels(node.bias, 0),
-        threshold=levels(node.threshold, 1),
-    )
-    element = Instance("lif_pe", f"{node.name}_lif_pe", served, simd * (in_bits + served.addr_bits) + 1, pe)
-    return (element, *_words(node, pools, pe, folds, 1, time_steps, fifo_depth))
-
-
-def _words(
-    node: Conv, pools: Sequence[tuple[Pool, Edge]], pe: int, folds: int, steps: int, beats: int, fifo_depth: int
-) -> tuple[Instance, ...]:
-    """From the spikes of folds to the words of the next map. steps: time steps side by side in a beat; beats: that a
-    pixel comes in."""
-    co = len(node.weight)
-    bits = steps * co
-    chain = [Instance("spike_pack", f"{node.name}_spike_pack", SpikePack(pe, folds, co, steps), steps * pe, bits)]
-    for pool, pool_edge in pools:
-        _, h, w = pool_edge.shape
-        cfg = SpikePool(bits, h, w, pool.size, beats)
-        chain.append(Instance("spike_pool", f"{node.name}_{pool.name}", cfg, bits, bits))
-    if steps > 1:
-        chain.append(Instance("stream_width", f"{node.name}_stream_width", StreamWidth(bits, co), bits, co))
-    chain.append(Instance("stream_fifo", f"{node.name}_stream_fifo", StreamFifo(co, fifo_depth), co, co))
-    return tuple(chain)
-
-
-def _bits(sums: np.ndarray) -> int:
-    """That hold each of the sums."""
-    return max(2, int(max(sums.max(), ~sums.min())).bit_length() + 1)
-
-
-def _weights(node: Conv | Readout, rows: Sequence[int], walked: Sequence[int], bits: int, fold: Fold) -> np.ndarray:
-    """The memories of the banks, [simd, depth, pe]: bank b has every simd-th channel or group j of those walked."""
-    simd, pe = fold.simd, fold.pe
-    if fold.group == SYNAPSE:
-        ways = node.weight[rows].reshape(len(rows), len(node.weight[0]), -1, 1)[:, list(walked)]
-    else:
-        of_word = word_bits(fold.group, bits) // (fold.group[0] * fold.group[1])
-        ways = tables(node.weight[rows], walked, fold.group, of_word)  # a word for each pattern of a group
-    out, groups, kernel, words = ways.shape
-    steps, folds = ceil_div(groups, simd), ceil_div(out, pe)
-    # address (k, fold, j, word) for events, with room for 2^n folds and groups j; else (fold, j, k)
-    room = [1 << (count - 1).bit_length() if fold.scheduler == "event" else count for count in (steps, folds)]
-    banks = np.zeros((room[1] * pe, room[0] * simd, kernel, words), np.int64)
-    banks[:out, :groups] = ways
-    banks = banks.reshape(room[1], pe, room[0], simd, kernel, words)
-    address = (3, 4, 0, 2, 5, 1) if fold.scheduler == "event" else (3, 0, 2, 4, 5, 1)
-    memories: np.ndarray = banks.transpose(address).reshape(simd, -1, pe)
-    return memories
-
-
-def _readout(
-    graph: Graph, node: Readout, edge: Edge, bits: ReadoutWidths, order: Sequence[int], kept_in: int, fold: Fold
-) -> tuple[Instance, ...]:
-    channels, height, width = edge.shape
-    classes, pixels, simd = len(node.weight), height * width, fold.simd
-    weights = _weights(node, range(classes), order[:kept_in], edge.bits, replace(fold, pe=classes))
-    index = PixelIndex(channels, pixels, graph.time_steps)
-    walk: SynapseList | SynapseWord
-    if fold.scheduler == "event":
-        module, walk = "synapse_word", SynapseWord(channels, kept_in, fold.group[1], simd, pixels)
-        depth = weights.shape[1]  # room for 2^n pixels too: a memory of another depth is read through multiplexers
-        weights = np.pad(weights, ((0, 0), (0, (1 << (depth - 1).bit_length()) - depth), (0, 0)))
-    else:
-        steps = ceil_div(kept_in, simd)
-        module = "synapse_list"
-        walk = SynapseList(channels, simd, 1, pixels, 1, steps, np.arange(steps).reshape(-1, 1))
-    cfg = ReadoutModule(
-        classes=classes,
-        simd=simd,
-        in_bits=fold.group[1],
-        depth=weights.shape[1],
-        weight_bits=node.weight_bits if fold.group == SYNAPSE else _bits(weights),
-        logit_bits=bits.logit_bits,
-        weights=weights,
-        bias=(node.bias * graph.time_steps).reshape(1, classes),
-    )
-    word_bits = channels + address_bits(pixels) + 1
-    step_bits = simd * (cfg.in_bits + walk.addr_bits) + 1
-    out_bits = classes * cfg.logit_bits + address_bits(classes)
-    return (
-        Instance("pixel_index", f"{node.name}_pixel_index", index, channels, word_bits),
-        Instance(module, f"{node.name}_{module}", walk, word_bits, step_bits),
-        Instance("readout", f"{node.name}_readout", cfg, step_bits, out_bits),
     )

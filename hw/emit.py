@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scaflow.hw.design import Design, Instance
+from scaflow.hw.design import Design
+from scaflow.hw.layers import Instance
 from scaflow.hw.mem import images, parameters
 from scaflow.model.files import read_json, whole_folder
+from scaflow.quant.golden.stream_fork import StreamFork
 
 TOP = "top"
 COUNTER_BITS = 32  # of each of a stage's three counters
@@ -54,9 +56,24 @@ def emit(design: Design, directory: Path, counters: bool = False) -> Path:
             }
             for s in design.stages
         ],
+        **_between(design),
     }
     schedulers = [i.name for i in chain if i.module in SCHEDULERS]
     return _write(directory, chain, title, axi=True, manifest=manifest, taps=schedulers if counters else ())
+
+
+def _between(design: Design) -> dict[str, Any]:
+    """What lies between the stages, if anything does: the parts, and the depths of their queues."""
+    parts = [part for part in design.parts if part.stage is None]
+    if not parts:
+        return {}
+    queues = {
+        queue.name if part.kind == "fork" else part.name: queue.cfg.depth for part in parts for queue in part.queues
+    }
+    told = [
+        {"name": p.name, "kind": p.kind, "reads": p.reads, "instances": [i.name for i in p.instances]} for p in parts
+    ]
+    return {"parts": told, "queues": queues}
 
 
 def emit_stage(design: Design, name: str, directory: Path) -> Path:
@@ -146,13 +163,14 @@ def top_text(chain: Sequence[Instance], title: str, axi: bool, taps: Sequence[st
         lines.append(f"  output logic [{3 * COUNTER_BITS * len(taps) - 1}:0] counters")
     lines.append(");")
     for instance in chain[:-1]:
+        several = f"[{instance.cfg.outs - 1}:0] " if isinstance(instance.cfg, StreamFork) else ""
         lines += [
-            f"  logic {instance.name}_valid;",
-            f"  logic {instance.name}_ready;",
+            f"  logic {several}{instance.name}_valid;",
+            f"  logic {several}{instance.name}_ready;",
             f"  logic [{instance.out_bits - 1}:0] {instance.name}_data;",
         ]
     for i, instance in enumerate(chain):
-        before = chain[i - 1].name if i else None
+        before = (instance.reads or (chain[i - 1].name,)) if i else ()
         after = instance.name if i + 1 < len(chain) else None
         lines += _instance(instance, before, after, axi)
     for i, tap in enumerate(taps):
@@ -160,16 +178,17 @@ def top_text(chain: Sequence[Instance], title: str, axi: bool, taps: Sequence[st
     return "\n".join([*lines, "endmodule", ""])
 
 
-def _instance(instance: Instance, before: str | None, after: str | None, axi: bool) -> list[str]:
+def _instance(instance: Instance, before: Sequence[str], after: str | None, axi: bool) -> list[str]:
+    """The text of one; before: what its inputs are tied to, none: those of the top."""
     values = parameters(instance.cfg, f"{instance.name}_")
     texts = [f'"{value}"' if isinstance(value, str) else str(int(value)) for value in values.values()]
     ports = {"clk": "clk", "rst_n": "rst_n"}
-    if before is None and axi:
+    if not before and axi:
         ports |= {f"s_axis_{p}": f"s_axis_{p}" for p in ("tvalid", "tready", "tdata", "tlast")}
         ports["frame_error"] = "frame_error"
     else:
-        source = f"{before}_" if before else "in_"
-        ports |= {f"in_{p}": f"{source}{p}" for p in ("valid", "ready", "data")}
+        for port, source in zip(getattr(instance.cfg, "inputs", ("in",)), before or ("in",), strict=True):
+            ports |= {f"{port}_{p}": net for p, net in _nets(source).items()}
     if after is None and axi:
         ports |= {f"m_axis_{p}": f"m_axis_{p}" for p in ("tvalid", "tready", "tdata", "tlast")}
     else:
@@ -182,6 +201,13 @@ def _instance(instance: Instance, before: str | None, after: str | None, axi: bo
         ",\n".join(f"    .{port}({net})" for port, net in ports.items()),
         "  );",
     ]
+
+
+def _nets(source: str) -> dict[str, str]:
+    """Of a stream: what leaves an instance, or the branch of a fork, `name[branch]`, which share their data."""
+    name, _, branch = source.partition("[")
+    place = f"[{branch}" if branch else ""
+    return {"valid": f"{name}_valid{place}", "ready": f"{name}_ready{place}", "data": f"{name}_data"}
 
 
 def _counter(place: int, tap: str) -> list[str]:

@@ -17,16 +17,16 @@ LARGE = 1024
 
 def with_fifos(design: Design, depths: Mapping[str, int]) -> Design:
     """The design with other depths of the queues behind the named stages."""
-    stages = []
-    for stage in design.stages:
-        instances = [
-            replace(i, cfg=replace(i.cfg, depth=depths[stage.name]))
-            if i.module == "stream_fifo" and stage.name in depths
-            else i
-            for i in stage.instances
-        ]
-        stages.append(replace(stage, instances=tuple(instances)))
-    return replace(design, stages=tuple(stages))
+    parts = []
+    for part in design.parts:
+        names = {queue.name: queue.name if part.kind == "fork" else part.name for queue in part.queues}
+        instances = tuple(
+            replace(i, cfg=replace(i.cfg, depth=depths[names[i.name]])) if names.get(i.name) in depths else i
+            for i in part.instances
+        )
+        stage = part.stage and replace(part.stage, instances=instances)
+        parts.append(replace(part, instances=instances, stage=stage))
+    return replace(design, parts=tuple(parts))
 
 
 def choose_fifos(design: Design, images: np.ndarray) -> dict[str, int]:

@@ -21,7 +21,7 @@ from scaflow.model.limits import (
     simd_problem,
 )
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Conv, Edge, Graph, Readout
+from scaflow.quant.graph import Edge, Graph, Readout, Weighted
 
 
 @dataclass(frozen=True)
@@ -222,20 +222,16 @@ def _cheapest(
     return result
 
 
-def _bank_depth(node: Conv | Readout, fold: Fold) -> int:
+def _bank_depth(node: Weighted, fold: Fold) -> int:
     """Words of a weight bank of the dense layer."""
     out, into, height, width = node.weight.shape
     words: int = ceil_div(out, fold.pe) * ceil_div(into, fold.simd) * height * width
     return words
 
 
-def _weighted_edges(graph: Graph) -> list[tuple[Conv | Readout, Edge]]:
-    return [
-        (node, edge)
-        for node, edge in zip(graph.nodes, graph.edges(), strict=True)
-        if isinstance(node, Conv | Readout)
-    ]
+def _weighted_edges(graph: Graph) -> list[tuple[Weighted, Edge]]:
+    return list(graph.weighted)
 
 
-def _weighted(graph: Graph) -> list[Conv | Readout]:
+def _weighted(graph: Graph) -> list[Weighted]:
     return [node for node, _ in _weighted_edges(graph)]

@@ -17,7 +17,7 @@ import numpy as np
 from scaflow.model.limits import pattern_parts
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.golden.window_row import WindowRow
-from scaflow.quant.graph import Conv, Edge, Readout
+from scaflow.quant.graph import Conv, Edge, Readout, Weighted
 
 Group = tuple[int, int]  # kernel positions in a row: one or all of them; channels
 SYNAPSE: Group = (1, 1)
@@ -33,7 +33,7 @@ class Kernel:
     padding: Pair
 
     @classmethod
-    def of(cls, node: Conv | Readout, group: Group = SYNAPSE) -> Kernel:
+    def of(cls, node: Weighted, group: Group = SYNAPSE) -> Kernel:
         if isinstance(node, Readout):  # each word is a window
             return cls((1, 1), (1, 1), (0, 0))
         if group[0] == 1:
@@ -41,7 +41,7 @@ class Kernel:
         return cls((node.kernel[0], 1), (node.stride, 1), (node.padding, 0))
 
 
-def window_rows(node: Conv | Readout, edge: Edge, kept_in: int, group: Group) -> WindowRow | None:
+def window_rows(node: Weighted, edge: Edge, kept_in: int, group: Group) -> WindowRow | None:
     """What puts the groups of a stage together; None: it walks synapses, or groups of a word as they come."""
     if group == SYNAPSE or isinstance(node, Readout):
         return None
@@ -76,7 +76,7 @@ def word_bits(group: Group, bits: int) -> int:
     return group[0] * group[1] * ceil_div(bits, pattern_parts(group[0] * group[1], bits))
 
 
-def events(spikes: np.ndarray, node: Conv | Readout, places: Sequence[int], group: Group) -> np.ndarray:
+def events(spikes: np.ndarray, node: Weighted, places: Sequence[int], group: Group) -> np.ndarray:
     """Where a group is not silent.
 
     Args:

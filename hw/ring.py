@@ -12,11 +12,11 @@ from scaflow.hw.cycles import node_law, waits, words_of
 from scaflow.hw.serving import Queue, keeps
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.golden.window_buffer import ring_depth
-from scaflow.quant.graph import Conv, Edge, Graph
+from scaflow.quant.graph import Conv, Current, Edge, Graph
 
 
 def depth(
-    graph: Graph, node: Conv, edge: Edge, pe: int, simd: int, kept_in: int, kept_out: int, rounds: int = 1
+    graph: Graph, node: Conv | Current, edge: Edge, pe: int, simd: int, kept_in: int, kept_out: int, rounds: int = 1
 ) -> int:
     """Words, a power of two; the arguments are those of `node_law`."""
     _, height, width = edge.shape

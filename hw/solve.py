@@ -28,7 +28,7 @@ from scaflow.hw.ram import Family
 from scaflow.model.limits import AXI_BYTES, MOST_SIMD, event_problems, group_problem
 from scaflow.quant.direct import at_once
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Conv, Edge, Graph, Pool, Readout
+from scaflow.quant.graph import Edge, Graph, Readout, Weighted
 
 MOST_BANKS = 24  # of an event stage: more only wait for the fullest
 MOST_BITS = 9  # of a pattern: a group of more takes more block RAM than it saves cycles
@@ -113,16 +113,15 @@ def problem(
     if "event" in schedulers and inputs is None:
         raise ValueError("solve: the cycles of an event stage depend on its spikes; give those of calibration images")
     timed: dict[str, list[tuple[Fold, float]]] = {}
-    for node, edge in zip(graph.nodes, graph.edges(), strict=True):
-        if not isinstance(node, Pool):
-            offered = _list_folds(graph, node, edge) if "list" in schedulers or isinstance(node, Readout) else []
-            if "event" in schedulers:
-                offered += _event_folds(graph, node, edge, (inputs or {})[node.name])
-            if not offered:
-                kernel = Kernel.of(node)
-                why = "; ".join(event_problems(kernel.size, kernel.padding[0], len(edge.kept), MOST_BANKS))
-                raise ValueError(f"node {node.name!r}: {why}; use the scheduler auto or list")
-            timed[node.name] = [(fold, _fed(graph, node, edge, fold, cycles, axi_bytes)) for fold, cycles in offered]
+    for node, edge in graph.weighted:
+        offered = _list_folds(graph, node, edge) if "list" in schedulers or isinstance(node, Readout) else []
+        if "event" in schedulers:
+            offered += _event_folds(graph, node, edge, (inputs or {})[node.name])
+        if not offered:
+            kernel = Kernel.of(node)
+            why = "; ".join(event_problems(kernel.size, kernel.padding[0], len(edge.kept), MOST_BANKS))
+            raise ValueError(f"node {node.name!r}: {why}; use the scheduler auto or list")
+        timed[node.name] = [(fold, _fed(graph, node, edge, fold, cycles, axi_bytes)) for fold, cycles in offered]
     areas = _areas(graph, {name: [fold for fold, _ in offered] for name, offered in timed.items()}, family, axi_bytes)
     choices = {
         name: _best([Choice(fold, cycles, areas[name, fold]) for fold, cycles in offered])
@@ -190,7 +189,7 @@ def _program(offered: Sequence[Sequence[Choice]], ends: Area, limits: Limits) ->
     return [flat[i] for i in np.flatnonzero(found.x > 0.5)]
 
 
-def _fed(graph: Graph, node: Conv | Readout, edge: Edge, fold: Fold, cycles: float, axi_bytes: int) -> float:
+def _fed(graph: Graph, node: Weighted, edge: Edge, fold: Fold, cycles: float, axi_bytes: int) -> float:
     """The cycles of a stage, where it is the first one no fewer than its pixels need to come in."""
     if edge.kind != "pixels":
         return cycles
@@ -198,7 +197,7 @@ def _fed(graph: Graph, node: Conv | Readout, edge: Edge, fold: Fold, cycles: flo
     return max(cycles, way_in(graph, axi_bytes, rows.columns if rows else 1).frame_cycles)
 
 
-def _list_folds(graph: Graph, node: Conv | Readout, edge: Edge) -> list[tuple[Fold, float]]:
+def _list_folds(graph: Graph, node: Weighted, edge: Edge) -> list[tuple[Fold, float]]:
     kept_in = len(edge.kept)
     classes = len(node.weight)
     found: list[tuple[Fold, float]] = []
@@ -210,7 +209,7 @@ def _list_folds(graph: Graph, node: Conv | Readout, edge: Edge) -> list[tuple[Fo
     return found
 
 
-def _event_folds(graph: Graph, node: Conv | Readout, edge: Edge, spikes: np.ndarray) -> list[tuple[Fold, float]]:
+def _event_folds(graph: Graph, node: Weighted, edge: Edge, spikes: np.ndarray) -> list[tuple[Fold, float]]:
     found = []
     kernel, readout = Kernel.of(node), isinstance(node, Readout)
     drawn = {positions: channel_events(spikes, node, DEAL_WINDOWS, positions) for positions in (1, kernel.size[1])}
@@ -235,7 +234,7 @@ def _event_folds(graph: Graph, node: Conv | Readout, edge: Edge, spikes: np.ndar
     return found
 
 
-def _groups(node: Conv | Readout, edge: Edge) -> list[Group]:
+def _groups(node: Weighted, edge: Edge) -> list[Group]:
     """What can share a look-up: a row of positions or one, of one, two or four channels."""
     width = Kernel.of(node).size[1]
     widths = sorted({1, width})
@@ -252,9 +251,9 @@ def _groups(node: Conv | Readout, edge: Edge) -> list[Group]:
     ]
 
 
-def _served(graph: Graph, node: Conv | Readout, edge: Edge, fold: Fold) -> list[Fold]:
+def _served(graph: Graph, node: Weighted, edge: Edge, fold: Fold) -> list[Fold]:
     """A folding with each number of neurons that can be best, the widest first: that is the folding itself."""
-    if isinstance(node, Readout) or at_once(node, edge, graph.time_steps):
+    if not isinstance(node, Conv) or at_once(node, edge, graph.time_steps):
         return [fold]
     *narrow, _ = _least(fold.pe, fold.pe)
     return [fold, *(replace(fold, neurons=neurons) for neurons in narrow[::-1])]

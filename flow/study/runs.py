@@ -346,9 +346,9 @@ def measure(run: Run, path: Path, data: Any) -> dict[str, Any]:
 
 def _laws(graph: Any, lanes: Sequence[Any]) -> Iterator[int]:
     from scaflow.hw.cycles import node_law
-    from scaflow.quant.graph import Conv, Pool
+    from scaflow.quant.graph import Conv
 
-    weighted = [(n, e) for n, e in zip(graph.nodes, graph.edges(), strict=True) if not isinstance(n, Pool)]
+    weighted = graph.weighted
     for (node, edge), fold in zip(weighted, lanes, strict=True):
         out = len(node.kept) if isinstance(node, Conv) else len(node.weight)
         yield node_law(graph, node, edge, fold.pe, fold.simd, len(edge.kept), out, fold.rounds)

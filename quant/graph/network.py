@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from scaflow.quant.graph.edges import Bounds, Edge, currents, written
-from scaflow.quant.graph.nodes import IMAGE, PIXEL_BITS, Frozen, Node, Readout
+from scaflow.quant.graph.nodes import IMAGE, PIXEL_BITS, Conv, Current, Frozen, Node, Pool, Readout, SumPool, Weighted
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +74,20 @@ class Graph(Frozen):
     def edges(self) -> tuple[Edge, ...]:
         """`edges()[i]` is what `nodes[i]` reads, of a Join the first."""
         return tuple(self.read(node)[0] for node in self.nodes)
+
+    @cached_property
+    def weighted(self) -> tuple[tuple[Weighted, Edge], ...]:
+        """The nodes with weights, each a stage of hardware, and what they read."""
+        return tuple((n, self.read(n)[0]) for n in self.nodes if isinstance(n, Conv | Current | Readout))
+
+    def pools_behind(self, node: Node) -> tuple[tuple[Pool | SumPool, Edge], ...]:
+        """The pools that alone read a node, one behind the other, and what each of them reads."""
+        found: list[tuple[Pool | SumPool, Edge]] = []
+        name = node.name
+        while len(readers := self.readers(name)) == 1 and isinstance(reader := readers[0], Pool | SumPool):
+            found.append((reader, self.edge(name)))
+            name = reader.name
+        return tuple(found)
 
     @property
     def image(self) -> Edge:

@@ -12,9 +12,10 @@ import pytest
 from scaflow.hw.area import COEFFICIENTS, DEVICES, FAMILIES, Area, area, coefficients, features
 from scaflow.hw.area_array import array
 from scaflow.hw.area_fit import Sample, errors, fit, netlist_feeds
-from scaflow.hw.design import Design, Instance, design
+from scaflow.hw.design import Design, design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
+from scaflow.hw.layers import Instance
 from scaflow.hw.ram import ram, rom
 from scaflow.hw.synth import Resources, SynthResult, synthesize
 from scaflow.quant.golden.stream_fifo import StreamFifo

@@ -1,0 +1,140 @@
+"""What lies between the weighted layers of a graph: forks and their queues, joins, neurons by themselves, pools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from scaflow.hw.fold import Folding
+from scaflow.hw.layers import Instance, pooled, queue, words
+from scaflow.quant.golden.beats import ceil_div
+from scaflow.quant.golden.lif_neuron import LifNeuron
+from scaflow.quant.golden.stream_fork import StreamFork
+from scaflow.quant.golden.stream_join import StreamJoin
+from scaflow.quant.graph import Current, Edge, Graph, Join, Neuron, Node, Pool, SumPool
+from scaflow.quant.graph.edges import signed_bits
+from scaflow.quant.widths import ConvWidths, neuron_bounds
+
+Pools = Sequence[tuple[Pool | SumPool, Edge]]  # and what each one reads
+BRANCH_DEPTH = 2  # of a queue behind a fork whose reader has a ring of its own
+
+
+def trunks(graph: Graph) -> list[list[Node]]:
+    """Nodes whose channels travel side by side, and so in one order: what is joined, and what goes on with it."""
+    found: list[list[Node]] = []
+    of: dict[str, list[Node]] = {}
+    for node in graph.nodes[:-1]:
+        group = [node]
+        if isinstance(node, Join | Neuron | Pool | SumPool):
+            for source in graph.sources[node.name]:
+                if of[source] is not group:
+                    found.remove(of[source])
+                    group = of[source] + group
+                    of |= {member.name: group for member in group}
+        of |= {member.name: group for member in group}
+        found.append(group)
+    return found
+
+
+def orders_of(graph: Graph, orders: Mapping[str, Sequence[int]]) -> dict[str, tuple[tuple[int, ...], int]]:
+    """Of what each node writes: the channel in each place, and how many of them travel, first.
+
+    Args:
+        orders: wanted for the kept channels of some nodes; of what is joined, that of the first with one.
+    """
+    result: dict[str, tuple[tuple[int, ...], int]] = {}
+    for group in trunks(graph):
+        kept = sorted({channel for node in group for channel in graph.edge(node.name).kept})
+        wanted = next((list(orders[node.name]) for node in group if node.name in orders), kept)
+        channels = range(graph.edge(group[0].name).shape[0])
+        order = (*wanted, *sorted(set(channels) - set(wanted)))
+        result |= {node.name: (order, len(wanted)) for node in group}
+    return result
+
+
+def problems(graph: Graph, folding: Folding) -> list[str]:
+    """Currents that are joined, and the neurons that read them, come in beats of one width."""
+    found = []
+    for group in trunks(graph):
+        lanes = {node.name: folding[node.name].pe for node in group if isinstance(node, Current)}
+        if len(set(lanes.values())) > 1:
+            told = ", ".join(f"{name} {pe}" for name, pe in lanes.items())
+            found.append(f"pe of {told}: their currents are joined; give all the same")
+    return found
+
+
+def neuron(
+    graph: Graph,
+    node: Neuron,
+    bits: ConvWidths,
+    pools: Pools,
+    order: Sequence[int],
+    kept: int,
+    pe: int,
+    fifo_depth: int,
+) -> tuple[Instance, ...]:
+    """From currents, PE a beat, to the words of a map."""
+    folds = ceil_div(kept, pe)
+    rows, spare = list(order[:kept]), folds * pe - kept
+
+    # a pruned neuron on a current that others read: no sum of all steps reaches its threshold
+    silent = ~np.isin(np.arange(len(node.bias)), node.kept)
+    low, high = neuron_bounds(graph, node)
+    beyond = (np.maximum(high, 0) << node.fraction_bits) * graph.time_steps + 1
+    threshold = np.where(silent, beyond, node.threshold)
+
+    def levels(of_channel: np.ndarray, otherwise: int) -> np.ndarray:
+        return np.pad(of_channel[rows], (0, spare), constant_values=otherwise).reshape(folds, pe)
+
+    cfg = LifNeuron(
+        pe=pe,
+        folds=folds,
+        time_steps=graph.time_steps,
+        acc_bits=bits.acc_bits,
+        v_bits=max(bits.v_bits, node.leak_shift + 1, *_potential_bits(node, silent, low, beyond, graph.time_steps)),
+        fraction_bits=node.fraction_bits,
+        leak_shift=node.leak_shift,
+        soft_reset=int(node.reset == "soft"),
+        bias=levels(np.where(silent, 0, node.bias), 0),
+        threshold=levels(threshold, 1),
+    )
+    element = Instance("lif_neuron", f"{node.name}_lif_neuron", cfg, pe * bits.acc_bits, pe)
+    return (element, *words(node.name, len(node.bias), pools, pe, folds, 1, graph.time_steps, fifo_depth))
+
+
+def _potential_bits(
+    node: Neuron, silent: np.ndarray, low: np.ndarray, beyond: np.ndarray, time_steps: int
+) -> tuple[int, ...]:
+    """Of the membranes of pruned neurons, if there are any."""
+    if not silent.any():
+        return ()
+    lowest = (np.minimum(low, 0) << node.fraction_bits) * time_steps
+    return (signed_bits(lowest[silent] - beyond[silent], beyond[silent]),)
+
+
+def join(
+    graph: Graph, node: Join, pools: Pools, lanes: int, in_bits: tuple[int, int], fifo_depth: int
+) -> tuple[Instance, ...]:
+    """Two streams added, beat by beat."""
+    edge = graph.edge(node.name)
+    signed = edge.kind == "currents"
+    (a, b), (a_shift, b_shift) = in_bits, node.shifts
+    bits = max(edge.bits, a + a_shift, b + b_shift)
+    cfg = StreamJoin(lanes, a, b, a_shift, b_shift, bits, int(signed))
+    chain = [Instance("stream_join", f"{node.name}_stream_join", cfg, lanes * max(a, b), lanes * bits)]
+    chain += pooled(node.name, pools, lanes, bits, edge.time_steps)
+    return (*chain, queue(f"{node.name}_stream_fifo", chain[-1].out_bits, fifo_depth))
+
+
+def fork(name: str, source: Instance, names: Sequence[str], depths: Sequence[int]) -> tuple[Instance, ...]:
+    """A stream for several readers, with a queue for each."""
+    bits = source.out_bits
+    divide = Instance("stream_fork", name, StreamFork(bits, len(names)), bits, bits, (source.name,))
+    queues = (queue(n, bits, depth, (f"{name}[{i}]",)) for i, (n, depth) in enumerate(zip(names, depths, strict=True)))
+    return (divide, *queues)
+
+
+def branch_depth(graph: Graph, writer: str, reader: Node, beats: int) -> int:
+    """Of the queue between a fork and a reader."""
+    return beats if isinstance(reader, Join) else BRANCH_DEPTH
