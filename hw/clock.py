@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
@@ -17,9 +16,9 @@ from scaflow.hw.design import Design
 from scaflow.hw.groups import SYNAPSE, Kernel
 from scaflow.hw.timing import lanes, records
 from scaflow.hw.timing.kernel import advance
-from scaflow.hw.timing.layout import layout, standstill
+from scaflow.hw.timing.layout import layout, places, standstill
 from scaflow.hw.timing.walks import bank_walks, word_walks
-from scaflow.quant.graph import Conv, Readout, execute
+from scaflow.quant.graph import IMAGE, Readout, execute
 
 LANES = 16  # runs side by side: as many as a vector of 512 bits has times
 BATCH = 64  # images timed between two calls of `progress`
@@ -147,9 +146,11 @@ class Timer:
     ) -> None:
         """The whole design, or one stage between plain streams; at most LANES of it; otherwise as `predict`."""
         self._graph = design.graph
-        self._chain = [s for s in design.stages if stage in (None, s.name)]
+        self._parts = [part for part in design.parts if stage in (None, part.name)]
+        self._chain = [part.stage for part in self._parts if part.stage]
         self._runs, self._lanes = runs, 1 if runs == 1 else LANES
-        self._state = layout(self._chain, None if stage else design.instances()[0].cfg, self._lanes)
+        self._state = layout(self._parts, None if stage else design.instances()[0].cfg, self._lanes)
+        self._places = places(self._parts)  # of the stages among the records
         self._state.ends["refuses"] = stalls is not None
         self._until = until
         self._origin = np.zeros(self._lanes, np.int64)  # of the times in the state
@@ -189,12 +190,12 @@ class Timer:
             held = state.stages, state.pools, state.memory, state.tables
             advance(*held, ends, walks, self._source, self._sink, *times)
             if ends["given"] < len(times[1]):
-                raise ValueError("\n".join(["the design stands still for good:", *standstill(self._chain, state)]))
+                raise ValueError("\n".join(["the design stands still for good:", *standstill(self._parts, state)]))
             for at, found in zip((in_at, out_at), times, strict=True):
                 cycles = found["lanes"][:, : self._runs] + self._origin[: self._runs]
                 at[:, part] = cycles.T.reshape(at[:, part].shape)
             for counted, field in zip(self._counted, ("busy", "stalled"), strict=True):
-                counted += state.stages[field]
+                counted += state.stages[field][self._places]
                 state.stages[field] = 0
             progress(part.stop * self._runs)
         names = [stage.name for stage in self._chain]
@@ -225,16 +226,17 @@ class Timer:
         """The walks of the event stages' banks, one behind the other; the records are told where each has its own."""
         parts = [lanes.array(0, self._lanes, np.int16)]
         place = 0
-        for stage, record in zip(self._chain, self._state.stages, strict=True):
+        for stage, k in zip(self._chain, self._places, strict=True):
+            record = self._state.stages[k]
             if stage.scheduler != "event":
                 continue
-            names = [node.name for node in self._graph.nodes]
-            node = cast(Conv | Readout, self._graph.nodes[names.index(stage.name)])
-            if node is self._graph.nodes[0]:
+            node = next(node for node, _ in self._graph.weighted if node.name == stage.name)
+            source = self._graph.sources[node.name][0]
+            if source == IMAGE:
                 read = self._graph.seen(images)[:, :, None]
             else:
                 spikes = spikes or self._execute(images)
-                read = spikes[names[names.index(stage.name) - 1]]
+                read = spikes[source]
             if len(read) < self._lanes:
                 read = read[self._filled()]
             banks = stage.banks

@@ -268,7 +268,7 @@ class _Layout:
         _, height, width = edge.shape
         folds = 1
         if edge.kind == "currents":
-            order, kept = self._orders[node.name]
+            kept = self._kept[node.name]
             folds = ceil_div(kept, self._lanes[node.name][0])
         return height * width * edge.time_steps * folds
 
@@ -342,7 +342,7 @@ def _problems(graph: Graph, folding: Folding, bits: Mapping[str, Widths]) -> lis
         if fold.group != SYNAPSE:
             found += [problem] if (problem := _group_problem(node, edge, fold)) else []
         if isinstance(node, Readout) and edge.bits > 1:
-            found.append(f"reads numbers of {edge.bits} bits, its hardware spikes; put neurons or a Pool in front of it")
+            found.append(f"reads numbers of {edge.bits} bits, its hardware spikes; put neurons in front of it")
         width = bits[node.name]
         if isinstance(width, ReadoutWidths) and width.logit_bits > LOGIT_BITS:
             found.append(f"its logits have {width.logit_bits} bits, a word of the output {LOGIT_BITS}; use fewer bits")

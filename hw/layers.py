@@ -27,7 +27,7 @@ from scaflow.quant.golden.synapse_event import SynapseEvent
 from scaflow.quant.golden.synapse_list import SynapseList
 from scaflow.quant.golden.synapse_word import SynapseWord
 from scaflow.quant.golden.window_buffer import WindowBuffer
-from scaflow.quant.graph import Conv, Current, Edge, Graph, Pool, Readout, SumPool
+from scaflow.quant.graph import Conv, Current, Edge, Graph, Pool, Readout, SumPool, Weighted
 from scaflow.quant.widths import ConvWidths, ReadoutWidths
 
 
@@ -217,7 +217,8 @@ def words(
     chain += pooled(name, pools, bits, 1, beats)
     bits = chain[-1].out_bits
     if steps > 1:
-        chain.append(Instance("stream_width", f"{name}_stream_width", StreamWidth(bits, bits // steps), bits, bits // steps))
+        cfg = StreamWidth(bits, bits // steps)
+        chain.append(Instance("stream_width", f"{name}_stream_width", cfg, bits, bits // steps))
     return (*chain, queue(f"{name}_stream_fifo", bits // steps, fifo_depth))
 
 
@@ -248,7 +249,7 @@ def _bits(sums: np.ndarray) -> int:
     return max(2, int(max(sums.max(), ~sums.min())).bit_length() + 1)
 
 
-def _weights(node: Conv | Current | Readout, rows: Sequence[int], walked: Sequence[int], bits: int, fold: Fold) -> np.ndarray:
+def _weights(node: Weighted, rows: Sequence[int], walked: Sequence[int], bits: int, fold: Fold) -> np.ndarray:
     """The memories of the banks, [simd, depth, pe]: bank b has every simd-th channel or group j of those walked."""
     simd, pe = fold.simd, fold.pe
     if fold.group == SYNAPSE:

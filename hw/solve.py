@@ -28,7 +28,7 @@ from scaflow.hw.ram import Family
 from scaflow.model.limits import AXI_BYTES, MOST_SIMD, event_problems, group_problem
 from scaflow.quant.direct import at_once
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Edge, Graph, Readout, Weighted
+from scaflow.quant.graph import Conv, Edge, Graph, Readout, Weighted
 
 MOST_BANKS = 24  # of an event stage: more only wait for the fullest
 MOST_BITS = 9  # of a pattern: a group of more takes more block RAM than it saves cycles

@@ -57,7 +57,8 @@ def widths(graph: Graph) -> dict[str, Widths]:
     for node, edge in zip(graph.nodes, graph.edges(), strict=True):
         if isinstance(node, Conv | Neuron):
             acc = neuron_bounds(graph, node)
-            result[node.name] = ConvWidths(signed_bits(*acc), signed_bits(*membrane_bounds(node, acc, graph.time_steps)))
+            membrane = membrane_bounds(node, acc, graph.time_steps)
+            result[node.name] = ConvWidths(signed_bits(*acc), signed_bits(*membrane))
         elif isinstance(node, Current):
             result[node.name] = CurrentWidths(signed_bits(*acc_bounds(node, edge)))
         elif isinstance(node, Readout):

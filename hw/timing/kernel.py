@@ -5,7 +5,8 @@ reset, at whose end valid and ready meet. Every time is a maximum over times of 
 registers between) and of older tokens further down (room). So tokens can be taken in any order that knows these:
 `advance` goes round the processes, and each goes on until it needs a time that is not known yet.
 
-A stage has two processes, which share its record and its rings of times in `mem`:
+A record is a stage, or a neuron, a join, a fork between stages (links.py). A stage has two processes, which share its
+record and its rings of times in `mem`:
     write      words enter the ring (W) when there is a word, a cycle has passed and the windows have left a row
     schedule   windows become synapse steps, which enter the scheduler's output register (X) and leave it (L); results
                leave their queue (R), words the pack, the pools, and enter the FIFO (P)
@@ -22,6 +23,8 @@ from pathlib import Path
 from scaflow.hw import compiled
 from scaflow.hw.timing.events import scan
 from scaflow.hw.timing.lanes import Array, Record
+from scaflow.hw.timing.links import fork, join, neuron
+from scaflow.hw.timing.records import FORK, JOIN, LAYER, NEURON, READOUT
 from scaflow.hw.timing.results import repeat
 from scaflow.hw.timing.steps import schedule
 from scaflow.hw.timing.words import drain, read_out, write, write_axi, write_plain
@@ -57,9 +60,17 @@ def _advance(sources: str) -> Callable[..., None]:
         while moved:
             moved = False
             for k in range(len(stages)):
-                stage, above = stages[k], stages[max(k - 1, 0)]
-                if stage.readout:
+                stage, above = stages[k], stages[stages[k].above]
+                taken = ends.drained if stage.below < 0 else stages[stage.below].fed_words
+                if stage.kind == READOUT:
                     moved |= read_out(stage, above, mem, walks, ends, source, sink, in_at, out_at)
+                elif stage.kind == NEURON:
+                    moved |= neuron(stage, above, pools, mem, tables, taken)
+                elif stage.kind == JOIN:
+                    moved |= join(stage, above, stages[stage.other], pools, mem, tables, taken)
+                elif stage.kind == FORK:
+                    moved |= fork(stage, stages, mem)
+                if stage.kind != LAYER:
                     continue
                 if not stage.first:
                     moved |= write(stage, above, mem)
@@ -69,12 +80,10 @@ def _advance(sources: str) -> Callable[..., None]:
                     moved |= write_plain(stage, mem, ends, source, in_at)
                 if stage.event:
                     moved |= scan(stage, mem)
-                last = k + 1 == len(stages)
-                taken = ends.drained if last else stages[k + 1].fed_words
                 moved |= schedule(stage, pools, mem, tables, walks, taken)
                 if stage.direct:
                     moved |= repeat(stage, pools, mem, tables, taken)
-                if last:
+                if stage.below < 0:
                     moved |= drain(stage, mem, ends, sink, out_at)
 
     return advance

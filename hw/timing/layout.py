@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import gcd
 from typing import Any
 
 import numpy as np
 
 from scaflow.hw.cycles import array_latency
-from scaflow.hw.design import Stage
+from scaflow.hw.design import Part, Stage
 from scaflow.hw.timing import lanes, records
 from scaflow.hw.timing.walks import walk_size
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.beats import ceil_div
+from scaflow.quant.golden.current_pe import CurrentPe
 from scaflow.quant.golden.lif_pe import LifPe
 from scaflow.quant.golden.spike_pool import SpikePool
+from scaflow.quant.golden.spike_sum import SpikeSum
 from scaflow.quant.golden.synapse_event import SynapseEvent
 from scaflow.quant.golden.window_buffer import WindowBuffer
 from scaflow.quant.golden.window_row import WindowRow
@@ -69,49 +70,50 @@ def _records(count: int, kind: np.dtype[Any]) -> np.ndarray:
     return made
 
 
-def layout(chain: Sequence[Stage], axis: AxisIn | None, count: int) -> State:
-    """The state at reset of `count` chains, behind axis_in (and before axis_out) or between plain streams."""
+def layout(parts: Sequence[Part], axis: AxisIn | None, count: int) -> State:
+    """The state at reset of `count` dataflows, behind axis_in (and before axis_out) or one stage between plain
+    streams."""
     kinds, memory = records.kinds(count), _Memory()
-    stages, ends = _records(len(chain), kinds.stage), _records(1, kinds.ends)
+    places = _places(parts)
+    stages = _records(sum(1 + len(part.queues) * (part.kind == "fork") for part in parts), kinds.stage)
+    ends = _records(1, kinds.ends)
     ends["reset"], stages["room_at"], stages["until"] = 0, 0, -records.NEVER
+    stages["below"] = -1
     pools: list[np.ndarray] = []
-    queue = 0  # depth of the FIFO a stage reads
-    for record, stage in zip(stages, chain, strict=True):
-        modules = {instance.module: instance.cfg for instance in stage.instances}
-        _, height, width = stage.in_edge.shape
-        record["first"], record["readout"] = stage is chain[0], stage.out_edge is None
-        record["words"] = height * width * stage.in_edge.time_steps
-        array = modules.get("direct_pe") or modules["readout" if stage.out_edge is None else "lif_pe"]
-        lookup = int(array.in_bits > 1) if stage.out_edge is None else array.lookup
-        record["array"] = array_latency(array.simd, array.in_bits, lookup)
-        for ring in ("formed", "taken"):  # of the sums on their way
-            memory.ring(record, ring, int(record["array"]), records.NEVER)
-        if stage.out_edge is None:
-            record["classes"], record["event"] = array.classes, stage.scheduler == "event"
-            record["walk"] = 1
-            record["steps"] = 1 if record["event"] else modules["synapse_list"].steps
-            memory.ring(record, "wrote", queue + 1)
+    depths = {queue.name: queue.cfg.depth for part in parts for queue in part.queues}
+    for part in parts:
+        record, reads = stages[places[part.name]], [name for name in part.reads if name in places]
+        record["kind"], record["first"] = _KINDS[part.kind], not reads
+        record["above"], record["other"] = (*(places[name] for name in reads), 0, 0)[:2]
+        for name in reads:
+            stages[places[name]]["below"] = places[part.name]
+        queue = max((depths[name] for name in reads), default=0)  # the deepest that is read
+        found = [i.cfg for i in part.instances if i.module in ("spike_pool", "spike_sum")]
+        record["pool"], record["pools"] = len(pools), len(found)
+        pools += [_ends_a_window(cfg) for cfg in found]
+        if part.stage:
+            _stage(record, part.stage, memory, queue)
+            continue
+        memory.ring(record, "wrote", queue + 1)
+        if part.kind == "fork":
+            record["branch"], record["branches"] = places[part.name] + 1, len(part.queues)
+            for name in (queue.name for queue in part.queues):
+                branch = stages[places[name]]
+                branch["kind"], branch["fifo"] = records.BRANCH, depths[name]
+                memory.ring(branch, "pushed", depths[name] + 1)
         else:
-            found = [i.cfg for i in stage.instances if i.module == "spike_pool"]
-            record["pool"], record["pools"] = len(pools), len(found)
-            pools += [_ends_a_window(cfg) for cfg in found]
-            _neurons(record, modules, memory)
-            if stage.scheduler == "event":
-                _event(record, modules["synapse_event"], memory, queue)
-                if rows := modules.get("window_row"):
-                    _rows(record, rows, memory, queue)
-            else:
-                _list(record, modules, memory, queue)
-            queue = int(record["fifo"])
-    for record, after in pairwise(stages):
-        taken = "fed" if after["rowed"] else "wrote"
-        record["popped"], record["popped_mask"] = after[taken], after[f"{taken}_mask"]
-    last = chain[-1]
-    if last.out_edge is None:
-        out_beats = 1 if axis is None else stages[-1]["classes"] + 1
+            _queue(record, part, memory)
+    last = stages[places[parts[-1].name]]
+    for record in stages:
+        if record["below"] >= 0:
+            after = stages[record["below"]]
+            taken = "fed" if after["rowed"] else "wrote"
+            record["popped"], record["popped_mask"] = after[taken], after[f"{taken}_mask"]
+    if last["kind"] == records.READOUT:
+        out_beats = 1 if axis is None else last["classes"] + 1
     else:
-        memory.ring(stages[-1], "popped", queue + 1)
-        out_beats = int(np.prod(last.out_edge.shape[1:])) * last.out_edge.time_steps
+        memory.ring(last, "popped", int(last["fifo"]) + 1)
+        out_beats = parts[-1].beats
     words = stages[0]["words"]
     if stages[0]["rowed"]:
         words = stages[0]["height"] * stages[0]["row_takes"] * stages[0]["time_in"]
@@ -121,6 +123,62 @@ def layout(chain: Sequence[Stage], axis: AxisIn | None, count: int) -> State:
     made["ends"] = np.cumsum(made["beats"]) - made["beats"]
     tables = np.concatenate([np.empty(0, bool), *pools])
     return State(stages, made, ends, memory.joined(count), tables, int(in_beats), int(out_beats))
+
+
+_KINDS = {"stage": records.LAYER, "neuron": records.NEURON, "join": records.JOIN, "fork": records.FORK}
+
+
+def _places(parts: Sequence[Part]) -> dict[str, int]:
+    """The record of each part, by its name and by those of the queues at its end."""
+    places: dict[str, int] = {}
+    count = 0
+    for part in parts:
+        places[part.name] = count
+        for i, queue in enumerate(part.queues):
+            places[queue.name] = count + (1 + i) * (part.kind == "fork")
+        count += 1 + len(part.queues) * (part.kind == "fork")
+    return places
+
+
+def places(parts: Sequence[Part]) -> list[int]:
+    """The records of the parts that are stages."""
+    found = _places(parts)
+    return [found[part.name] for part in parts if part.stage]
+
+
+def _stage(record: np.void, stage: Stage, memory: _Memory, queue: int) -> None:
+    modules = {instance.module: instance.cfg for instance in stage.instances}
+    _, height, width = stage.in_edge.shape
+    record["words"] = height * width * stage.in_edge.time_steps
+    array = next(modules[name] for name in ("direct_pe", "lif_pe", "current_pe", "readout") if name in modules)
+    lookup = int(array.in_bits > 1) if stage.out_edge is None else array.lookup
+    record["array"] = array_latency(array.simd, array.in_bits, lookup)
+    for ring in ("formed", "taken"):  # of the sums on their way
+        memory.ring(record, ring, int(record["array"]), records.NEVER)
+    if stage.out_edge is None:
+        record["kind"] = records.READOUT
+        record["classes"], record["event"] = array.classes, stage.scheduler == "event"
+        record["walk"] = 1
+        record["steps"] = 1 if record["event"] else modules["synapse_list"].steps
+        memory.ring(record, "wrote", queue + 1)
+        return
+    _neurons(record, modules, memory)
+    if stage.scheduler == "event":
+        _event(record, modules["synapse_event"], memory, queue)
+        if rows := modules.get("window_row"):
+            _rows(record, rows, memory, queue)
+    else:
+        _list(record, modules, memory, queue)
+
+
+def _queue(record: np.void, part: Part, memory: _Memory) -> None:
+    """Of a neuron or a join: what enters the queue at its end."""
+    first = part.instances[0].cfg
+    record["folds"] = record["packs"] = first.folds if part.kind == "neuron" else 1
+    record["rounds"], record["parts"], record["update"] = 1, 1, records.UPDATE
+    record["fifo"] = part.queues[0].cfg.depth
+    memory.ring(record, "returned", records.CREDITS, records.NEVER)
+    memory.ring(record, "pushed", int(record["fifo"]) + 1)
 
 
 def _axis(ends: np.void, cfg: AxisIn) -> int:
@@ -135,12 +193,15 @@ def _axis(ends: np.void, cfg: AxisIn) -> int:
 
 
 def _neurons(record: np.void, modules: dict[str, Any], memory: _Memory) -> None:
-    element = modules.get("direct_pe") or modules["lif_pe"]
+    element = next(modules[name] for name in ("direct_pe", "lif_pe", "current_pe") if name in modules)
     record["time_out"], record["folds"], record["parts"] = element.time_steps, element.folds, 1
+    record["rounds"], record["packs"], record["update"] = 1, element.folds, records.UPDATE
     if isinstance(element, LifPe):
         record["direct"], record["rounds"], record["narrow"] = element.direct, element.rounds, element.rounds > 1
+    elif isinstance(element, CurrentPe):
+        record["direct"], record["packs"], record["update"], record["bare"] = element.direct, 1, records.QUEUED, 1
     else:
-        record["rounds"], record["parts"] = 1, element.time_steps
+        record["parts"] = element.time_steps
     record["fifo"] = modules["stream_fifo"].depth
     memory.ring(record, "returned", records.CREDITS, records.NEVER)
     memory.ring(record, "pushed", int(record["fifo"]) + 1)
@@ -200,28 +261,42 @@ def _rows(record: np.void, cfg: WindowRow, memory: _Memory, queue: int) -> None:
     memory.ring(record, "fed", queue + 1)
 
 
-def _ends_a_window(cfg: SpikePool) -> np.ndarray:
+def _ends_a_window(cfg: SpikePool | SpikeSum) -> np.ndarray:
     """For each beat of a map, in order pixel, t: does it complete a pooled pixel?"""
     last = np.arange(cfg.height)[:, None] % cfg.size == cfg.size - 1
     last = last & (np.arange(cfg.width) % cfg.size == cfg.size - 1)
     return np.repeat(last.ravel(), cfg.time_steps)
 
 
-def standstill(chain: Sequence[Stage], state: State) -> Iterator[str]:
-    """What each stage waits for, one a line."""
-    offered = None  # words that the stage before has given; the source gives without end
-    for k, (stage, record) in enumerate(zip(chain, state.stages, strict=True)):
-        written = int(record["fed_words"])
-        if offered is not None and written == offered:
-            yield f"stage {stage.name!r} waits for word {written}"
-        elif stage.out_edge is not None:
-            taken = state.stages[k + 1]["fed_words"] if k + 1 < len(chain) else state.ends[0]["drained"]
-            if record["pushes"] - taken == record["fifo"]:
-                yield f"stage {stage.name!r} waits for room in its FIFO of {record['fifo']} words"
-            else:
-                image, row = divmod(int(record["rows_done"]), int(record["out_h"]))
-                yield (
-                    f"stage {stage.name!r} has no room for word {written} in its ring, but needs more for row {row} of"
-                    f" the windows of image {image}; give it a deeper ring"
-                )
-        offered = int(record["pushes"])
+def standstill(parts: Sequence[Part], state: State) -> Iterator[str]:
+    """What each part waits for, one a line."""
+    found = _places(parts)
+    for part in parts:
+        record = state.stages[found[part.name]]
+        taken = int(record["fed_words"])
+        empty = [name for name in part.reads if name in found and state.stages[found[name]]["pushes"] == taken]
+        full = [
+            (queue.name, queue.cfg.depth) for queue in part.queues if _full(state, state.stages[found[queue.name]])
+        ]
+        title = f"{part.kind} {part.name!r}"
+        if part.kind == "join" and empty:
+            yield f"{title} waits for beat {taken} of {', '.join(empty)}"
+        elif empty:
+            yield f"{title} waits for word {taken}"
+        elif part.kind == "fork" and full:
+            told = " and ".join(f"{name} of {depth} beats" for name, depth in full)
+            yield f"{title} waits for room in {told} for beat {taken}; make it deeper"
+        elif full:
+            yield f"{title} waits for room in its FIFO of {full[0][1]} words"
+        elif record["kind"] == records.LAYER:
+            image, row = divmod(int(record["rows_done"]), int(record["out_h"]))
+            yield (
+                f"{title} has no room for word {taken} in its ring, but needs more for row {row} of"
+                f" the windows of image {image}; give it a deeper ring"
+            )
+
+
+def _full(state: State, record: np.void) -> bool:
+    below = int(record["below"])
+    taken = state.ends[0]["drained"] if below < 0 else state.stages[below]["fed_words"]
+    return bool(record["pushes"] - taken == record["fifo"])

@@ -24,16 +24,21 @@ AHEAD = 16  # windows queued in event_window
 WORDS = 4  # of a bank's walk that matter, see walks.py
 PLACES, WINDOWS = 16, 4  # words and windows on the way from shared readers through the banks, in synapse_event
 WINDOW_VALID = 3  # cycles after reset until window_buffer's geometry stands
-UPDATE = 5  # cycles from a current to its result at the end of its queue: lif_update or comparisons, and stream_fifo
+QUEUED = 1  # cycles through a queue that is empty: those from a sum to its end in current_pe
+UPDATE = 4 + QUEUED  # from a current to its result: lif_update or comparisons, and the queue
+LAYER, READOUT, NEURON, JOIN, FORK, BRANCH = range(6)  # what a record stands for; a branch is a queue behind a fork
 
 _STAGE = (
-    "first", "readout", "direct", "event",  # its place, and which variants it has
+    "kind", "first", "direct", "event",  # what it is, its place, and which variants it has
+    "above", "other", "below",  # records whose queues it reads, a join two; the one that reads its own, -1: the sink
+    "branch", "branches",  # of a fork: the record of the first, and how many
     "height", "width", "stride", "stride_w", "padding", "kernel_h", "kernel_w", "out_h", "out_w", "words", "time_in",
     "time_out",
     # window_row: is there one; its steps of a row, those that take in, the first that is complete, how many from one to
     # the next, and how many are also the first of the next row
     "rowed", "row_steps", "row_takes", "row_lead", "row_every", "row_merge",
-    "folds", "steps",  # steps of a beat of window_buffer; an event scheduler's beats are steps
+    "folds", "packs", "update", "bare", "steps",  # results to a word; cycles to one; do results go on as they are?
+    # steps of a beat of window_buffer; an event scheduler's beats are steps
     "depth",  # of the ring: words, or rows where events are scheduled
     "array", "classes", "fifo", "pool", "pools",  # cycles from a step to its sum; pools: the first, and how many
     "parts",  # words of the FIFO to one of the pack: the time steps, where it holds them side by side
@@ -53,6 +58,7 @@ _STAGE_COUNTS = (
     "sums", "packets", "repetition",  # sums formed, packets of them repeated, place in the next
     "part", "pushes",  # parts in the pack, words in the FIFO
     "unsaid",  # words of the last pixel that have not left stream_width
+    "offered",  # a fork offers its next word since `step_at`
     "scan_row", "scan_step", "scan_t", "queued", "loaded",  # event_window; windows into and out of its queue
 )  # fmt: skip
 _STAGE_TIMES = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scaflow.hw.timing.lanes import Array, Flag, Record, Times, get, let, now, put, where
-from scaflow.hw.timing.records import CREDITS, HEAD, SHALLOW, UPDATE, jit
+from scaflow.hw.timing.records import CREDITS, HEAD, SHALLOW, jit
 
 
 @jit
@@ -14,9 +14,9 @@ def blocked(stage: Record, mem: Array, taken: int) -> Flag:
     taken: words that are known to have left the FIFO.
     """
     while stage.unsaid > 0 and stage.pushes - taken < stage.fifo:
-        _push(stage, mem, now(stage.push_at) + 1)
+        push(stage, mem, now(stage.push_at) + 1)
         stage.unsaid -= 1
-    return stage.part == stage.folds - 1 and (stage.unsaid > 0 or stage.pushes - taken >= stage.fifo)
+    return stage.part == stage.packs - 1 and (stage.unsaid > 0 or stage.pushes - taken >= stage.fifo)
 
 
 @jit
@@ -70,19 +70,23 @@ def served(stage: Record, left: Times) -> Times:
 def returned(stage: Record, pools: Record, mem: Array, tables: Array, at: Times, before: Times) -> Times:
     """R of the next result, whose currents enter the update at `at`; `before`: R of the last one. Its word, if it
     completes one, goes on."""
-    result = max(at + UPDATE, before + 1)
+    result = max(at + stage.update, before + 1)
     stage.part += 1
-    if stage.part == stage.folds:
+    if stage.bare:
+        stage.part = 0
+        push(stage, mem, max(result, now(stage.push_at) + 1))
+        result = now(stage.push_at)
+    elif stage.part == stage.packs:
         stage.part = 0
         result = max(result, now(stage.word_at))
-        let(stage.word_at, _pass_on(stage, pools, mem, tables, result + 1))
+        let(stage.word_at, pass_on(stage, pools, mem, tables, result + 1))
     put(mem, stage.returned + (stage.issued & (CREDITS - 1)), result)
     stage.issued += 1
     return result
 
 
 @jit
-def _pass_on(stage: Record, pools: Record, mem: Array, tables: Array, seen: Times) -> Times:
+def pass_on(stage: Record, pools: Record, mem: Array, tables: Array, seen: Times) -> Times:
     """A word seen from `seen` on goes through the pools into the FIFO; returns when the first of them takes it.
 
     A pool holds a beat and its output; it takes the next where the output is empty or just leaving. d1, d2: when its
@@ -107,7 +111,7 @@ def _pass_on(stage: Record, pools: Record, mem: Array, tables: Array, seen: Time
         let(pool.d1, now(pool.d2))
         seen = moved + 1
     if stage.parts == 1:
-        _push(stage, mem, max(seen, now(stage.push_at) + 1))
+        push(stage, mem, max(seen, now(stage.push_at) + 1))
     else:  # stream_width takes it as the last word of the pixel before leaves; its own follow
         let(stage.push_at, max(seen, now(stage.push_at)))
         stage.unsaid = stage.parts
@@ -118,7 +122,7 @@ def _pass_on(stage: Record, pools: Record, mem: Array, tables: Array, seen: Time
 
 
 @jit
-def _push(stage: Record, mem: Array, at: Times) -> None:
+def push(stage: Record, mem: Array, at: Times) -> None:
     """The FIFO takes a word, where there is room from `at` on."""
     if stage.pushes >= stage.fifo:
         at = max(at, get(mem, stage.popped + ((stage.pushes - stage.fifo) & stage.popped_mask)) + 1)

@@ -87,7 +87,7 @@ def _room(stage: Record, mem: Array, word: int) -> Flag:
 
 
 @jit
-def _put(stage: Record, mem: Array, at: Times) -> None:
+def entered(stage: Record, mem: Array, at: Times) -> None:
     put(mem, stage.wrote + (stage.written & stage.wrote_mask), at)
     stage.written += 1
     let(stage.wrote_at, at)
@@ -98,7 +98,7 @@ def _step(stage: Record, mem: Array, at: Times) -> None:
     """window_row's next step, at `at`: the row that is complete with it leaves when the ring has room."""
     let(stage.step_at, at)
     if _complete(stage):
-        _put(stage, mem, max(at + 1, now(stage.room_at)))
+        entered(stage, mem, max(at + 1, now(stage.room_at)))
     stage.row_t += 1
     if stage.row_t == stage.time_in:
         stage.row_t = 0
@@ -146,7 +146,7 @@ def _enter(stage: Record, mem: Array, at: Times) -> None:
         put(mem, stage.fed + (stage.fed_words & stage.fed_mask), at)
         _step(stage, mem, at)
     else:
-        _put(stage, mem, at)
+        entered(stage, mem, at)
     stage.fed_words += 1
 
 
@@ -228,7 +228,7 @@ def read_out(
             _accept(ends, in_at, at)
         else:
             at = max(queued(above, mem, stage.fed_words), now(stage.room_at), now(stage.wrote_at) + 1)
-        _put(stage, mem, at)
+        entered(stage, mem, at)
         stage.fed_words += 1
         left = _events(stage, mem, walks, at) if stage.event else _list(stage, mem, max(at + 1, now(stage.left_at)))
         if stage.written % stage.words == 0:
