@@ -133,7 +133,7 @@ def _pool_problems(node: Pool | SumPool, edge: Edge) -> list[str]:
     if not 1 <= node.size <= min(height, width):
         return [f"size={node.size} leaves no pixel of a {height}x{width} map; use a smaller size"]
     if isinstance(node, Pool) and edge.bits > 1:
-        return [f"is the OR of spikes, but reads numbers of {edge.bits} bits; use a SumPool, or pool before they are added"]
+        return [f"is the OR of spikes, but reads numbers of {edge.bits} bits; use a SumPool, or pool first"]
     if isinstance(node, SumPool) and edge.largest * node.size**2 >= 1 << PIXEL_BITS:
         most = edge.largest * node.size**2
         return [f"its sums reach {most}; an edge holds less than {1 << PIXEL_BITS}: use a smaller size"]
