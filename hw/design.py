@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
-from scaflow.hw import layers, links
+from scaflow.hw import layers, links, skip
 from scaflow.hw.cycles import node_law
 from scaflow.hw.fold import Fold, Folding
 from scaflow.hw.groups import SYNAPSE, Group, Kernel, arriving
@@ -199,6 +199,8 @@ class _Layout:
         self._bits = widths(graph)
         self._orders = orders_of(graph, orders)  # of what each node writes
         self._kept = {name: kept for name, (_, kept) in self._orders.items()}  # how many of it travel
+        self._folds = links.folds_of(graph, folding, self._kept)  # of currents
+        self._least = skip.depths(graph, folding, self._folds)
         self._queues: dict[tuple[str, str], str] = {}  # the queue between a node and its reader
         self._lanes: dict[str, tuple[int, int]] = {}  # of currents: PE, and the bits of one
 
@@ -231,8 +233,7 @@ class _Layout:
             self._queues[writer, readers[0].name] = queue.name
             return []
         names = [f"{writer}_to_{reader.name}" for reader in readers]
-        depths = [self._depth(name, links.branch_depth(self._graph, writer, reader, part.beats)) for name, reader in
-                  zip(names, readers, strict=True)]
+        depths = [self._depth(n, self._least[writer, r.name]) for n, r in zip(names, readers, strict=True)]
         self._queues |= {(writer, reader.name): name for name, reader in zip(names, readers, strict=True)}
         made = links.fork(f"{writer}_fork", queue, names, depths)
         return [Part(made[0].name, "fork", (queue.name,), made, part.beats)]
@@ -266,10 +267,7 @@ class _Layout:
             return 1
         edge = self._graph.edge(pools[-1][0].name if pools else node.name)
         _, height, width = edge.shape
-        folds = 1
-        if edge.kind == "currents":
-            kept = self._kept[node.name]
-            folds = ceil_div(kept, self._lanes[node.name][0])
+        folds = self._folds[node.name] if edge.kind == "currents" else 1
         return height * width * edge.time_steps * folds
 
     def _stage(self, node: Weighted, pools: Pools) -> Stage:

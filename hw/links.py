@@ -17,7 +17,6 @@ from scaflow.quant.graph.edges import signed_bits
 from scaflow.quant.widths import ConvWidths, neuron_bounds
 
 Pools = Sequence[tuple[Pool | SumPool, Edge]]  # and what each one reads
-BRANCH_DEPTH = 2  # of a queue behind a fork whose reader has a ring of its own
 
 
 def trunks(graph: Graph) -> list[list[Node]]:
@@ -51,6 +50,19 @@ def orders_of(graph: Graph, orders: Mapping[str, Sequence[int]]) -> dict[str, tu
         order = (*wanted, *sorted(set(channels) - set(wanted)))
         result |= {node.name: (order, len(wanted)) for node in group}
     return result
+
+
+def folds_of(graph: Graph, folding: Folding, kept: Mapping[str, int]) -> dict[str, int]:
+    """Beats of a pixel and step, of each node that writes currents.
+
+    Args:
+        kept: channels that travel, of what each node writes.
+    """
+    found: dict[str, int] = {}
+    for group in trunks(graph):
+        pe = [folding[node.name].pe for node in group if isinstance(node, Current)]
+        found |= {node.name: ceil_div(kept[node.name], pe[0]) for node in group if graph.bounds(node.name)}
+    return found
 
 
 def problems(graph: Graph, folding: Folding) -> list[str]:
@@ -133,8 +145,3 @@ def fork(name: str, source: Instance, names: Sequence[str], depths: Sequence[int
     divide = Instance("stream_fork", name, StreamFork(bits, len(names)), bits, bits, (source.name,))
     queues = (queue(n, bits, depth, (f"{name}[{i}]",)) for i, (n, depth) in enumerate(zip(names, depths, strict=True)))
     return (divide, *queues)
-
-
-def branch_depth(graph: Graph, writer: str, reader: Node, beats: int) -> int:
-    """Of the queue between a fork and a reader."""
-    return beats if isinstance(reader, Join) else BRANCH_DEPTH
