@@ -36,7 +36,8 @@ from scaflow.quant.golden.stream_fifo import StreamFifo
 from scaflow.quant.graph import IMAGE, Conv, Current, Edge, Graph, Join, Neuron, Node, Readout, Weighted, validate
 from scaflow.quant.widths import ConvWidths, CurrentWidths, ReadoutWidths, Widths, widths
 
-FIFO_DEPTH = 16  # one LUT-RAM cell deep: lets a stage run ahead over its neighbour's short stalls
+FIFO_DEPTH = 16  # one LUT-RAM cell deep: lets a stage run ahead over its neighbour's short stalls. A queue to a join is
+# as much deeper than it must be, or each of its words would wait for the whole of the other way
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class Part:
     instances: tuple[Instance, ...]
     beats: int  # of an image that leave it, from a fork by each queue
     stage: Stage | None = None
+    least: tuple[int, ...] = ()  # of a fork: depths of its queues without which the design can stand still (hw/skip.py)
 
     @property
     def queues(self) -> tuple[Instance, ...]:
@@ -233,10 +235,12 @@ class _Layout:
             self._queues[writer, readers[0].name] = queue.name
             return []
         names = [f"{writer}_to_{reader.name}" for reader in readers]
-        depths = [self._depth(n, self._least[writer, r.name]) for n, r in zip(names, readers, strict=True)]
+        least = [self._least[writer, reader.name] for reader in readers]
+        ahead = [FIFO_DEPTH * self._folds.get(writer, 1) * isinstance(reader, Join) for reader in readers]
+        depths = [self._depth(name, n + more) for name, n, more in zip(names, least, ahead, strict=True)]
         self._queues |= {(writer, reader.name): name for name, reader in zip(names, readers, strict=True)}
         made = links.fork(f"{writer}_fork", queue, names, depths)
-        return [Part(made[0].name, "fork", (queue.name,), made, part.beats)]
+        return [Part(made[0].name, "fork", (queue.name,), made, part.beats, least=tuple(least))]
 
     def _part(self, node: Node, pools: Pools) -> Part:
         graph, reads = self._graph, self._reads(node)

@@ -43,7 +43,7 @@ def fork(stage: Record, stages: Record, mem: Array) -> Flag:
         if not stage.offered:
             if word == above.pushes:
                 return moved
-            let(stage.step_at, queued(above, mem, word))
+            let(stage.step_at, max(queued(above, mem, word), now(stage.wrote_at) + 1))
             stage.offered = 1
         left, last = 0, now(stage.step_at)
         for k in range(stage.branch, stage.branch + stage.branches):

@@ -1,0 +1,103 @@
+"""Graphs with shortcuts through the hardware: top = golden, cycles = exact clock, and queues as deep as they must be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scaflow.flow.rungs import run_images, wrong_frames
+from scaflow.hw.clock import predict
+from scaflow.hw.design import Design, design, from_manifest
+from scaflow.hw.emit import emit
+from scaflow.model.files import read_json
+from scaflow.quant.graph import Conv, Graph, Join, Neuron, execute
+from tests.hw.graphs import added, folding, preactivated
+
+GRAPHS = {
+    "preactivated": preactivated(),
+    "pruned": preactivated(seed=1, kept=(0, 2, 3, 5)),
+    "soft": preactivated(seed=2, time_steps=3, height=5, width=5, reset="soft"),
+    "added": added(),
+}
+
+
+def _images(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, *graph.input_shape)).astype(np.uint8)
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("scheduler", ["list", "event"])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_the_top_equals_golden_in_the_cycles_of_the_clock(name: str, scheduler: str, tmp_path: Path) -> None:
+    graph = GRAPHS[name]
+    laid, images = design(graph, folding(graph, scheduler)), _images(graph, 3)
+    logits, spikes = execute(graph, images, trace=True)
+    told = {n.name: spikes[n.name].mean() for n in graph.nodes if isinstance(n, Conv | Neuron)}
+    assert all(0.02 < rate < 0.98 for rate in told.values()), told  # nothing is silent, nothing always fires
+    emit(laid, tmp_path / "rtl")
+    clock = predict(laid, images)
+    flowing = run_images(tmp_path / "rtl", images, len(graph.readout.weight), 0.0)
+    assert wrong_frames(flowing, logits) == 0
+    assert flowing.out_end == clock.out_at[:, -1].tolist()
+    assert flowing.in_start == clock.in_at[:, 0].tolist()
+    stalling = run_images(tmp_path / "rtl", images, len(graph.readout.weight), 0.4)
+    assert wrong_frames(stalling, logits) == 0
+
+
+def _skips(laid: Design) -> dict[str, int]:
+    """Queues that lead from a fork to a join: how deep they must be."""
+    joins = {node.name for node in laid.graph.nodes if isinstance(node, Join)}
+    forks = [part for part in laid.parts if part.kind == "fork"]
+    queues = [(q.name, least) for part in forks for q, least in zip(part.queues, part.least, strict=True)]
+    return {name: least for name, least in queues if name.split("_to_")[1] in joins}
+
+
+@pytest.mark.parametrize("scheduler", ["list", "event"])
+@pytest.mark.parametrize("make", [preactivated, added])
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("size", [(6, 7), (9, 5)])
+def test_a_skip_queue_is_as_deep_as_it_must_be_and_no_deeper(make, scheduler, steps, size) -> None:
+    graph = make(time_steps=steps, height=size[0], width=size[1])
+    fold, images = folding(graph, scheduler), _images(graph, 2)
+    least = _skips(design(graph, fold))
+    assert least
+    freely = predict(design(graph, fold, fifo_depths=dict.fromkeys(least, 4096)), images).interval
+    tight = predict(design(graph, fold, fifo_depths=least), images).interval
+    laid = predict(design(graph, fold), images).interval
+    assert (freely <= laid).all() and (laid <= 1.07 * freely).all() and (tight > laid).all()
+    for name, depth in least.items():
+        with pytest.raises(ValueError, match=f"fork .* waits for room in {name} of {depth - 1} beats"):
+            predict(design(graph, fold, fifo_depths={name: depth - 1}), images)
+
+
+@pytest.mark.rtl
+def test_one_word_less_hangs_and_the_simulation_says_so(tmp_path: Path) -> None:
+    graph = GRAPHS["added"]
+    fold, images = folding(graph, "list"), _images(graph, 2)
+    name, depth = next(iter(_skips(design(graph, fold)).items()))
+    emit(design(graph, fold, fifo_depths={name: depth}), tmp_path / "least")
+    logits = execute(graph, images)
+    assert wrong_frames(run_images(tmp_path / "least", images, len(graph.readout.weight), 0.0), logits) == 0
+    emit(design(graph, fold, fifo_depths={name: depth - 1}), tmp_path / "rtl")
+    with pytest.raises(ValueError, match="no beat"):
+        run_images(tmp_path / "rtl", images, len(graph.readout.weight), 0.0)
+
+
+def test_a_design_is_laid_out_again_from_its_manifest(tmp_path: Path) -> None:
+    graph = GRAPHS["preactivated"]
+    laid = design(graph, folding(graph, "event"), fifo_depths={"stem_to_join1": 200, "join2": 32})
+    emit(laid, tmp_path / "rtl")
+    again = from_manifest(graph, read_json(tmp_path / "rtl/manifest.json", "", ()))
+    assert [(i.name, i.reads) for i in again.instances()] == [(i.name, i.reads) for i in laid.instances()]
+    depths = {q.name: q.cfg.depth for part in again.parts for q in part.queues}
+    assert (depths["stem_to_join1"], depths["join2_stream_fifo"]) == (200, 32)
+
+
+def test_currents_that_are_joined_have_one_pe() -> None:
+    graph = GRAPHS["preactivated"]
+    fold = folding(graph, "list")
+    with pytest.raises(ValueError, match=r"pe of outer1 3, stem 2: their currents are joined; give all the same"):
+        design(graph, {**fold, "outer1": replace(fold["outer1"], pe=3)})
