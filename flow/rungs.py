@@ -6,7 +6,6 @@ mismatch, so that the report can show all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from scaflow.hw.design import Design
 from scaflow.hw.emit import TOP, beat_bytes, emit_stage
 from scaflow.quant.golden.beats import pack
-from scaflow.quant.graph import Conv, Graph, Pool, execute
+from scaflow.quant.graph import IMAGE, Conv, Current, Graph, Pool, execute
 from scaflow.sim.rtl import Frames, SimulationError, simulate_axis, simulate_top
 
 BATCH = 250  # images compared at once: the spikes of all layers are held
@@ -137,29 +136,33 @@ def _stage_beats(design: Design, name: str, images: np.ndarray) -> tuple[list[in
     """What a stage reads and must write, as packed beats."""
     graph = design.graph
     logits, spikes = execute(graph, images, trace=True)
-    position = [stage.name for stage in design.stages].index(name)
-    stage = design.stages[position]
-    names = [node.name for node in graph.nodes]
-    if position == 0:
-        pixels = graph.seen(images).transpose(0, 2, 3, 1).reshape(-1, images.shape[1])
-        beats = [pack(pixel, graph.pixel_bits) for pixel in pixels.tolist()]
-    else:
-        before = names[names.index(name) - 1]
-        beats = list(_words(spikes[before], design.stages[position - 1].out_order or ()))
+    stage = next(stage for stage in design.stages if stage.name == name)
+    node, source = graph.node(name), graph.sources[name][0]
+    read = graph.seen(images)[:, None] if source == IMAGE else spikes[source]
+    beats = _words(read, stage.in_order, stage.in_edge.bits)
     if stage.out_order is None:
         module = design.readout
         shift = module.classes * module.logit_bits
         expected = [pack(v, module.logit_bits) | int(np.argmax(v)) << shift for v in logits.tolist()]
         return beats, expected
-    last = names[names.index(design.stages[position + 1].name) - 1]
-    return beats, list(_words(spikes[last], stage.out_order))
+    if isinstance(node, Current):
+        element = next(i.cfg for i in stage.instances if i.module == "current_pe")
+        travel = (*stage.out_order[: stage.kept_out], *[-1] * (-stage.kept_out % stage.pe))
+        sums = np.pad(spikes[name], ((0, 0), (0, 0), (0, 1), (0, 0), (0, 0)))  # lanes that stand for no channel: 0
+        lanes = sums[:, :, list(travel)].transpose(0, 3, 4, 1, 2).reshape(-1, stage.pe)
+        return beats, [pack(sums, element.acc_bits) for sums in lanes.tolist()]
+    behind = graph.pools_behind(node)
+    last = behind[-1][0].name if behind else name
+    return beats, _words(spikes[last], stage.out_order, graph.edge(last).bits)
 
 
-def _words(spikes: np.ndarray, order: tuple[int, ...]) -> Iterator[int]:
-    """uint8 [N, T, C, H, W] -> one word a (pixel, t), the channels in the given order."""
-    bits = spikes[:, :, list(order)].transpose(0, 3, 4, 1, 2).reshape(-1, len(order))
-    packed = np.packbits(bits, axis=1, bitorder="little")
-    return (int.from_bytes(line.tobytes(), "little") for line in packed)
+def _words(values: np.ndarray, order: tuple[int, ...], bits: int) -> list[int]:
+    """uint8 [N, T, C, H, W] -> one word a (pixel, t), the channels in the given order, so many bits each."""
+    words = values[:, :, list(order)].transpose(0, 3, 4, 1, 2).reshape(-1, len(order))
+    if bits > 1:
+        return [pack(word, bits) for word in words.tolist()]
+    packed = np.packbits(words, axis=1, bitorder="little")
+    return [int.from_bytes(line.tobytes(), "little") for line in packed]
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:

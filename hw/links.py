@@ -12,28 +12,11 @@ from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.golden.lif_neuron import LifNeuron
 from scaflow.quant.golden.stream_fork import StreamFork
 from scaflow.quant.golden.stream_join import StreamJoin
-from scaflow.quant.graph import Current, Edge, Graph, Join, Neuron, Node, Pool, SumPool
+from scaflow.quant.graph import Current, Edge, Graph, Join, Neuron, Pool, SumPool
 from scaflow.quant.graph.edges import signed_bits
 from scaflow.quant.widths import ConvWidths, neuron_bounds
 
 Pools = Sequence[tuple[Pool | SumPool, Edge]]  # and what each one reads
-
-
-def trunks(graph: Graph) -> list[list[Node]]:
-    """Nodes whose channels travel side by side, and so in one order: what is joined, and what goes on with it."""
-    found: list[list[Node]] = []
-    of: dict[str, list[Node]] = {}
-    for node in graph.nodes[:-1]:
-        group = [node]
-        if isinstance(node, Join | Neuron | Pool | SumPool):
-            for source in graph.sources[node.name]:
-                if of[source] is not group:
-                    found.remove(of[source])
-                    group = of[source] + group
-                    of |= {member.name: group for member in group}
-        of |= {member.name: group for member in group}
-        found.append(group)
-    return found
 
 
 def orders_of(graph: Graph, orders: Mapping[str, Sequence[int]]) -> dict[str, tuple[tuple[int, ...], int]]:
@@ -43,7 +26,7 @@ def orders_of(graph: Graph, orders: Mapping[str, Sequence[int]]) -> dict[str, tu
         orders: wanted for the kept channels of some nodes; of what is joined, that of the first with one.
     """
     result: dict[str, tuple[tuple[int, ...], int]] = {}
-    for group in trunks(graph):
+    for group in graph.trunks:
         kept = sorted({channel for node in group for channel in graph.edge(node.name).kept})
         wanted = next((list(orders[node.name]) for node in group if node.name in orders), kept)
         channels = range(graph.edge(group[0].name).shape[0])
@@ -59,7 +42,7 @@ def folds_of(graph: Graph, folding: Folding, kept: Mapping[str, int]) -> dict[st
         kept: channels that travel, of what each node writes.
     """
     found: dict[str, int] = {}
-    for group in trunks(graph):
+    for group in graph.trunks:
         pe = [folding[node.name].pe for node in group if isinstance(node, Current)]
         found |= {node.name: ceil_div(kept[node.name], pe[0]) for node in group if graph.bounds(node.name)}
     return found
@@ -68,7 +51,7 @@ def folds_of(graph: Graph, folding: Folding, kept: Mapping[str, int]) -> dict[st
 def problems(graph: Graph, folding: Folding) -> list[str]:
     """Currents that are joined, and the neurons that read them, come in beats of one width."""
     found = []
-    for group in trunks(graph):
+    for group in graph.trunks:
         lanes = {node.name: folding[node.name].pe for node in group if isinstance(node, Current)}
         if len(set(lanes.values())) > 1:
             told = ", ".join(f"{name} {pe}" for name, pe in lanes.items())

@@ -1,25 +1,40 @@
 """Removes the channels a graph can do without, with a certificate that the logits stay the same.
 
-Three kinds of output channels of a Conv go, front to back, each layer judged behind what went before it:
+Three kinds of channels go, front to back, each layer judged behind what went before it:
 
     pruned         not in `kept`: its spikes are zero by definition
     never fires    its highest u stays below the threshold at every step: zero for any input
     always fires   its lowest u reaches the threshold at every step: one for any input, also when pooled;
                    what it adds to its reader is a constant and goes into the reader's bias. That is exact
                    where every window lies inside the map: a reader without padding, or the read-out.
-                   Elsewhere the channel stays.
+                   Elsewhere the channel stays, and where it is joined with others.
 
-The bounds of u are those of widths.potential_bounds. A layer keeps at least one channel.
+What is joined goes when no neuron that sees it can fire. The bounds of u are those of widths.potentials. A layer keeps
+at least one channel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
-from scaflow.quant.graph import Conv, Graph, Node, Pool, Readout, execute, validate
-from scaflow.quant.widths import potential_bounds
+from scaflow.quant.graph import (
+    IMAGE,
+    Conv,
+    Current,
+    Graph,
+    Neuron,
+    Node,
+    Readout,
+    Spiking,
+    SumPool,
+    execute,
+    validate,
+)
+from scaflow.quant.widths import neuron_bounds, potentials
 
 
 @dataclass(frozen=True)
@@ -48,51 +63,89 @@ def compact(graph: Graph, images: np.ndarray | None = None) -> tuple[Graph, Cert
     Raises:
         ValueError: the logits differ on an image; the message names the first.
     """
-    removed: list[RemovedChannel] = []
-    nodes: list[Node] = []
-    alive = np.arange(graph.input_shape[0])  # channels of the edge that are left
-    constant = np.zeros(0, np.int64)  # channels of the edge that went because they are always one
-    for i, node in enumerate(graph.nodes):
-        if isinstance(node, Pool):
-            nodes.append(node)
-            continue
-        weight, added = node.weight[:, alive], node.weight[:, constant].sum((1, 2, 3))
-        if isinstance(node, Readout):
-            nodes.append(replace(node, weight=weight, bias=node.bias + added))
-            break
-        narrowed = replace(node, weight=weight, bias=node.bias + (added << node.fraction_bits))
-        # The edge in front of this node, of the graph as far as it is compacted.
-        edge = replace(graph, nodes=(*nodes, narrowed)).edges()[len(nodes)]
-        found = _removable(
-            narrowed, *potential_bounds(narrowed, edge, graph.time_steps), _sees_whole_windows(graph, i)
-        )
-        gone = {channel.channel for channel in found}
-        if len(gone) == len(node.weight):
-            gone.discard(node.kept[0])
+    found: list[RemovedChannel] = []
+    narrowed = graph  # in the shapes of the graph; only `kept` and biases change
+    for name in [node.name for node in graph.nodes if isinstance(node, Conv | Neuron)]:
+        narrowed, gone = _narrow(narrowed, name)
+        found += gone
+    result, left = _stripped(narrowed)
+    removed = tuple(channel for channel in found if channel.channel not in left[channel.node])
+    result = validate(result)
+    return result, _certify(graph, result, removed, images)
+
+
+def _narrow(graph: Graph, name: str) -> tuple[Graph, list[RemovedChannel]]:
+    """The graph in which a spiking node keeps only what can fire and need not; at least one channel."""
+    node = cast(Spiking, graph.node(name))
+    bounds = potentials(node, neuron_bounds(graph, node), graph.time_steps)
+    found = _removable(node, *bounds, _is_foldable(graph, node))
+    gone = {channel.channel for channel in found}
+    if gone.issuperset(node.kept):
+        gone.discard(node.kept[0])
         found = [channel for channel in found if channel.channel in gone]
-        removed += found
-        alive = np.array([c for c in range(len(node.weight)) if c not in gone])
-        constant = np.array([c.channel for c in found if c.reason == "always fires"], np.int64)
-        nodes.append(
-            replace(
-                narrowed,
-                weight=narrowed.weight[alive],
-                bias=narrowed.bias[alive],
-                threshold=narrowed.threshold[alive],
-                kept=tuple(range(len(alive))),
-            )
-        )
-    result = validate(replace(graph, nodes=tuple(nodes)))
-    return result, _certify(graph, result, tuple(removed), images)
+    constant = [channel.channel for channel in found if channel.reason == "always fires"]
+    nodes: list[Node] = []
+    for other in graph.nodes:
+        if other.name == name:
+            other = replace(node, kept=tuple(c for c in node.kept if c not in gone))
+        elif constant and other in _weighted_readers(graph, node):
+            assert isinstance(other, Conv | Readout)
+            added = other.weight[:, constant].sum((1, 2, 3))
+            scale = other.fraction_bits if isinstance(other, Conv) else 0
+            other = replace(other, bias=other.bias + (added << scale))
+        nodes.append(other)
+    return replace(graph, nodes=tuple(nodes)), found
 
 
-def _sees_whole_windows(graph: Graph, producer: int) -> bool:
-    """Whether every window of the producer's reader lies inside the map."""
-    reader = next(node for node in graph.nodes[producer + 1 :] if not isinstance(node, Pool))
-    return isinstance(reader, Readout) or reader.padding == 0
+def _weighted_readers(graph: Graph, node: Node) -> list[Node]:
+    """The nodes that read a node, or the pools behind it."""
+    behind = graph.pools_behind(node)
+    return list(graph.readers(behind[-1][0].name if behind else node.name))
 
 
-def _removable(node: Conv, low: np.ndarray, high: np.ndarray, foldable: bool) -> list[RemovedChannel]:
+def _is_foldable(graph: Graph, node: Spiking) -> bool:
+    """Is a spike that always comes a constant for all readers: is every window of theirs inside the map?"""
+    if isinstance(node, Neuron) or any(isinstance(pool, SumPool) for pool, _ in graph.pools_behind(node)):
+        return False
+    return all(
+        isinstance(reader, Readout) or (isinstance(reader, Conv) and reader.padding == 0)
+        for reader in _weighted_readers(graph, node)
+    )
+
+
+def _stripped(graph: Graph) -> tuple[Graph, dict[str, list[int]]]:
+    """The graph without the channels of which no neuron fires, and which are left of each node's."""
+    left: dict[str, list[int]] = {IMAGE: list(range(graph.input_shape[0]))}
+    for trunk in graph.trunks:
+        alive = sorted({c for node in trunk if isinstance(node, Conv | Neuron) for c in node.kept})
+        left |= {node.name: alive for node in trunk}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        into = left[graph.sources[node.name][0]]
+        own = left.get(node.name, [])
+        if isinstance(node, Readout):
+            nodes.append(replace(node, weight=node.weight[:, into]))
+        elif isinstance(node, Conv):
+            fired = replace(node, kept=_places(node.kept, own), bias=node.bias[own], threshold=node.threshold[own])
+            nodes.append(replace(fired, weight=node.weight[own][:, into]))
+        elif isinstance(node, Neuron):
+            kept = _places(node.kept, own)
+            nodes.append(replace(node, kept=kept, bias=node.bias[own], threshold=node.threshold[own]))
+        elif isinstance(node, Current):
+            computed = np.isin(own, node.kept)[:, None, None, None]
+            kept = _places(node.kept, own) or (0,)  # of currents that nothing reads any more one is left, which is 0
+            nodes.append(replace(node, weight=node.weight[own][:, into] * computed, kept=kept))
+        else:
+            nodes.append(node)
+    return replace(graph, nodes=tuple(nodes)), left
+
+
+def _places(kept: Sequence[int], left: Sequence[int]) -> tuple[int, ...]:
+    """Of the channels that are left, where those that are kept stand."""
+    return tuple(place for place, channel in enumerate(left) if channel in kept)
+
+
+def _removable(node: Spiking, low: np.ndarray, high: np.ndarray, foldable: bool) -> list[RemovedChannel]:
     """The channels that can go, by the bounds [T, Co] of u; `foldable`: also those that always fire."""
     found = []
     for c, threshold in enumerate(node.threshold.tolist()):

@@ -160,7 +160,7 @@ def export(folded: FoldedNetwork, path: Path) -> Graph:
             parts.append(_Spiking(node, step, graph.time_steps, v_bits, node is graph.nodes[0]))
         elif isinstance(node, Pool):
             parts.append(_Pool(node))
-        else:
+        elif isinstance(node, Readout):
             scale = float(_power_of_two(integer_weight(folded.readout)[1]))
             parts.append(_Integrator(node, scale, graph.time_steps, cast(ReadoutWidths, bits[node.name]).logit_bits))
     _write(nn.Sequential(*parts).eval(), graph, Path(path))

@@ -32,7 +32,7 @@ from scaflow.hw.design import Design
 from scaflow.hw.emit import check_emitted, emit
 from scaflow.hw.stalls import OFFERS, SHORTEST, TAKES
 from scaflow.model.files import kept_json, write_json
-from scaflow.quant.graph import execute, load
+from scaflow.quant.graph import IMAGE, execute, load
 from scaflow.sim.native import CHUNK, NativeRun
 from scaflow.sim.rtl import SimulationError
 
@@ -234,13 +234,13 @@ def simulate(
 
 def _events(design: Design, images: np.ndarray) -> dict[str, np.ndarray]:
     """The spikes that the event stages read, by the node that fires them, once for all runs of the design."""
-    nodes = [node.name for node in design.graph.nodes]
-    readers = [nodes.index(stage.name) for stage in design.stages if stage.scheduler == "event"]
+    sources = [design.graph.sources[stage.name][0] for stage in design.stages if stage.scheduler == "event"]
+    read = sorted(set(sources) - {IMAGE})
     kept: dict[str, np.ndarray] = {}
-    for start in range(0, len(images) if any(readers) else 0, TRACED):
+    for start in range(0, len(images) if read else 0, TRACED):
         part = slice(start, start + TRACED)
         traces = execute(design.graph, images[part], trace=True)[1]
-        for name in (nodes[reader - 1] for reader in readers if reader):
+        for name in read:
             if name not in kept:  # the trace's channels lie innermost, and stay so
                 _, steps, channels, height, width = traces[name].shape
                 whole = np.empty((len(images), steps, height, width, channels), np.uint8)

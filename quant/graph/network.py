@@ -8,7 +8,20 @@ from functools import cached_property
 import numpy as np
 
 from scaflow.quant.graph.edges import Bounds, Edge, currents, written
-from scaflow.quant.graph.nodes import IMAGE, PIXEL_BITS, Conv, Current, Frozen, Node, Pool, Readout, SumPool, Weighted
+from scaflow.quant.graph.nodes import (
+    IMAGE,
+    PIXEL_BITS,
+    Conv,
+    Current,
+    Frozen,
+    Join,
+    Neuron,
+    Node,
+    Pool,
+    Readout,
+    SumPool,
+    Weighted,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +87,25 @@ class Graph(Frozen):
     def edges(self) -> tuple[Edge, ...]:
         """`edges()[i]` is what `nodes[i]` reads, of a Join the first."""
         return tuple(self.read(node)[0] for node in self.nodes)
+
+    @cached_property
+    def trunks(self) -> tuple[tuple[Node, ...], ...]:
+        """Nodes whose channels belong together: what is joined, and what goes on with it. A Conv by itself, with the
+        pools behind it, is one too."""
+        found: list[list[Node]] = []
+        of: dict[str, list[Node]] = {}
+        for node in self.nodes[:-1]:
+            group = [node]
+            if isinstance(node, Join | Neuron | Pool | SumPool):
+                for source in self.sources[node.name]:
+                    if of[source] is not group:
+                        found.remove(of[source])
+                        group = of[source] + group if group == [node] else group[:-1] + of[source] + [node]
+                        of |= {member.name: group for member in group}
+            else:
+                of[node.name] = group
+            found = [*(other for other in found if other is not group), group]
+        return tuple(map(tuple, found))
 
     @cached_property
     def weighted(self) -> tuple[tuple[Weighted, Edge], ...]:

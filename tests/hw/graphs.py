@@ -39,8 +39,9 @@ class _Draw:
         )  # fmt: skip
 
     def current(
-        self, name: str, into: int, out: int, reads: str, k: int = 3, s: int = 1, bits: int = 1, kept: Sequence[int] = ()
-    ) -> Current:
+        self, name: str, into: int, out: int, reads: str, k: int = 3, s: int = 1, bits: int = 1,
+        kept: Sequence[int] = (),
+    ) -> Current:  # fmt: skip
         kept = tuple(kept) or tuple(range(out))
         return Current(name, self.weight(out, into, k, k), s, k // 2, 4, bits, kept, (reads,) * bool(reads))
 

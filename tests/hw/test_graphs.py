@@ -1,4 +1,4 @@
-"""Graphs with shortcuts through the hardware: top = golden, cycles = exact clock, and queues as deep as they must be."""
+"""Graphs with shortcuts through the hardware: top = golden, cycles = exact clock, queues as deep as they must be."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaflow.flow.rungs import run_images, wrong_frames
-from scaflow.hw.clock import predict
+from scaflow.flow.rungs import run_images, run_stage_alone, wrong_frames
+from scaflow.hw.clock import predict, stage_cycles
 from scaflow.hw.design import Design, design, from_manifest
 from scaflow.hw.emit import emit
 from scaflow.model.files import read_json
@@ -45,6 +45,18 @@ def test_the_top_equals_golden_in_the_cycles_of_the_clock(name: str, scheduler: 
     assert flowing.in_start == clock.in_at[:, 0].tolist()
     stalling = run_images(tmp_path / "rtl", images, len(graph.readout.weight), 0.4)
     assert wrong_frames(stalling, logits) == 0
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("scheduler", ["list", "event"])
+def test_each_stage_alone_takes_the_cycles_of_its_law(scheduler: str, tmp_path: Path) -> None:
+    graph = GRAPHS["pruned"]
+    laid, images = design(graph, folding(graph, scheduler, pe=3)), _images(graph, 3)
+    for stage in laid.stages[1:5]:
+        run = run_stage_alone(laid, stage.name, images, tmp_path / stage.name)
+        assert run.mismatches == 0
+        assert list(run.cycles) == stage_cycles(laid, stage.name, images).interval.tolist()
+        assert stage.law in (None, *run.cycles)
 
 
 def _skips(laid: Design) -> dict[str, int]:

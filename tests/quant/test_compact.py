@@ -12,6 +12,7 @@ from scaflow.quant.compact import compact
 from scaflow.quant.folded import fold, to_graph
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute, validate
 from scaflow.quant.widths import widths
+from tests.hw.graphs import added, preactivated
 
 
 def convs(graph: Graph) -> list[Conv]:
@@ -136,8 +137,8 @@ def test_a_difference_is_no_certificate(monkeypatch):
     """If the bounds were wrong, the comparison would stop it: here they claim that nothing ever fires."""
     monkeypatch.setattr(
         module,
-        "potential_bounds",
-        lambda node, edge, steps: (-node.threshold[None], node.threshold[None] - 1),
+        "potentials",
+        lambda node, acc, steps: (-node.threshold[None], node.threshold[None] - 1),
     )
     with pytest.raises(
         ValueError, match=r"graph 'g': the compact graph differs on \d+ of 60 images, first on image"
@@ -154,3 +155,33 @@ def test_a_channel_that_fires_every_other_step_stays():
     certificate = compact(graph, IMAGES)[1]
     assert [r.channel for r in certificate.removed] == [1, 2]
     assert execute(graph, IMAGES, trace=True)[1]["conv0"][:, :, 3].mean((0, 2, 3)).tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_trunk_loses_the_channels_that_none_of_its_neurons_needs(seed):
+    """Channels 1 and 4 are pruned in the whole trunk; 2 is pruned where it is read first, and needed behind."""
+    kept = (0, 2, 3, 5)
+    graph = preactivated(seed=seed, kept=kept)
+    first = graph.node("fire0")
+    nodes = tuple(replace(n, kept=(0, 3, 5)) if n is first else n for n in graph.nodes)
+    graph = validate(replace(graph, nodes=nodes))
+    images = np.random.default_rng(seed).integers(0, 256, (20, 2, 6, 7)).astype(np.uint8)
+    small, certificate = compact(graph, images)
+    assert (certificate.images_compared, certificate.mismatches) == (20, 0)
+    gone = {(r.node, r.channel) for r in certificate.removed if r.reason == "pruned"}
+    assert gone == {("fire0", 1), ("fire0", 4), ("fire1", 1), ("fire1", 4)}
+    sizes = {node.name: small.edge(node.name).shape[0] for node in small.nodes[:-1]}
+    assert all(sizes[name] == 4 for name in ("stem", "fire0", "outer1", "join1", "fire1"))
+    assert small.node("fire0").kept == (0, 2, 3)  # of channels 0, 2, 3, 5
+    assert small.node("inner1").weight.shape[1] == small.node("across2").weight.shape[1] == 4
+
+
+def test_spikes_that_are_added_keep_what_either_side_has():
+    graph = added()
+    nodes = tuple(
+        replace(n, kept={"first": (0, 1, 2), "outer": (0, 1, 4)}[n.name]) if n.name in ("first", "outer") else n
+        for n in graph.nodes
+    )
+    small, _ = compact(validate(replace(graph, nodes=nodes)), IMAGES[:, :, :6, :6])
+    assert small.edge("join").shape[0] == 4
+    assert (small.node("first").kept, small.node("outer").kept) == ((0, 1, 2), (0, 1, 3))
