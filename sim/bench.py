@@ -27,14 +27,18 @@ class BrokenRun(Exception):
 class Bench:
     def __init__(self, dut, orders: dict) -> None:
         self.dut, self.orders = dut, orders
-        beats = [int(beat, 16) for beat in orders["beats"]]
         stalls, seed = orders["stalls"], orders["seed"]
-        in_stream, out_stream = Stream.find(dut, ("in", "s_axis")), Stream.find(dut, ("out", "m_axis"))
-        self.source, self.sink = Source(in_stream, beats, stalls, seed), Sink(out_stream, stalls, seed)
         self.complete = Event()
         self.released = 0  # the clock edge after which rst_n is high
-        self.taken = Monitor(in_stream, len(beats), self.complete)
-        self.given = Monitor(out_stream, orders["expect"], self.complete)
+        self.sources, self.sinks, self.taken, self.given = [], [], [], []
+        for i, (name, told) in enumerate(orders["inputs"].items()):  # each stream has its own stalls
+            stream, beats = Stream(dut, name), [int(beat, 16) for beat in told]
+            self.sources.append(Source(stream, beats, stalls, seed + i))
+            self.taken.append(Monitor(stream, len(beats), self.complete))
+        for i, (name, expect) in enumerate(orders["outputs"].items()):
+            stream = Stream(dut, name)
+            self.sinks.append(Sink(stream, stalls, seed + i))
+            self.given.append(Monitor(stream, expect, self.complete))
 
     async def run(self) -> None:
         """Drive all beats and wait for all expected ones.
@@ -48,38 +52,37 @@ class Bench:
             await RisingEdge(self.dut.clk)
         self.dut.rst_n.value = 1
         self.released = get_sim_time("step") // PERIOD
-        for part in (self.taken, self.given, self.sink, self.source):
+        for part in (*self.taken, *self.given, *self.sinks, *self.sources):
             cocotb.start_soon(part.run())
         await self._all_beats()
         await Timer(QUIET_CYCLES * PERIOD + PERIOD // 2, "step")  # off the edge: the probes have settled
         self._no_surplus()
 
     async def _all_beats(self) -> None:
-        while any(len(monitor.beats) < monitor.expect for monitor in (self.taken, self.given)):
-            before = len(self.taken.beats) + len(self.given.beats)
+        monitors = (*self.taken, *self.given)
+        while any(len(monitor.beats) < monitor.expect for monitor in monitors):
+            before = sum(len(monitor.beats) for monitor in monitors)
             self.complete.clear()
             await First(self.complete.wait(), Timer(self.orders["patience"] * PERIOD, "step"))
             self._no_surplus()
-            if before == len(self.taken.beats) + len(self.given.beats):
+            if before == sum(len(monitor.beats) for monitor in monitors):
                 raise BrokenRun(f"no beat moved for {self.orders['patience']} cycles ({self._ends()})")
 
     def _no_surplus(self) -> None:
-        if len(self.given.beats) > self.given.expect:
+        if any(len(monitor.beats) > monitor.expect for monitor in self.given):
             raise BrokenRun(f"more output beats than expected ({self._ends()})")
 
     def _ends(self) -> str:
         return ", ".join(
-            f"{m.stream.role}: {len(m.beats)} of {m.expect} beats, valid={m.stream.valid.value} "
+            f"{m.stream.name}: {len(m.beats)} of {m.expect} beats, valid={m.stream.valid.value} "
             f"ready={m.stream.ready.value}"
-            for m in (self.taken, self.given)
+            for m in (*self.taken, *self.given)
         )
 
     def seen(self) -> dict:
         return {
-            "x": [f"{beat:x}" for beat in self.taken.beats],
-            "y": [f"{beat:x}" for beat in self.given.beats],
-            "in_at": self.taken.at,
-            "out_at": self.given.at,
+            "inputs": [([f"{beat:x}" for beat in monitor.beats], monitor.at) for monitor in self.taken],
+            "outputs": [([f"{beat:x}" for beat in monitor.beats], monitor.at) for monitor in self.given],
             "since_reset": get_sim_time("step") // PERIOD - self.released,
             "probes": {name: int(getattr(self.dut, name).value) for name in self.orders["probes"]},
         }

@@ -109,7 +109,7 @@ def checks_of(sources: Sequence[Path]) -> str:
 
 def _bind(module: str, role: str, valid: str, ready: str, data: str) -> str:
     return (
-        f"bind {module} stream_check #(.WIDTH($bits({data}))) check_{role} "
+        f"bind {module} stream_check #(.WIDTH($bits({data})), .STREAMS($bits({valid}))) check_{role} "
         f"(.clk(clk), .rst_n(rst_n), .valid({valid}), .ready({ready}), .data({data}));"
     )
 

@@ -1,10 +1,13 @@
-"""Run RTL: `simulate("module", cfg, beats)` is called like the golden twin `module(cfg, beats)`."""
+"""Run RTL: `simulate("module", cfg, beats)` is called like the golden twin `module(cfg, beats)`.
+
+A module of several streams is run by `simulate_streams`; the dataclass of its twin names them, in `inputs` and `outputs`.
+"""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +33,23 @@ class Run(NamedTuple):
     x: list[int]  # accepted input beats, as the monitor saw them
     probes: dict[str, int]  # further outputs asked for, at the end
     since_reset: int  # cycles from reset to the end, when the probes are read
+
+
+class Seen(NamedTuple):
+    """What the monitor of one stream saw."""
+
+    beats: list[int]  # accepted ones
+    at: list[int]  # the clock cycle of each, as of a `Run`
+
+
+class Streams(NamedTuple):
+    """What a simulation of several streams saw."""
+
+    inputs: list[Seen]
+    outputs: list[Seen]
+    cycles: int  # from the first accepted input beat to the last accepted output beat, both included
+    probes: dict[str, int]
+    since_reset: int
 
 
 class Frames(NamedTuple):
@@ -72,11 +92,47 @@ def simulate(
         SimulationError: hang, surplus beat, or a broken stream law.
         BuildError: the module refuses these parameters.
     """
+    return _single(
+        simulate_streams(
+            module,
+            cfg,
+            [beats],
+            expect=[expect],
+            stalls=stalls,
+            seed=seed,
+            waves=waves,
+            probes=probes,
+            patience=patience,
+            source=source,
+        )
+    )
+
+
+def simulate_streams(
+    module: str,
+    cfg,
+    inputs: Sequence[Sequence[int]],
+    *,
+    expect: Sequence[int],
+    stalls: float = 0.0,
+    seed: int = 0,
+    waves: Path | None = None,
+    probes: Sequence[str] = (),
+    patience: int = 20_000,
+    source: Path | None = None,
+) -> Streams:
+    """As `simulate`, with the beats of each stream and how many are expected of each.
+
+    Raises:
+        SimulationError, BuildError: as `simulate`.
+    """
     with tempfile.TemporaryDirectory(prefix="scaflow-") as directory:
         parameters = write_memories(cfg, Path(directory))
         files = sources_of(source or RTL / f"{module}.sv")
         executable = build(module, files, parameters, trace=waves is not None)
-        orders = _orders(beats, expect, stalls, seed, probes, patience)
+        told = dict(zip(getattr(cfg, "inputs", ("in",)), inputs, strict=True))
+        expected = dict(zip(getattr(cfg, "outputs", ("out",)), expect, strict=True))
+        orders = _orders(told, expected, stalls, seed, probes, patience)
         return _run(executable, Path(directory), orders, waves)
 
 
@@ -99,7 +155,8 @@ def simulate_top(
     """
     files = list(sources) if sources else sources_of(directory / f"{top}.sv")
     executable = build(top, files, trace=waves is not None)
-    return _run(executable, directory, _orders(beats, expect, stalls, seed, probes, patience), waves)
+    orders = _orders({"in": beats}, {"out": expect}, stalls, seed, probes, patience)
+    return _single(_run(executable, directory, orders, waves))
 
 
 def simulate_axis(
@@ -182,12 +239,17 @@ def _simulate_independent(
 
 
 def _orders(
-    beats: Sequence[int], expect: int, stalls: float, seed: int, probes: Sequence[str], patience: int
+    inputs: Mapping[str, Sequence[int]],
+    outputs: Mapping[str, int],
+    stalls: float,
+    seed: int,
+    probes: Sequence[str],
+    patience: int,
 ) -> dict:
     """What the bench is told; see scaflow.sim.bench."""
     return {
-        "beats": [f"{beat:x}" for beat in beats],
-        "expect": expect,
+        "inputs": {name: [f"{beat:x}" for beat in beats] for name, beats in inputs.items()},
+        "outputs": dict(outputs),
         "stalls": stalls,
         "seed": seed,
         "probes": list(probes),
@@ -195,14 +257,22 @@ def _orders(
     }
 
 
-def _run(executable: Path, directory: Path, orders: dict, waves: Path | None) -> Run:
+def _run(executable: Path, directory: Path, orders: dict, waves: Path | None) -> Streams:
     seen = _execute("scaflow.sim.bench", executable, directory, orders, waves)
-    if seen["x"] != orders["beats"]:
+    if [beats for beats, _ in seen["inputs"]] != list(orders["inputs"].values()):
         raise SimulationError(f"{executable.name}: the input monitor saw other beats than were given")
-    start = seen["in_at"][0] if seen["x"] else 0
-    in_at, out_at = ([at - start for at in seen[key]] for key in ("in_at", "out_at"))
-    x, y = ([int(beat, 16) for beat in seen[key]] for key in ("x", "y"))
-    return Run(y, out_at[-1] + 1 if y else 0, in_at, out_at, x, seen["probes"], seen["since_reset"])
+    start = min((at[0] for _, at in seen["inputs"] if at), default=0)
+    inputs, outputs = (
+        [Seen([int(beat, 16) for beat in beats], [cycle - start for cycle in at]) for beats, at in seen[end]]
+        for end in ("inputs", "outputs")
+    )
+    cycles = max((stream.at[-1] + 1 for stream in outputs if stream.at), default=0)
+    return Streams(inputs, outputs, cycles, seen["probes"], seen["since_reset"])
+
+
+def _single(run: Streams) -> Run:
+    (x, in_at), (y, out_at) = run.inputs[0], run.outputs[0]
+    return Run(y, run.cycles, in_at, out_at, x, run.probes, run.since_reset)
 
 
 def _execute(bench: str, executable: Path, directory: Path, orders: dict, waves: Path | None) -> dict:

@@ -7,37 +7,64 @@ is written takes effect after it. They sleep while nothing can happen, so idle c
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any, ClassVar
 
 from cocotb.simtime import get_sim_time
-from cocotb.triggers import Event, RisingEdge, Timer
+from cocotb.triggers import Event, RisingEdge, Timer, Trigger, ValueChange
 
 PERIOD = 2  # simulator steps of a clock cycle
+AXI = {"in": "s_axis", "out": "m_axis"}  # what a design with AXI4-Stream ends calls them
+
+
+class Bit:
+    """One bit of a vector of signals, as if it were a signal of its own."""
+
+    _written: ClassVar[dict[Any, int]] = {}  # of each vector, before the simulator shows it
+
+    def __init__(self, vector, number: int) -> None:
+        self._vector, self._mask = vector, 1 << number
+
+    @property
+    def value(self) -> int:
+        return int(bool(int(self._vector.value) & self._mask))
+
+    @value.setter
+    def value(self, level: int) -> None:
+        others = self._written.get(self._vector, 0) & ~self._mask
+        self._written[self._vector] = others | (self._mask if level else 0)
+        self._vector.value = self._written[self._vector]
+
+    async def rises(self) -> None:
+        while not self.value:
+            await ValueChange(self._vector)
+
+
+def rising(signal) -> Trigger | Coroutine[Any, Any, None]:
+    """To wait until a signal or a bit that is low rises."""
+    return signal.rises() if isinstance(signal, Bit) else RisingEdge(signal)
 
 
 class Stream:
     """The signals of one stream: `<role>_{valid,ready,data}`, or AXI `<role>_{tvalid,tready,tdata,tlast}`.
 
-    A beat is one integer; of an AXI stream it is tlast above tdata.
+    `<role>[i]` is the i-th of several streams that share a payload. A beat is one integer; of an AXI stream it is
+    tlast above tdata.
     """
 
-    def __init__(self, dut, role: str) -> None:
-        self.role = role
+    def __init__(self, dut, name: str) -> None:
+        role, _, number = name.removesuffix("]").partition("[")
+        axi = hasattr(dut, f"{AXI.get(role)}_tvalid")
+        role = AXI[role] if axi else role
+        self.name = f"{role}[{number}]" if number else role
         self.clk = dut.clk
-        axi = hasattr(dut, f"{role}_tvalid")
         self.valid = getattr(dut, f"{role}_tvalid" if axi else f"{role}_valid")
         self.ready = getattr(dut, f"{role}_tready" if axi else f"{role}_ready")
+        if number:
+            self.valid, self.ready = Bit(self.valid, int(number)), Bit(self.ready, int(number))
         self._data = getattr(dut, f"{role}_tdata" if axi else f"{role}_data")
         self._last = getattr(dut, f"{role}_tlast") if axi else None
         self._bits = len(self._data)
-
-    @staticmethod
-    def find(dut, roles: tuple[str, ...]) -> Stream:
-        """The stream of the first role that `dut` has."""
-        for role in roles:
-            if hasattr(dut, f"{role}_valid") or hasattr(dut, f"{role}_tvalid"):
-                return Stream(dut, role)
-        raise LookupError(f"{dut._name} has none of the streams {', '.join(roles)}")
 
     def read(self) -> int:
         value = int(self._data.value)
@@ -87,7 +114,7 @@ class Source:
             stream.write(beat)
             await edge
             while not stream.ready.value:
-                await RisingEdge(stream.ready)
+                await rising(stream.ready)
                 await edge
         stream.valid.value = 0
 
@@ -106,7 +133,7 @@ class Sink:
         stream, edge = self.stream, RisingEdge(self.stream.clk)
         while True:
             if not stream.valid.value:  # ready stays as it is until there is something to refuse or take
-                await RisingEdge(stream.valid)
+                await rising(stream.valid)
             wait = next(self.waits)
             if wait:
                 stream.ready.value = 0
@@ -128,9 +155,9 @@ class Monitor:
         while True:
             await edge
             if not stream.valid.value:
-                await RisingEdge(stream.valid)
+                await rising(stream.valid)
             elif not stream.ready.value:
-                await RisingEdge(stream.ready)
+                await rising(stream.ready)
             else:
                 self.beats.append(stream.read())
                 self.at.append(get_sim_time("step") // PERIOD)

@@ -8,6 +8,9 @@
         def draw(self, rng): ...            # a random shape
         def beats(self, cfg, rng): ...      # a long random input sequence
         def cycles(self, cfg, beats): ...   # the cycle law
+
+A module with several streams in or out inherits `StreamsSuite`: a list of beats a stream stands for the beats, in `beats`,
+`cycles` and the twin, and the dataclass names the streams in `inputs` and `outputs`.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import pytest
 
 from scaflow.hw.mem import parameters
 from scaflow.sim.build import RTL, lint, sources_of
-from scaflow.sim.rtl import Run, SimulationError, simulate
+from scaflow.sim.rtl import Run, SimulationError, Streams, simulate, simulate_streams
 
 RANDOM_SHAPES = 4  # in every test run
 FULL_SHAPES = 40  # in the wide sweep, the first ones included
@@ -36,8 +39,8 @@ PATIENCE = 2000
 Mutant = tuple[str, str] | tuple[str, str, int]
 
 
-def twin_of(stem: str) -> Callable[[Any, list[int]], list[int]]:
-    """The golden twin `stem(cfg, beats)`."""
+def twin_of(stem: str) -> Callable[[Any, list], list]:
+    """The golden twin `stem(cfg, beats)`, or `stem(cfg, streams)` of a module with several."""
     return getattr(importlib.import_module(f"scaflow.quant.golden.{stem}"), stem)
 
 
@@ -50,13 +53,26 @@ def compare(stem: str, cfg, beats: Sequence[int], **options) -> Run:
     """
     twin = twin_of(stem)
     run = simulate(stem, cfg, beats, expect=len(twin(cfg, list(beats))), **options)
-    golden = twin(cfg, run.x)
-    assert len(run.y) == len(golden), f"{stem} {cfg}: {len(run.y)} output beats, golden has {len(golden)}"
-    for i, (got, wanted) in enumerate(zip(run.y, golden, strict=True)):
-        assert got == wanted, (
-            f"{stem} {cfg}: output beat {i} at cycle {run.out_at[i]} is {got:#x}, golden {wanted:#x}"
-        )
+    _hold(f"{stem} {cfg}", run.y, run.out_at, twin(cfg, run.x))
     return run
+
+
+def compare_streams(stem: str, cfg, streams: Sequence[Sequence[int]], **options) -> Streams:
+    """As `compare`, of a module with several streams."""
+    twin = twin_of(stem)
+    expect = [len(golden) for golden in twin(cfg, [list(beats) for beats in streams])]
+    run = simulate_streams(stem, cfg, streams, expect=expect, **options)
+    golden = twin(cfg, [seen.beats for seen in run.inputs])
+    for name, seen, wanted in zip(cfg.outputs, run.outputs, golden, strict=True):
+        _hold(f"{stem} {cfg} {name}", seen.beats, seen.at, wanted)
+    return run
+
+
+def _hold(title: str, beats: list[int], at: list[int], golden: list[int]) -> None:
+    """Output beats against the twin's."""
+    assert len(beats) == len(golden), f"{title}: {len(beats)} output beats, golden has {len(golden)}"
+    for i, (got, wanted) in enumerate(zip(beats, golden, strict=True)):
+        assert got == wanted, f"{title}: output beat {i} at cycle {at[i]} is {got:#x}, golden {wanted:#x}"
 
 
 class RtlSuite:
@@ -70,15 +86,15 @@ class RtlSuite:
         """A random shape."""
         raise NotImplementedError
 
-    def beats(self, cfg: Any, rng: random.Random) -> list[int]:
+    def beats(self, cfg: Any, rng: random.Random) -> list:
         """A long random input sequence for `cfg`."""
         raise NotImplementedError
 
-    def cycles(self, cfg: Any, beats: list[int]) -> int | None:
+    def cycles(self, cfg: Any, beats: list) -> int | None:
         """The law: cycles from the first input beat to the last output beat, flowing. None: no law."""
         return None
 
-    def probes(self, cfg: Any, beats: list[int]) -> dict[str, int]:
+    def probes(self, cfg: Any, beats: list) -> dict[str, int]:
         """Further outputs of the module and what they must be at the end."""
         return {}
 
@@ -132,7 +148,18 @@ class RtlSuite:
         beats = self.beats(cfg, random.Random(f"{self.stem} {cfg}"))
         expected = self.probes(cfg, beats)
         options |= {"stalls": stalls, "seed": 1, "patience": PATIENCE, "probes": tuple(expected)}
-        run = compare(self.stem, cfg, beats, **options)
+        run = self.compared(cfg, beats, **options)
         assert run.probes == expected, f"{self.stem} {cfg}: at the end {run.probes}, expected {expected}"
         law = None if stalls else self.cycles(cfg, beats)
         assert law in (None, run.cycles), f"{self.stem} {cfg}: {run.cycles} cycles, the law says {law}"
+
+    def compared(self, cfg: Any, beats: list, **options) -> Any:
+        """The run, which is equal to the twin; laws of single beats are held here."""
+        return compare(self.stem, cfg, beats, **options)
+
+
+class StreamsSuite(RtlSuite):
+    """The same of a module with several streams in or out."""
+
+    def compared(self, cfg: Any, beats: list, **options) -> Any:
+        return compare_streams(self.stem, cfg, beats, **options)

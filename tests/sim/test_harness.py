@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from scaflow.quant.golden.stream_fork import StreamFork
 from scaflow.sim import build as building
 from scaflow.sim import rtl, toolchain
 from scaflow.sim.build import BuildError, build, checks_of, sources_of
-from scaflow.sim.rtl import SimulationError, simulate, simulate_axis, simulate_top
+from scaflow.sim.rtl import SimulationError, simulate, simulate_axis, simulate_streams, simulate_top
 
 PORTS = """
   input logic clk, input logic rst_n,
@@ -102,6 +103,30 @@ def test_a_lost_beat_fails(tmp_path: Path) -> None:
 def test_a_surplus_beat_fails(tmp_path: Path) -> None:
     with pytest.raises(SimulationError, match="more output beats than expected"):
         run(tmp_path, REGISTER, expect=199)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("~done", "~done & ~(OUTS'(tick) << 1)", r"check_out\.held: valid fell before ready came"),
+        ("= in_data", "= in_data ^ WIDTH'(tick)", r"check_out\.stable: payload changed from .* while waiting"),
+        ("~done", "~done & ~(OUTS'(in_data == 7) << 1)", r"out\[0\]: 200 of 200 .* out\[1\]: 199 of 200"),
+    ],
+    ids=["held", "stable", "lost"],
+)
+def test_a_fault_of_one_of_several_streams_is_seen(tmp_path: Path, old: str, new: str, fault: str) -> None:
+    text = (building.RTL / "stream_fork.sv").read_text()
+    assert text.count(old) == 1
+    tick = "  logic tick;\n  always_ff @(posedge clk) tick <= rst_n && !tick;\nendmodule"
+    (tmp_path / "stream_fork.sv").write_text(text.replace(old, new).replace("endmodule", tick))
+    options = {"expect": [200, 200], "stalls": 0.4, "patience": 300, "source": tmp_path / "stream_fork.sv"}
+    with pytest.raises(SimulationError, match=fault):
+        simulate_streams("stream_fork", StreamFork(8, 2), [[i % 251 for i in range(200)]], **options)
+
+
+def test_a_surplus_beat_of_one_of_several_streams_fails() -> None:
+    with pytest.raises(SimulationError, match="more output beats than expected"):
+        simulate_streams("stream_fork", StreamFork(8, 2), [list(range(200))], expect=[200, 199])
 
 
 def test_endless_output_ends(tmp_path: Path) -> None:
