@@ -1,8 +1,9 @@
 """Fits hw/area.json, the area model, to syntheses of random networks; measures its error on networks it has not seen.
 
-    python bench/area.py [--list 8] [--linear 12] [--event 16] [--entries 32] [--held-out 4] [--jobs 2]
+    python bench/area.py [--list 8] [--linear 12] [--event 16] [--entries 32] [--parts 8] [--held-out 4] [--jobs 2]
                          [--cache build/cache/area]
     python bench/area.py --entries-only    # axis_in alone, in minutes; all else in area.json stays as it is
+    python bench/area.py --parts-only      # the same of the modules that only graphs have (bench/area_parts.py)
 
 Each network is laid out and mapped as `scaflow synth` does, for both families; every instance of a top is one sample.
 Interrupted, it goes on where it stopped: a network that is unchanged is not synthesised again.
@@ -16,10 +17,11 @@ import os
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from itertools import repeat
+from itertools import product, repeat
 from pathlib import Path
 
 import numpy as np
+from area_parts import PARTS, random_parts, write_parts
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -40,6 +42,8 @@ FIRST_HELD_OUT = 1000  # seeds from here on are never fitted
 LINEAR = 250  # networks of linear layers: few words in a weight bank
 EVENT = 500  # designs with event schedulers
 ENTRY = 750  # tiny designs whose images come in by beats of all widths: of them only axis_in is looked at
+PART = 900  # single modules, side by side
+ALONE = ("axis_in", *PARTS)  # fitted for themselves
 TARGETS = {"ecp5": "ecp5-85", "xc7": "xc7"}
 FIRST_BITS = (2, 3, 4, 4, 6, 8, 8, 8)  # of the weights of pixels: a DSP each, or up to 4 bits a pick
 PIXEL_BITS = (8, 8, 8, 8, 1, 2, 2, 3, 4)
@@ -183,29 +187,33 @@ def random_folding(rng: np.random.Generator, graph: Graph, scheduler: str, gener
 
 def measure(seed: int, family: str, cache: Path) -> list[Sample]:
     """Map a design and give every instance with its cells: of a tiny one its axis_in alone, of the others the rest."""
-    laid, entry = random_design(seed), seed % FIRST_HELD_OUT >= ENTRY
     with tempfile.TemporaryDirectory(prefix="scaflow-area-") as scratch:
         directory = Path(scratch) / "rtl"
-        emit(laid, directory)
-        (directory / "manifest.json").unlink()  # each instance is then counted for itself
+        if seed % FIRST_HELD_OUT >= PART:
+            instances, stages = random_parts(seed), {}
+            write_parts(instances, directory)
+        else:
+            laid, entry = random_design(seed), seed % FIRST_HELD_OUT >= ENTRY
+            emit(laid, directory)
+            (directory / "manifest.json").unlink()  # each instance is then counted for itself
+            instances = [i for i in laid.instances() if (i.module == "axis_in") == entry]
+            stages = {i.name: stage.name for stage in laid.stages for i in stage.instances}
         result = synthesize(directory, "top", TARGETS[family], lambda _: None, cache, route=False)
     feeds = result.log / "feeds.json"
     if family == "ecp5" and not feeds.is_file():
         feeds.write_text(json.dumps(netlist_feeds(json.loads((result.log / "netlist.json").read_text()), "top")))
         (result.log / "netlist.json").unlink()
     extra = json.loads(feeds.read_text()) if family == "ecp5" else {}
-    stages = {i.name: stage.name for stage in laid.stages for i in stage.instances}
     return [
         Sample(
             family=family,
-            stage=f"{laid.graph.name}.{stages.get(i.name, i.name)}",
+            stage=f"area{seed}.{stages.get(i.name, i.name)}",
             module=i.module,
             cfg=i.cfg,
             cells=result.per_stage[i.name],
             feed=extra.get(i.name, 0),
         )
-        for i in laid.instances()
-        if (i.module == "axis_in") == entry
+        for i in instances
     ]
 
 
@@ -215,13 +223,16 @@ def main() -> None:
     parser.add_argument("--linear", type=int, default=12, help="networks of linear layers to fit")
     parser.add_argument("--event", type=int, default=16, help="networks with event schedulers to fit")
     parser.add_argument("--entries", type=int, default=32, help="tiny designs to fit axis_in")
+    parser.add_argument("--parts", type=int, default=8, help="designs of single modules to fit those of graphs")
     parser.add_argument("--entries-only", action="store_true", help="fit axis_in alone and keep the rest")
+    parser.add_argument("--parts-only", action="store_true", help="fit the modules of graphs alone and keep the rest")
     parser.add_argument("--held-out", type=int, default=4, help="networks of each kind not to fit")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="syntheses at a time")
     parser.add_argument("--cache", type=Path, default=Path("build/cache/area"), help="results that are kept")
     options = parser.parse_args()
-    kinds = {0: options.list, LINEAR: options.linear, EVENT: options.event, ENTRY: options.entries}
-    kinds = {ENTRY: options.entries} if options.entries_only else kinds
+    kinds = {0: options.list, LINEAR: options.linear, EVENT: options.event, ENTRY: options.entries, PART: options.parts}
+    only = {ENTRY: options.entries_only, PART: options.parts_only}
+    kinds = {kind: kinds[kind] for kind in kinds if not any(only.values()) or only.get(kind)}
     seeds = [kind + i for kind, count in kinds.items() for i in range(count)]
     seeds += [FIRST_HELD_OUT + kind + i for kind in kinds for i in range(options.held_out)]
     samples: dict[int, list[Sample]] = {seed: [] for seed in seeds}
@@ -235,14 +246,16 @@ def main() -> None:
     fitted = [s for seed in seeds if seed < FIRST_HELD_OUT for s in samples[seed]]
     unseen = [s for seed in seeds if seed >= FIRST_HELD_OUT for s in samples[seed]]
     model = fit(fitted)
-    told = entry_errors(model, unseen)
-    if options.entries_only:
+    told = alone_errors(model, unseen)
+    if any(only.values()):
         kept = json.loads(COEFFICIENTS.read_text())
-        model = {family: kept["model"][family] | {"axis_in": model[family]["axis_in"]} for family in FAMILIES}
+        model = {family: kept["model"][family] | {m: model[family][m] for m in ALONE if m in model[family]}
+                 for family in FAMILIES}  # fmt: skip
         write(model, kept["error"], COEFFICIENTS)
         Console().print(told)
         return
-    rated = {name: errors(model, part) for name, part in (("fitted", fitted), ("held out", unseen))}
+    parts = [[s for s in part if s.module not in ALONE] for part in (fitted, unseen)]
+    rated = {name: errors(model, part) for name, part in zip(("fitted", "held out"), parts, strict=True)}
     write(model, rated["held out"], COEFFICIENTS)
     console = Console()
     for name, rows in rated.items():
@@ -256,14 +269,19 @@ def main() -> None:
     console.print(told)
 
 
-def entry_errors(model: Model, samples: list[Sample]) -> str:
-    """Of axis_in, which is too small for a part of itself to say much."""
+def alone_errors(model: Model, samples: list[Sample]) -> str:
+    """Of modules that are fitted for themselves: some are too small for a part of themselves to say much."""
     lines = []
-    for family in FAMILIES:
-        part = [s for s in samples if s.family == family and s.module == "axis_in"]
-        off = [area([Instance(s.module, "", s.cfg, 0, 0)], family, model).lut - s.cells.lut for s in part]
-        if off:
-            lines.append(f"axis_in on {family}, held out: {np.abs(off).mean():.1f} LUTs off in the mean of {len(off)}")
+    for family, module in product(FAMILIES, ALONE):
+        part = [s for s in samples if s.family == family and s.module == module]
+        found = [area([Instance(s.module, "", s.cfg, 0, 0)], family, model) for s in part]
+        if not part:
+            continue
+        off = np.array([abs(one.lut - s.cells.lut) for one, s in zip(found, part, strict=True)])
+        share = np.median(off / [max(1, s.cells.lut) for s in part])
+        wrong = sum((one.bram, one.dsp) != (s.cells.bram, s.cells.dsp) for one, s in zip(found, part, strict=True))
+        lines.append(f"{module} on {family}, held out: {off.mean():.1f} LUTs off in the mean of {len(part)}, "
+                     f"{share:.1%} in the median; block RAMs or DSPs miscounted in {wrong}")  # fmt: skip
     return "\n".join(lines)
 
 

@@ -173,31 +173,38 @@ def _sums(cfg: Any, family: Family) -> Features:
     return array(parts, 1, cfg.weight_bits, cfg.acc_bits, family)
 
 
-def _lif_pe(cfg: Any, family: Family) -> Features:
-    bits = cfg.neurons * cfg.v_bits
+def _updated(cfg: Any, neurons: int, words: int, family: Family) -> tuple[Features, Ram]:
+    """Of lif_update, with so many neurons, and words of constants and membranes; and the memory of the latter."""
+    bits = neurons * cfg.v_bits
     per_lut = 16 if family == "ecp5" else 64
-    words, narrow = cfg.folds * cfg.rounds, cfg.rounds > 1  # of constants, and of membranes
     constants = min(2 * bits, 1 << min(words, 20)) if words > 1 else 0
-    memories = ram(family, 16, cfg.pe, "lut")
     membranes = bits if cfg.time_steps > 1 else 0  # a pixel of one step needs none
-    if words > 1 and membranes:
-        memories += ram(family, words, bits, "lut")
+    found = {
+        "neuron_bits": membranes,
+        "neurons": neurons,
+        "leaking_bits": membranes if cfg.leak_shift else 0,
+        "soft_bits": membranes if cfg.soft_reset else 0,
+        "folded_bits": membranes if words > 1 else 0,
+        # one step: a sum and a comparison, or without folds a comparison with a constant, bit by bit
+        "one_step_bits": bits if not membranes and words > 1 else 0,
+        "compared_bits": neurons * cfg.acc_bits if not membranes and words == 1 else 0,
+        "constants": constants * ceil_div(words, per_lut),
+        "counter_bits": address_bits(words) + address_bits(cfg.time_steps),
+    }
+    return found, ram(family, words, bits, "lut") if words > 1 and membranes else Ram()
+
+
+def _lif_pe(cfg: Any, family: Family) -> Features:
+    words, narrow = cfg.folds * cfg.rounds, cfg.rounds > 1
+    neurons, membranes = _updated(cfg, cfg.neurons, words, family)
+    memories = ram(family, 16, cfg.pe, "lut") + membranes
     if cfg.direct:
         memories += ram(family, 2 * words, cfg.neurons * cfg.acc_bits, "lut")
         memories += _two(cfg.simd * (cfg.in_bits + cfg.addr_bits) + 1)
     return {
         **_sums(cfg, family),
         **_memory(memories),
-        "neuron_bits": membranes,
-        "neurons": cfg.neurons,
-        "leaking_bits": membranes if cfg.leak_shift else 0,
-        "soft_bits": membranes if cfg.soft_reset else 0,
-        "folded_bits": membranes if words > 1 else 0,
-        # one step: a sum and a comparison, or without folds a comparison with a constant, bit by bit
-        "one_step_bits": bits if not membranes and words > 1 else 0,
-        "compared_bits": cfg.neurons * cfg.acc_bits if not membranes and words == 1 else 0,
-        "constants": constants * ceil_div(words, per_lut),
-        "counter_bits": address_bits(words) + address_bits(cfg.time_steps),
+        **neurons,
         "direct": cfg.direct,
         # narrow: the sums that are served, a selection of them, and the spikes that are gathered
         "narrow": narrow,
@@ -205,6 +212,24 @@ def _lif_pe(cfg: Any, family: Family) -> Features:
         "held_bits": cfg.pe * cfg.acc_bits if narrow else 0,
         "gathered_bits": cfg.pe if narrow else 0,
         **_selected(cfg.neurons * cfg.acc_bits, cfg.rounds),
+    }
+
+
+def _lif_neuron(cfg: Any, family: Family) -> Features:
+    neurons, membranes = _updated(cfg, cfg.pe, cfg.folds, family)
+    return {**_memory(ram(family, 16, cfg.pe, "lut") + membranes), **neurons, "held_bits": cfg.pe * cfg.acc_bits}
+
+
+def _current_pe(cfg: Any, family: Family) -> Features:
+    sums = cfg.pe * cfg.acc_bits
+    memories = ram(family, 16, sums, "lut")
+    if cfg.direct:
+        memories += ram(family, 2 * cfg.folds, sums, "lut") + _two(cfg.simd * (cfg.in_bits + cfg.addr_bits) + 1)
+    return {
+        **_sums(cfg, family),
+        **_memory(memories),
+        "direct": cfg.direct,
+        "counter_bits": address_bits(cfg.folds) + address_bits(cfg.time_steps) if cfg.direct else 0,
     }
 
 
@@ -427,6 +452,33 @@ def _spike_pool_counted(cfg: Any, family: Family) -> tuple[float, int]:
     return ram(family, cfg.width // cfg.size * cfg.time_steps, cfg.channels).blocks, 0
 
 
+def _spike_sum(cfg: Any, family: Family) -> Features:
+    depth, sums = cfg.width // cfg.size * cfg.time_steps, cfg.channels * cfg.out_bits
+    store = ram(family, depth, sums)
+    return {
+        **_memory(store),
+        "sum_bits": sums,
+        "in_bits": cfg.channels * cfg.in_bits,
+        "channels": cfg.channels,
+        "block_word_bits": sums if store.blocks else 0,
+        "counter_bits": address_bits(cfg.width) + address_bits(cfg.height) + address_bits(cfg.time_steps),
+        "address_bits": address_bits(depth),
+    }
+
+
+def _spike_sum_counted(cfg: Any, family: Family) -> tuple[float, int]:
+    return ram(family, cfg.width // cfg.size * cfg.time_steps, cfg.channels * cfg.out_bits).blocks, 0
+
+
+def _stream_fork(cfg: Any, family: Family) -> Features:
+    return {"readers": cfg.outs, "awaited_readers": cfg.outs**2}  # each one's bit waits for all
+
+
+def _stream_join(cfg: Any, family: Family) -> Features:
+    passed = max(cfg.a_shift, cfg.b_shift)  # bits of one way, below the lowest of the other
+    return {"lanes": cfg.lanes, "sum_bits": cfg.lanes * (cfg.out_bits - passed), "passed_bits": cfg.lanes * passed}
+
+
 def _stream_width(cfg: Any, family: Family) -> Features:
     """Of what narrows."""
     ratio = cfg.in_bits // cfg.out_bits
@@ -495,6 +547,11 @@ _MODULES: dict[str, tuple[_Counts, _Rule | None]] = {
     "direct_pe": (_direct_pe, _array_counted),
     "spike_pack": (_spike_pack, None),
     "spike_pool": (_spike_pool, _spike_pool_counted),
+    "spike_sum": (_spike_sum, _spike_sum_counted),
+    "current_pe": (_current_pe, _array_counted),
+    "lif_neuron": (_lif_neuron, None),
+    "stream_fork": (_stream_fork, None),
+    "stream_join": (_stream_join, None),
     "stream_width": (_stream_width, None),
     "stream_fifo": (_stream_fifo, _stream_fifo_counted),
     "pixel_index": (_pixel_index, None),

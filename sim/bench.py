@@ -30,14 +30,16 @@ class Bench:
         stalls, seed = orders["stalls"], orders["seed"]
         self.complete = Event()
         self.released = 0  # the clock edge after which rst_n is high
-        self.sources, self.sinks, self.taken, self.given = [], [], [], []
+        self.ends: list[Source | Sink] = []
+        self.taken: list[Monitor] = []
+        self.given: list[Monitor] = []
         for i, (name, told) in enumerate(orders["inputs"].items()):  # each stream has its own stalls
             stream, beats = Stream(dut, name), [int(beat, 16) for beat in told]
-            self.sources.append(Source(stream, beats, stalls, seed + i))
+            self.ends.append(Source(stream, beats, stalls, seed + i))
             self.taken.append(Monitor(stream, len(beats), self.complete))
         for i, (name, expect) in enumerate(orders["outputs"].items()):
             stream = Stream(dut, name)
-            self.sinks.append(Sink(stream, stalls, seed + i))
+            self.ends.append(Sink(stream, stalls, seed + i))
             self.given.append(Monitor(stream, expect, self.complete))
 
     async def run(self) -> None:
@@ -52,7 +54,7 @@ class Bench:
             await RisingEdge(self.dut.clk)
         self.dut.rst_n.value = 1
         self.released = get_sim_time("step") // PERIOD
-        for part in (*self.taken, *self.given, *self.sinks, *self.sources):
+        for part in (*self.taken, *self.given, *self.ends):
             cocotb.start_soon(part.run())
         await self._all_beats()
         await Timer(QUIET_CYCLES * PERIOD + PERIOD // 2, "step")  # off the edge: the probes have settled

@@ -1,6 +1,6 @@
 """Run RTL: `simulate("module", cfg, beats)` is called like the golden twin `module(cfg, beats)`.
 
-A module of several streams is run by `simulate_streams`; the dataclass of its twin names them, in `inputs` and `outputs`.
+A module of several streams is run by `simulate_streams`; the dataclass of its twin names them in `inputs`, `outputs`.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@
         def beats(self, cfg, rng): ...      # a long random input sequence
         def cycles(self, cfg, beats): ...   # the cycle law
 
-A module with several streams in or out inherits `StreamsSuite`: a list of beats a stream stands for the beats, in `beats`,
-`cycles` and the twin, and the dataclass names the streams in `inputs` and `outputs`.
+A module with several streams in or out inherits `StreamsSuite`: a list of beats a stream stands for the beats, in
+`beats`, `cycles` and the twin, and the dataclass names the streams in `inputs` and `outputs`.
 """
 
 from __future__ import annotations

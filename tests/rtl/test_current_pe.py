@@ -1,4 +1,4 @@
-"""current_pe: synapse steps in, sums out; lif_pe with the four cycles of its update taken out, and its spikes with them."""
+"""current_pe: synapse steps in, sums out; it is lif_pe with the four cycles of its update taken out."""
 
 from __future__ import annotations
 

@@ -16,8 +16,9 @@ CREDITS = 16
 
 
 def shape(
-    pe: int, folds: int, time_steps: int, acc_bits: int, fraction_bits: int, leak_shift: int, soft_reset: int, seed: int = 0
-) -> LifNeuron:
+    pe: int, folds: int, time_steps: int, acc_bits: int, fraction_bits: int, leak_shift: int, soft_reset: int,
+    seed: int = 0,
+) -> LifNeuron:  # fmt: skip
     reach = 1 << (acc_bits - 1 + fraction_bits)
     rng = np.random.default_rng(seed)
     bias = rng.integers(-reach // 4, reach // 4 + 1, size=(folds, pe))

@@ -24,7 +24,7 @@ class TestSpikeSum(RtlSuite):
         whole(12, 1, 6, 6, 2, 4),
         whole(12, 2, 5, 7, 2, 1),  # remainders; a word twice in a row
         whole(7, 3, 7, 8, 3, 2),
-        SpikeSum(channels=5, in_bits=1, out_bits=6, height=2, width=2, size=2, time_steps=1),  # one window; bits to spare
+        SpikeSum(channels=5, in_bits=1, out_bits=6, height=2, width=2, size=2, time_steps=1),  # one window; idle bits
         whole(3, 4, 3, 4, 1, 3),
     )
     mutants = (
