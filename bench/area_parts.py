@@ -32,24 +32,30 @@ def random_parts(seed: int) -> list[Instance]:
     ]
 
 
+def _upto(rng: np.random.Generator, limit: int) -> int:
+    """Mostly few: what many take is told by them, and they are mapped sooner."""
+    return int(np.exp(rng.uniform(0, np.log(limit + 1))))
+
+
 def _fork(rng: np.random.Generator) -> StreamFork:
     return StreamFork(int(rng.integers(1, 200)), int(rng.integers(2, 5)))
 
 
 def _join(rng: np.random.Generator) -> StreamJoin:
+    lanes = _upto(rng, 64)
     if rng.random() < 0.4:  # spikes
         a, b = (int(rng.choice([1, 1, 2, 3])) for _ in range(2))
-        return StreamJoin(int(rng.integers(4, 65)), a, b, 0, 0, max(a, b) + 1, 0)
+        return StreamJoin(lanes, a, b, 0, 0, max(a, b) + 1, 0)
     (a, b), shift = rng.integers(5, 15, 2).tolist(), int(rng.integers(0, 4))
     a_shift, b_shift = (shift, 0) if rng.random() < 0.5 else (0, shift)
-    return StreamJoin(int(rng.integers(1, 33)), a, b, a_shift, b_shift, max(a + a_shift, b + b_shift) + 1, 1)
+    return StreamJoin(lanes, a, b, a_shift, b_shift, max(a + a_shift, b + b_shift) + 1, 1)
 
 
 def _current(rng: np.random.Generator) -> CurrentPe:
     direct, weight_bits = int(rng.random() < 0.3), int(rng.integers(2, 9))
     lookup = 0 if direct else int(rng.choice([0, 1]))
     in_bits = 8 if direct else int(rng.integers(2, 7)) if lookup else int(rng.choice([1, 1, 2]))
-    pe, simd = int(np.exp(rng.uniform(0, np.log(25)))), int(np.exp(rng.uniform(0, np.log(9))))
+    pe, simd = _upto(rng, 24), _upto(rng, 8)
     folds = int(rng.choice([1, 1, 2, 3, 4, 8]))
     depth = folds * int(rng.integers(4, 65)) << (in_bits if lookup else 0)
     top = (1 << (weight_bits - 1)) - 1
@@ -62,7 +68,7 @@ def _current(rng: np.random.Generator) -> CurrentPe:
 
 
 def _neuron(rng: np.random.Generator) -> LifNeuron:
-    pe, folds, steps = int(rng.integers(1, 33)), int(rng.choice([1, 1, 2, 3, 4, 8])), int(rng.choice([1, 2, 4, 4, 8]))
+    pe, folds, steps = _upto(rng, 32), int(rng.choice([1, 1, 2, 3, 4, 8])), int(rng.choice([1, 2, 4, 4, 8]))
     acc_bits, fraction = int(rng.integers(6, 15)), int(rng.integers(2, 6))
     reach = 1 << (acc_bits + fraction - 2)
     bias, threshold = rng.integers(-reach // 4, reach // 4, (folds, pe)), rng.integers(1, reach, (folds, pe))
@@ -71,7 +77,7 @@ def _neuron(rng: np.random.Generator) -> LifNeuron:
 
 
 def _sum(rng: np.random.Generator) -> SpikeSum:
-    channels, in_bits, size = int(rng.integers(2, 65)), int(rng.choice([1, 1, 2, 3])), int(rng.choice([2, 2, 2, 3, 4]))
+    channels, in_bits, size = _upto(rng, 64), int(rng.choice([1, 1, 2, 3])), int(rng.choice([2, 2, 2, 3, 4]))
     out_bits = (size * size * ((1 << in_bits) - 1)).bit_length()
     side, steps = int(rng.integers(size, 33)), int(rng.choice([1, 2, 4, 8]))
     return SpikeSum(channels, in_bits, out_bits, side, side, size, steps)

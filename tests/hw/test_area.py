@@ -18,7 +18,12 @@ from scaflow.hw.fold import Fold
 from scaflow.hw.layers import Instance
 from scaflow.hw.ram import ram, rom
 from scaflow.hw.synth import Resources, SynthResult, synthesize
+from scaflow.quant.golden.current_pe import CurrentPe
+from scaflow.quant.golden.lif_neuron import LifNeuron
+from scaflow.quant.golden.spike_sum import SpikeSum
 from scaflow.quant.golden.stream_fifo import StreamFifo
+from scaflow.quant.golden.stream_fork import StreamFork
+from scaflow.quant.golden.stream_join import StreamJoin
 from scaflow.quant.graph import Graph, validate
 
 FOLDING = {"first": Fold(2, 1), "middle": Fold(2, 2), "dense": Fold(3, 2, neurons=2), "readout": Fold(3, 2)}
@@ -100,6 +105,33 @@ def test_no_area_falls_when_lanes_are_added(graph, family):
         few, many = taken(smallest | {name: less}), taken(smallest | {name: more})
         assert few.placed <= many.placed and few.ff <= many.ff
         assert few.bram <= many.bram and few.dsp <= many.dsp
+
+
+def array_of(pe: int) -> CurrentPe:
+    return CurrentPe(pe, 2, 1, 0, 1, 72, 2, 4, 0, 4, 10, np.ones((2, 72, pe), dtype=int))
+
+
+def neurons(pe: int) -> LifNeuron:
+    return LifNeuron(pe, 2, 4, 10, 16, 3, 1, 0, np.ones((2, pe), dtype=int), np.ones((2, pe), dtype=int))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("module", "less", "more"),
+    [
+        ("stream_fork", StreamFork(40, 2), StreamFork(40, 4)),
+        ("stream_join", StreamJoin(8, 10, 12, 2, 0, 13, 1), StreamJoin(16, 10, 12, 2, 0, 13, 1)),
+        ("stream_join", StreamJoin(8, 1, 1, 0, 0, 2, 0), StreamJoin(8, 2, 2, 0, 0, 3, 0)),
+        ("spike_sum", SpikeSum(8, 1, 3, 14, 14, 2, 4), SpikeSum(16, 1, 3, 14, 14, 2, 4)),
+        ("current_pe", array_of(4), array_of(8)),
+        ("lif_neuron", neurons(4), neurons(8)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_modules_of_graphs_grow(family, module, less, more):
+    few, many = (area([Instance(module, "", cfg, 0, 0)], family) for cfg in (less, more))
+    assert 0 < few.placed < many.placed
+    assert 0 < few.ff < many.ff and few.bram <= many.bram and few.dsp == many.dsp == 0
 
 
 @pytest.mark.parametrize(
