@@ -476,7 +476,16 @@ def _stream_fork(cfg: Any, family: Family) -> Features:
 
 def _stream_join(cfg: Any, family: Family) -> Features:
     passed = max(cfg.a_shift, cfg.b_shift)  # bits of one way, below the lowest of the other
-    return {"lanes": cfg.lanes, "sum_bits": cfg.lanes * (cfg.out_bits - passed), "passed_bits": cfg.lanes * passed}
+    shorter, longer = sorted((cfg.a_bits + cfg.a_shift, cfg.b_bits + cfg.b_shift))
+    # bits with a number of either way, or its sign; the carry alone goes on from there
+    added = cfg.out_bits - 1 - passed if cfg.signed else shorter - passed
+    return {
+        "lanes": cfg.lanes,
+        "added_bits": cfg.lanes * max(added, 0),
+        "sum_bits": cfg.lanes * (cfg.out_bits - passed),
+        "passed_bits": cfg.lanes * passed,
+        "single": cfg.lanes if longer == 1 else 0,  # two spikes: a sum and a carry without a chain
+    }
 
 
 def _stream_width(cfg: Any, family: Family) -> Features:
