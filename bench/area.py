@@ -129,7 +129,7 @@ def spiking(rng, name, out, into, kernel, stride, padding, bits, first, fraction
     weight = np.clip(np.rint(rng.normal(0, max(0.6, top / 2.5), (out, into, kernel, kernel))), -top, top).astype(int)
     scale = weight.std() * np.sqrt(into * kernel * kernel * 0.15) * (90 if first else 1) * 2**fraction
     kept = np.sort(rng.permutation(out)[: max(1, int(out * rng.uniform(0.4, 0.9)))]) if prune else range(out)
-    return Conv(
+    node = Conv(
         name=name,
         weight=weight,
         bias=np.rint(rng.normal(0, scale / 2, out)).astype(int),
@@ -143,6 +143,13 @@ def spiking(rng, name, out, into, kernel, stride, padding, bits, first, fraction
         in_bits=8 if first else 1,
         kept=tuple(int(c) for c in kept),
     )
+    more = rng.spawn(1)[0]
+    if more.random() < 0.7:
+        return node
+    node = replace(node, leak_shift=0, decay=(int(more.integers(1, 256)), 8))
+    if node.reset == "soft":
+        return replace(node, reset=str(more.choice(["soft", "delayed"])))
+    return replace(node, v_reset=node.threshold - more.integers(1, 2 * node.threshold)) if more.random() < 0.5 else node
 
 
 def random_group(rng: np.random.Generator, node: Conv, pe: int, simd: int) -> tuple[int, int]:

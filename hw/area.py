@@ -148,6 +148,15 @@ def _zeros(number: int) -> int:
     return (number & -number).bit_length() - 1
 
 
+def summed(factor: int) -> list[int]:
+    """Of the sums that make a product with a number, how many bits each is wider than what is multiplied.
+
+    A digit of the number's non-adjacent form that is not 0 is a sum, but the highest, from which they are shifted.
+    """
+    places = (3 * factor ^ factor) >> 1
+    return [places.bit_length() - 1 - i for i in range(places.bit_length() - 1) if places >> i & 1]
+
+
 def _selected(bits: int, ways: int) -> Features:
     """Bits in a selection of one of so many; it is cheaper where the number is a power of two."""
     whole = ways & (ways - 1) == 0
@@ -177,13 +186,17 @@ def _updated(cfg: Any, neurons: int, words: int, family: Family) -> tuple[Featur
     """Of lif_update, with so many neurons, and words of constants and membranes; and the memory of the latter."""
     bits = neurons * cfg.v_bits
     per_lut = 16 if family == "ecp5" else 64
-    constants = min(2 * bits, 1 << min(words, 20)) if words > 1 else 0
+    levels = 3 if cfg.v_reset.size else 2  # biases, thresholds, and where a reset puts membranes
+    constants = min(levels * bits, 1 << min(words, 20)) if words > 1 else 0
     membranes = bits if cfg.time_steps > 1 else 0  # a pixel of one step needs none
     found = {
         "neuron_bits": membranes,
         "neurons": neurons,
         "leaking_bits": membranes if cfg.leak_shift else 0,
-        "soft_bits": membranes if cfg.soft_reset else 0,
+        "scaled_bits": neurons * sum(cfg.v_bits + shift for shift in summed(cfg.decay_factor)) if membranes else 0,
+        "scaled_sums": neurons * len(summed(cfg.decay_factor)) if membranes else 0,
+        "delayed_bits": membranes if cfg.soft_reset == 2 else 0,
+        "soft_bits": membranes if cfg.soft_reset == 1 else 0,
         "folded_bits": membranes if words > 1 else 0,
         # one step: a sum and a comparison, or without folds a comparison with a constant, bit by bit
         "one_step_bits": bits if not membranes and words > 1 else 0,

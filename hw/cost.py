@@ -13,6 +13,7 @@ from scaflow.model.config import NetworkConfig
 from scaflow.model.cost import CycleModel, EventStage, ListStage
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import Conv, Current, Edge, Graph, Node, Pool, Readout, Weighted
+from scaflow.quant.neuron import NO_DECAY
 
 
 def cycle_model(cfg: NetworkConfig, scheduler: Literal["list", "event"] = "list") -> CycleModel:
@@ -63,6 +64,7 @@ def outline(cfg: NetworkConfig) -> Graph:
                 f"conv{i}", np.zeros((layer.channels, channels, *kernel), np.int64), some, some, stride, padding,
                 cfg.neuron.leak_shift, cfg.neuron.reset, cfg.quant.fraction_bits, cfg.quant.weight_bits,
                 cfg.quant.pixel_bits if i == 0 else 1, tuple(range(layer.channels)),
+                decay=cfg.neuron.decay or NO_DECAY, v_reset=-some if cfg.neuron.v_reset else 0 * some,
             )
         )  # fmt: skip
         if layer.pool > 1:

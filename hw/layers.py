@@ -16,6 +16,7 @@ from scaflow.quant.golden.beats import address_bits, ceil_div
 from scaflow.quant.golden.current_pe import CurrentPe
 from scaflow.quant.golden.direct_pe import DirectPe
 from scaflow.quant.golden.lif_pe import LifPe
+from scaflow.quant.golden.lif_update import ZERO
 from scaflow.quant.golden.pixel_index import PixelIndex
 from scaflow.quant.golden.readout import Readout as ReadoutModule
 from scaflow.quant.golden.spike_pack import SpikePack
@@ -28,6 +29,7 @@ from scaflow.quant.golden.synapse_list import SynapseList
 from scaflow.quant.golden.synapse_word import SynapseWord
 from scaflow.quant.golden.window_buffer import WindowBuffer
 from scaflow.quant.graph import Conv, Current, Edge, Graph, Pool, Readout, SumPool, Weighted
+from scaflow.quant.neuron import RESETS
 from scaflow.quant.widths import ConvWidths, ReadoutWidths
 
 
@@ -149,10 +151,13 @@ def neurons(
         v_bits=max(bits.v_bits, node.leak_shift + 1),  # a bit at least is left of what leaks
         fraction_bits=node.fraction_bits,
         leak_shift=node.leak_shift,
-        soft_reset=int(node.reset == "soft"),
+        soft_reset=RESETS.index(node.reset),
         weights=weights,
         bias=levels(node.bias, 0),
         threshold=levels(node.threshold, 1),
+        decay_factor=node.decay[0],
+        decay_shift=node.decay[1],
+        v_reset=levels(node.v_reset, 0) if node.v_reset.any() else ZERO,
     )
     element = Instance("lif_pe", f"{node.name}_lif_pe", served, simd * (in_bits + served.addr_bits) + 1, pe)
     return (element, *words(node.name, len(node.weight), pools, pe, folds, 1, time_steps, fifo_depth))

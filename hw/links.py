@@ -10,10 +10,12 @@ from scaflow.hw.fold import Folding
 from scaflow.hw.layers import Instance, pooled, queue, words
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.golden.lif_neuron import LifNeuron
+from scaflow.quant.golden.lif_update import ZERO
 from scaflow.quant.golden.stream_fork import StreamFork
 from scaflow.quant.golden.stream_join import StreamJoin
 from scaflow.quant.graph import Current, Edge, Graph, Join, Neuron, Pool, SumPool
 from scaflow.quant.graph.edges import signed_bits
+from scaflow.quant.neuron import RESETS
 from scaflow.quant.widths import ConvWidths, neuron_bounds
 
 Pools = Sequence[tuple[Pool | SumPool, Edge]]  # and what each one reads
@@ -90,9 +92,12 @@ def neuron(
         v_bits=max(bits.v_bits, node.leak_shift + 1, *_potential_bits(node, silent, low, beyond, graph.time_steps)),
         fraction_bits=node.fraction_bits,
         leak_shift=node.leak_shift,
-        soft_reset=int(node.reset == "soft"),
+        soft_reset=RESETS.index(node.reset),
         bias=levels(np.where(silent, 0, node.bias), 0),
         threshold=levels(threshold, 1),
+        decay_factor=node.decay[0],
+        decay_shift=node.decay[1],
+        v_reset=levels(node.v_reset, 0) if node.v_reset.any() else ZERO,
     )
     element = Instance("lif_neuron", f"{node.name}_lif_neuron", cfg, pe * bits.acc_bits, pe)
     return (element, *words(node.name, len(node.bias), pools, pe, folds, 1, graph.time_steps, fifo_depth))

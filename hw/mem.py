@@ -18,10 +18,15 @@ from scaflow.quant.golden.beats import pack
 
 
 def parameters(cfg: Any, prefix: str = "") -> dict[str, int | str]:
-    """The SystemVerilog parameters of a configuration: field names in capitals, memories as <NAME>_FILE."""
+    """The SystemVerilog parameters of a configuration: field names in capitals, memories as <NAME>_FILE.
+
+    A field marked as optional that has its default is left to the parameter's own: no word of what a module has not.
+    """
     result: dict[str, int | str] = {}
     for f in fields(cfg):
         value = getattr(cfg, f.name)
+        if f.metadata.get("optional") and (not value.size if isinstance(value, np.ndarray) else value == f.default):
+            continue
         if isinstance(value, np.ndarray):
             result[f"{f.name.upper()}_FILE"] = f"{prefix}{f.name}"
         else:
@@ -38,7 +43,7 @@ def images(cfg: Any, prefix: str = "") -> dict[str, str]:
     texts: dict[str, str] = {}
     for f in fields(cfg):
         array = getattr(cfg, f.name)
-        if not isinstance(array, np.ndarray):
+        if not isinstance(array, np.ndarray) or (f.metadata.get("optional") and not array.size):
             continue
         bits = getattr(cfg, f.metadata["bits"])
         low, high = int(array.min()), int(array.max())

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from scaflow.model.decay import nearest
 from scaflow.model.limits import AXI_BYTES, axi_problem, hardware_problems
 
 
@@ -70,12 +71,44 @@ class LayerConfig(_Section):
 
 
 class NeuronConfig(_Section):
-    """LIF (leak_shift L >= 1: v loses v * 2^-L a step) or IF (leak_shift 0), threshold 1."""
+    """LIF (leak_shift L >= 1: v loses v * 2^-L a step; or decay) or IF (leak_shift 0), threshold 1.
+
+    decay, instead of leak_shift, is what a step leaves of v: a part, as the nearest D / 2^K with 8 bits of D, or [D, K]
+    reset "delayed" is "soft", with the threshold taken off behind the leak of the next step.
+    """
 
     leak_shift: int = Field(default=1, ge=0, le=8)
-    reset: Literal["hard", "soft"] = "hard"
+    decay: Annotated[tuple[int, int] | None, BeforeValidator(nearest), Field(exclude_if=_is_none)] = None
+    reset: Literal["hard", "soft", "delayed"] = "hard"
+    v_reset: float = _unset(0.0, lt=1, allow_inf_nan=False)  # where a hard reset puts v, in thresholds
     surrogate: Literal["sigmoid", "arctan"] = "sigmoid"
     slope: float = Field(default=4.0, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_leak(cls, given: Any) -> Any:
+        """Where only a decay is given, nothing else leaks."""
+        if isinstance(given, dict) and given.get("decay") is not None and "leak_shift" not in given:
+            return {**given, "leak_shift": 0}
+        return given
+
+    @model_validator(mode="after")
+    def _fitting(self) -> NeuronConfig:
+        problems = []
+        if self.decay is not None and self.leak_shift:
+            problems.append(f"leak_shift={self.leak_shift} and decay are two leaks; leave one of them out")
+        if self.v_reset and self.reset != "hard":
+            problems.append(f"v_reset is where a hard reset puts v; with reset={self.reset!r} leave it out")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def keep(self) -> float:
+        """The part of a membrane that the leak of a step leaves."""
+        if self.decay is not None:
+            return self.decay[0] * 2.0 ** -self.decay[1]
+        return 1 - 2.0**-self.leak_shift if self.leak_shift else 1.0
 
 
 class QuantConfig(_Section):

@@ -97,11 +97,10 @@ def _hooks(
     def criticality(_module: nn.Module, _inputs: object, current: Tensor) -> None:
         neuron, steps = block.neuron.neuron, block.neuron.time_steps
         currents = [current] * steps if block.first else current.chunk(steps)
-        v, total = torch.zeros_like(currents[0]), torch.zeros_like(currents[0])
+        left, total = torch.zeros_like(currents[0]), torch.zeros_like(currents[0])
         for each in currents:
-            u = (v - v * 2.0**-neuron.leak_shift if neuron.leak_shift else v) + each
-            total += 1 / (1 + (math.pi * (u - 1)).square())
-            _, v = lif_step(v, each, 1.0, neuron.leak_shift, neuron.reset)
+            total += 1 / (1 + (math.pi * (left + each - 1)).square())
+            _, left = lif_step(left, each, neuron)
         sums["criticality"][i] += (total / steps).double().amax((2, 3)).sum(0)
 
     # the normalisation's output is the current before the mask

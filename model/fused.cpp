@@ -82,8 +82,10 @@ struct Shape {
     int64_t threads, images, steps, height, width, channels, pool;
     int64_t constant;  // the current of step 0 serves all steps
     int64_t soft;      // reset by subtraction
+    int64_t delayed;   // and that behind the leak of the next step
     int64_t arctan;    // surrogate; else sigmoid
     float keep;        // what the leak leaves of a membrane
+    float v_reset;     // where a hard reset puts one
     float slope;
 
     int64_t pixels() const { return height * width; }
@@ -92,12 +94,12 @@ struct Shape {
 
 namespace {
 
-// What the step after finds of membrane u: reset, then leak.
-inline Floats remains(Floats u, Ints fired, const Shape &s) {
-    return s.soft ? (u - pick(fired, fill(1.0f))) * s.keep : pick(~fired, u * s.keep);
-}
+// Membrane u behind its reset, and what the step after finds of it.
 inline Floats reset(Floats u, Ints fired, const Shape &s) {
-    return s.soft ? u - pick(fired, fill(1.0f)) : pick(~fired, u);
+    return s.soft ? u - pick(fired, fill(1.0f)) : fired ? fill(s.v_reset) : u;
+}
+inline Floats remains(Floats u, Ints fired, const Shape &s) {
+    return s.delayed ? u * s.keep - pick(fired, fill(1.0f)) : reset(u, fired, s) * s.keep;
 }
 
 inline Floats surrogate(Floats u, const Shape &s) {

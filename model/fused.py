@@ -37,8 +37,9 @@ class _Shape(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("threads", "images", "steps", "height", "width", "channels", "pool")),
-        *((name, ctypes.c_int64) for name in ("constant", "soft", "arctan")),
+        *((name, ctypes.c_int64) for name in ("constant", "soft", "delayed", "arctan")),
         ("keep", ctypes.c_float),
+        ("v_reset", ctypes.c_float),
         ("slope", ctypes.c_float),
     )
 
@@ -137,9 +138,9 @@ class _Fire(torch.autograd.Function):
         images = rows if constant else rows // time_steps
         shape = _Shape(
             threads=torch.get_num_threads(), images=images, steps=time_steps, height=height, width=width,
-            channels=channels, pool=pool, constant=constant, soft=neuron.reset == "soft",
-            arctan=neuron.surrogate == "arctan", keep=1 - 2.0**-neuron.leak_shift if neuron.leak_shift else 1.0,
-            slope=neuron.slope,
+            channels=channels, pool=pool, constant=constant, soft=neuron.reset != "hard",
+            delayed=neuron.reset == "delayed", arctan=neuron.surrogate == "arctan", keep=neuron.keep,
+            v_reset=neuron.v_reset, slope=neuron.slope,
         )  # fmt: skip
         mean, variance = parallel.moments(*_moments(shape, z))
         s = 1.0 if scale is None else scale.double()

@@ -1,11 +1,12 @@
 """Spiking neurons in floating point: one pure step, and the multi-step neuron that training runs.
 
-    u[t] = v[t-1] - v[t-1] * 2^-L + current[t]     (L = 0: no leak, the IF neuron), v = 0 before t = 0
-    s[t] = u[t] >= threshold
-    v[t] = s ? 0 : u   (hard reset)   |   u - threshold * s   (soft reset)
+    u[t] = left[t-1] + current[t]                  nothing is left before t = 0
+    s[t] = u[t] >= 1
+    left[t] = keep * v[t]      v[t] = s ? v_reset : u   (hard reset)   |   u - s   (soft reset)
+    left[t] = keep * u[t] - s                           (delayed: soft, behind the leak of the next step)
 
-The derivative of s is a surrogate; the reset is detached: no gradient flows through s in the line of v[t]
-(Li et al., ICML 2024, arXiv 2406.01072, train so).
+keep is 1 - 2^-L or D / 2^K, and 1 of the IF neuron. The derivative of s is a surrogate; the reset is detached: no
+gradient flows through s in the lines of left[t] and v[t] (Li et al., ICML 2024, arXiv 2406.01072, train so).
 """
 
 from __future__ import annotations
@@ -18,16 +19,19 @@ from torch import Tensor, nn
 
 from scaflow.model.config import NeuronConfig
 
-Reset = Literal["hard", "soft"]
+
+def lif_step(left: Tensor, current: Tensor, neuron: NeuronConfig) -> tuple[Tensor, Tensor]:
+    """One time step, of any shape: (what is left, current) -> (spikes of 0 and 1, what is left for the next)."""
+    u = left + current
+    spikes = (u >= 1).to(u.dtype)
+    if neuron.reset == "delayed":
+        return spikes, u * neuron.keep - spikes
+    return spikes, after_reset(u, spikes, neuron) * neuron.keep
 
 
-def lif_step(
-    v: Tensor, current: Tensor, threshold: float = 1.0, leak_shift: int = 1, reset: Reset = "hard"
-) -> tuple[Tensor, Tensor]:
-    """One time step, of any shape: (membrane, current) -> (spikes of 0 and 1, next membrane)."""
-    u = (v - v * 2.0**-leak_shift if leak_shift else v) + current
-    spikes = (u >= threshold).to(u.dtype)
-    return spikes, u * (1 - spikes) if reset == "hard" else u - threshold * spikes
+def after_reset(u: Tensor, spikes: Tensor, neuron: NeuronConfig) -> Tensor:
+    """The membranes v; of a delayed reset as if it were none."""
+    return u * (1 - spikes) + neuron.v_reset * spikes if neuron.reset == "hard" else u - spikes
 
 
 def surrogate(u: Tensor, kind: Literal["sigmoid", "arctan"], slope: float) -> Tensor:
@@ -50,7 +54,6 @@ class _MultiStep(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, current: Tensor, neuron: NeuronConfig, steps: int, constant: bool, record: bool):
-        keep = 1 - 2.0**-neuron.leak_shift if neuron.leak_shift else 1.0
         layout = torch.channels_last if _is_channels_last(current) else torch.contiguous_format
         rows = current.shape[0] if constant else current.shape[0] // steps
         shape = (steps * rows, *current.shape[1:])
@@ -64,21 +67,25 @@ class _MultiStep(torch.autograd.Function):
             if t == 0:
                 u.copy_(i)
             else:
-                torch.add(i, v, alpha=keep, out=u)
+                torch.add(i, v, alpha=1.0 if neuron.reset == "delayed" else neuron.keep, out=u)
             torch.ge(u, 1.0, out=s)
             if t == steps - 1 and not record:
                 break
             if neuron.reset == "hard":
                 torch.addcmul(u, u, s, value=-1, out=v)
+                if neuron.v_reset:
+                    v.add_(s, alpha=neuron.v_reset)
             else:
                 torch.sub(u, s, out=v)
             if record:
                 activity += _channel_sum(v.abs()) + _channel_sum(s)
+            if neuron.reset == "delayed":
+                torch.mul(u, neuron.keep, out=v).sub_(s)
         if record:
             activity /= spikes.numel() / shape[1]
             ctx.mark_non_differentiable(activity)
         ctx.save_for_backward(membranes)
-        ctx.neuron, ctx.keep, ctx.rows, ctx.constant = neuron, keep, rows, constant
+        ctx.neuron, ctx.rows, ctx.constant = neuron, rows, constant
         return spikes, activity if record else None
 
     @staticmethod
@@ -101,9 +108,9 @@ class _MultiStep(torch.autograd.Function):
                 torch.div(grad, g, out=g).mul_(neuron.slope / 2)
             if after is not None:
                 if neuron.reset == "hard":  # the membrane lives on only where the neuron did not fire
-                    g.addcmul_(after, torch.lt(u, 1.0, out=silent), value=ctx.keep)
+                    g.addcmul_(after, torch.lt(u, 1.0, out=silent), value=neuron.keep)
                 else:
-                    g.add_(after, alpha=ctx.keep)
+                    g.add_(after, alpha=neuron.keep)
             if ctx.constant:
                 grads = grads.copy_(g) if after is None else grads.add_(g)
             after = g

@@ -127,10 +127,11 @@ def _stripped(graph: Graph) -> tuple[Graph, dict[str, list[int]]]:
             nodes.append(replace(node, weight=node.weight[:, into]))
         elif isinstance(node, Conv):
             fired = replace(node, kept=_places(node.kept, own), bias=node.bias[own], threshold=node.threshold[own])
-            nodes.append(replace(fired, weight=node.weight[own][:, into]))
+            nodes.append(replace(fired, weight=node.weight[own][:, into], v_reset=node.v_reset[own]))
         elif isinstance(node, Neuron):
             kept = _places(node.kept, own)
-            nodes.append(replace(node, kept=kept, bias=node.bias[own], threshold=node.threshold[own]))
+            fires = replace(node, kept=kept, bias=node.bias[own], threshold=node.threshold[own])
+            nodes.append(replace(fires, v_reset=node.v_reset[own]))
         elif isinstance(node, Current):
             computed = np.isin(own, node.kept)[:, None, None, None]
             kept = _places(node.kept, own) or (0,)  # of currents that nothing reads any more one is left, which is 0

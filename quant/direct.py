@@ -1,9 +1,10 @@
 """Direct coding without membranes: from which sum on a neuron that gets the same one each step fires first, by steps.
 
 With hard reset a spike train from v = 0 depends on the sum alone. Until its first spike the membrane is monotone in it:
-the leak v - (v >>> L) is monotone in v, and bias and threshold are constants. So the neuron has fired by step k where
-the sum is above a level, and as it starts again at v = 0, it fires every p steps where it first fires at step p. After
-soft reset something is left of v that depends on how far the sum is above its level: there it is not so.
+every decay is monotone in v, and bias and threshold are constants. So the neuron has fired by step k where the sum is
+above a level, and as it starts again at v = 0, it fires every p steps where it first fires at step p. After soft reset
+something is left of v that depends on how far the sum is above its level, and from another v_reset than 0 the second
+way to the threshold is not the first: there it is not so.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from __future__ import annotations
 import numpy as np
 
 from scaflow.quant.graph import Conv, Edge
-from scaflow.quant.widths import leak
+from scaflow.quant.neuron import decayed
 
 
 def at_once(node: Conv, edge: Edge, time_steps: int) -> bool:
     """Does a network of so many steps tell all spikes of a pixel of this layer from one sum?"""
-    return edge.repeats(time_steps) > 1 and node.reset == "hard"
+    return edge.repeats(time_steps) > 1 and node.reset == "hard" and not node.v_reset.any()
 
 
 def silent_levels(node: Conv, time_steps: int, acc_bits: int) -> np.ndarray:
@@ -39,6 +40,6 @@ def _has_fired(node: Conv, sums: np.ndarray) -> np.ndarray:
     current = (sums << node.fraction_bits) + node.bias[:, None]
     fired, v = np.zeros(sums.shape, bool), np.zeros_like(sums)
     for step in range(sums.shape[1]):
-        v = leak(v, node.leak_shift) + current  # as no reset has come
+        v = decayed(node, v) + current  # as no reset has come
         fired |= (v >= node.threshold[:, None]) & (np.arange(sums.shape[1]) >= step)
     return fired

@@ -63,6 +63,7 @@ class _Spiking(nn.Module):
 
     threshold: Tensor
     step: Tensor
+    v_reset: Tensor | None
 
     def __init__(self, node: Conv, step: Tensor, time_steps: int, v_bits: int, first: bool) -> None:
         super().__init__()
@@ -88,12 +89,14 @@ class _Spiking(nn.Module):
         self.register_buffer("bias", (torch.tensor(node.bias) * grid).to(dtype).view(-1, 1, 1))
         self.register_buffer("threshold", (torch.tensor(node.threshold) * grid).to(dtype))
         self.register_buffer("step", step.to(dtype))
+        self.register_buffer("v_reset", (torch.tensor(node.v_reset) * grid).to(dtype) if node.v_reset.any() else None)
         self.first = first
         self.time_steps = time_steps
         self.attributes: dict[str, Any] = {
             "time_steps": time_steps,
             "leak_shift": node.leak_shift,
             "reset": node.reset,
+            "decay": node.decay,
             "fraction_bits": node.fraction_bits,
             "kept": node.kept if len(node.kept) < channels else (),
         }
@@ -103,7 +106,7 @@ class _Spiking(nn.Module):
         current = (current.double() if self.wide else current) + self.bias
         if self.first:
             current = current.repeat(self.time_steps, 1, 1, 1)
-        return lif(current, self.threshold, self.step, **self.attributes)
+        return lif(current, self.threshold, self.step, self.v_reset, **self.attributes)
 
 
 class _Integrator(nn.Module):

@@ -21,6 +21,7 @@ from scaflow.model.config import NeuronConfig
 from scaflow.model.network import PIXEL_MAX, SpikingBlock, SpikingNetwork, pixel_levels
 from scaflow.quant.graph import Conv, Graph, Node, Pool, Readout, validate
 from scaflow.quant.layers import integer_weight, round_through
+from scaflow.quant.neuron import NO_DECAY
 
 # A channel whose largest synapse moves the membrane by less than this part of the threshold is constant:
 # BatchNorm has scaled it away, and its threshold in accumulator steps would grow without bound.
@@ -40,17 +41,20 @@ class FoldedBlock:
     weight: Tensor
     bias: Tensor  # whole numbers, without gradient
     threshold: Tensor  # whole numbers, without gradient
+    v_reset: Tensor  # whole numbers, below the threshold; without gradient
     step: Tensor  # a: the value of one accumulator step, in thresholds; without gradient
     offset: Tensor  # B: the value of the bias, in thresholds
     weight_bits: int
 
 
-def fold_block(block: SpikingBlock, fraction_bits: int, largest_pixel: int = PIXEL_MAX) -> FoldedBlock:
+def fold_block(
+    block: SpikingBlock, fraction_bits: int, largest_pixel: int = PIXEL_MAX, v_reset: float = 0.0
+) -> FoldedBlock:
     """Fold weight scale and BatchNorm (running statistics) into weights, bias and threshold.
 
     As docs/architecture.md has it: with the weight scale s_w (1/largest_pixel included for pixels)
     A = gamma*s_w/sqrt(var+eps), B = beta - gamma*mean/sqrt(var+eps), a = |A|; the weights take the sign of A,
-    bias = rint(B/a * 2^F), threshold = max(1, rint(1/a * 2^F)).
+    bias = rint(B/a * 2^F), threshold = max(1, rint(1/a * 2^F)), and v_reset = rint(v_reset/a * 2^F) below it.
     """
     weight, scale, bits = integer_weight(block.conv)
     largest_input = largest_pixel if block.first else 1
@@ -65,10 +69,12 @@ def fold_block(block: SpikingBlock, fraction_bits: int, largest_pixel: int = PIX
     # The value of the quotient is 1: it is there for the gradient, which the current a*acc + B sends to a.
     sign = torch.where(live, slope.detach().sign(), 0.0) * (magnitude / step)
     grid = 2**fraction_bits
+    threshold = (grid / step).round().clamp(min=1)
     return FoldedBlock(
         weight=weight * sign.to(weight.dtype).view(-1, 1, 1, 1),
         bias=(offset.detach() / step * grid).round(),
-        threshold=(grid / step).round().clamp(min=1),
+        threshold=threshold,
+        v_reset=torch.minimum((v_reset * grid / step).round(), threshold - 1),
         step=step,
         offset=offset,
         weight_bits=bits,
@@ -93,7 +99,9 @@ class _IntegerNeuron(Function):
         grid: int,
         time_steps: int,
     ) -> Tensor:
-        bias, threshold = (p.to(acc.dtype).view(-1, 1, 1) for p in (integers.bias, integers.threshold))
+        bias, threshold, v_reset = (
+            p.to(acc.dtype).view(-1, 1, 1) for p in (integers.bias, integers.threshold, integers.v_reset)
+        )
         current = torch.add(bias, acc[0], alpha=grid)
         membranes = [current]
         spikes = torch.empty((time_steps, *acc.shape[1:]), dtype=torch.float32, device=acc.device)
@@ -105,15 +113,18 @@ class _IntegerNeuron(Function):
             spikes[t] = fired
             if t == time_steps - 1:
                 break
-            v = (
-                u.masked_fill(fired, 0)
-                if neuron.reset == "hard"
-                else torch.addcmul(u, fired, threshold, value=-1)
-            )
+            if neuron.reset == "hard":
+                v = u.masked_fill(fired, 0) if not neuron.v_reset else torch.where(fired, v_reset, u)
+            else:
+                v = u.clone() if neuron.reset == "delayed" else torch.addcmul(u, fired, threshold, value=-1)
             if len(acc) > 1:
                 current = torch.add(bias, acc[t + 1], alpha=grid)
-            if neuron.leak_shift:
+            if neuron.decay is not None:
+                v = v.mul_(neuron.keep).floor_()
+            elif neuron.leak_shift:
                 v = v.sub_((v * 2.0**-neuron.leak_shift).floor_())
+            if neuron.reset == "delayed":
+                v.addcmul_(fired, threshold, value=-1)
             membranes.append(v.add_(current))
         if not kept.all():
             spikes *= kept.view(-1, 1, 1)
@@ -128,7 +139,6 @@ class _IntegerNeuron(Function):
         dtype = membranes[0].dtype
         step = step.view(-1, 1, 1)
         unit = (step / ctx.grid).to(dtype)
-        keep = 1 - 2.0**-neuron.leak_shift if neuron.leak_shift else 1.0
         grads: list[Tensor] = []  # of the current in thresholds, last step first
         for t in reversed(range(len(membranes))):
             above = membranes[t] - threshold
@@ -136,9 +146,9 @@ class _IntegerNeuron(Function):
             if not kept.all():
                 g *= kept.view(-1, 1, 1)
             if grads and neuron.reset == "hard":
-                g.addcmul_(grads[-1], above < 0, value=keep)
+                g.addcmul_(grads[-1], above < 0, value=neuron.keep)
             elif grads:
-                g.add_(grads[-1], alpha=keep)
+                g.add_(grads[-1], alpha=neuron.keep)
             grads.append(g)
         grad = torch.stack(grads[::-1])
         grad_offset = grad.sum((0, 1, 3, 4)).double()
@@ -214,15 +224,16 @@ class FoldedNetwork(nn.Module):
 
     def integers(self, block: SpikingBlock) -> FoldedBlock:
         """One of its blocks as integers."""
-        return fold_block(block, self.cfg.quant.fraction_bits, self.largest_pixel)
+        return fold_block(block, self.cfg.quant.fraction_bits, self.largest_pixel, self.cfg.neuron.v_reset)
 
     def _block(self, block: SpikingBlock, x: Tensor) -> Tensor:
         grid = 2**self.cfg.quant.fraction_bits
         folded = self.integers(block)
         time_steps = self.cfg.time_steps
         largest = folded.weight.detach().abs().sum((1, 2, 3)) * (self.largest_pixel if block.first else 1)
-        # Reset and leak only shrink a membrane: it stays within T full currents and one threshold.
-        bound = time_steps * (largest.double() * grid + folded.bias.abs()) + 2 * folded.threshold
+        # Reset and leak only shrink a membrane: it stays within T full currents and one threshold. A decay multiplies.
+        bound = time_steps * (largest.double() * grid + folded.bias.abs()) + 2 * folded.threshold + folded.v_reset.abs()
+        bound *= max(1, self.cfg.neuron.decay[0]) if self.cfg.neuron.decay else 1
         conv = block.conv
         dtype = _exact(float(largest.max()))
         acc = functional.conv2d(
@@ -287,9 +298,11 @@ def to_graph(folded: FoldedNetwork) -> Graph:
                 weight=_whole(integers.weight) * mask[:, None, None, None],
                 bias=_whole(integers.bias) * mask,
                 threshold=np.where(mask, _whole(integers.threshold), 1),
+                v_reset=_whole(integers.v_reset) * mask,
                 stride=stride,
                 padding=padding,
                 leak_shift=cfg.neuron.leak_shift,
+                decay=cfg.neuron.decay or NO_DECAY,
                 reset=cfg.neuron.reset,
                 fraction_bits=cfg.quant.fraction_bits,
                 weight_bits=integers.weight_bits,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto
 
+from scaflow.quant.neuron import NO_DECAY, neuron_problems
 from scaflow.quant.qonnx_file import finite
 from scaflow.quant.qonnx_operators import OPERATORS, attributes, refusal, table_problems
 from scaflow.quant.qonnx_run import Runner
@@ -102,20 +103,23 @@ def _fine(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Ite
 def _lif(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Iterator[str]:
     if attribute.get("time_steps", 1) < 1:
         yield f"time_steps={attribute['time_steps']} must be at least 1"
-    if not 0 <= attribute.get("leak_shift", 0) <= 8:
-        yield f"leak_shift={attribute['leak_shift']} must be 0 (no leak) to 8"
     if not 0 <= attribute.get("fraction_bits", 0) <= 16:
         yield f"fraction_bits={attribute['fraction_bits']} must be 0 to 16"
-    if attribute.get("reset", "hard") not in ("hard", "soft"):
-        yield f"reset={attribute['reset']!r} must be 'hard' or 'soft'"
+    decay, reset = tuple(attribute.get("decay", NO_DECAY)), attribute.get("reset", "hard")
+    yield from neuron_problems(attribute.get("leak_shift", 0), decay, reset)
     if any(channel < 0 for channel in attribute.get("kept", [])):
         yield f"kept={list(attribute['kept'])} must be channel numbers, from 0"
     if attribute.get("fraction_bits", 0) and not any(node.input[2:]):
         yield "fraction_bits are of the grid that `step` gives; give step too, or leave them out"
-    for name in filter(None, node.input[1:]):
+    for name in filter(None, node.input[1:3]):
         value = constant(name)
         if value is None or not (finite(value) or (value > 0).all()):
             yield f"{name!r} must be a constant above 0"
+    for name in filter(None, node.input[3:]):
+        if constant(name) is None:
+            yield f"{name!r}, where a reset puts the membrane, must be a constant"
+        elif reset != "hard":
+            yield f"{name!r} is where a hard reset puts the membrane, and reset={reset!r}; leave it out"
 
 
 def _quant(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Iterator[str]:

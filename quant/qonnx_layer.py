@@ -9,6 +9,7 @@ import numpy as np
 from onnx import NodeProto
 
 from scaflow.quant.graph import Conv, Readout
+from scaflow.quant.neuron import NO_DECAY
 from scaflow.quant.qonnx_check import weight_chain
 from scaflow.quant.qonnx_operators import attributes, refusal
 from scaflow.quant.qonnx_run import Runner
@@ -28,6 +29,7 @@ class Rounding:
     grid: np.ndarray  # what one unit of the bias is worth in the file
     bias: np.ndarray
     threshold: np.ndarray
+    v_reset: np.ndarray
     span: np.ndarray  # how large the constants are that were added up: floating point rounds in proportion
     exact: bool = False  # the file carries `step`: it rounds to the grid itself
 
@@ -99,7 +101,13 @@ class Pending:
         self.offset, self.span = self.offset + value, self.span + abs(value)
 
     def neuron(
-        self, lif: NodeProto, name: str, in_bits: int, threshold: np.ndarray, given: np.ndarray | None
+        self,
+        lif: NodeProto,
+        name: str,
+        in_bits: int,
+        threshold: np.ndarray,
+        given: np.ndarray | None,
+        v_reset: np.ndarray | None,
     ) -> tuple[Conv, Rounding] | str:
         """The layer with its neurons as integers; `given`: the file's step per channel. Or why there are none."""
         attribute, channels = attributes(lif), len(self.weight)
@@ -119,8 +127,15 @@ class Pending:
             finest = np.max(step / threshold / _GRID, where=live, initial=1.0)
             fraction = min(math.ceil(math.log2(finest)), _LARGEST_FRACTION)
         grid = step * 2.0**-fraction
-        bias, fires = self.offset / grid, threshold / grid
-        large = np.maximum(abs(bias), fires)
+        bias, fires, back = self.offset / grid, threshold / grid, (0 * grid if v_reset is None else v_reset / grid)
+        alive = np.isin(np.arange(channels), kept)
+        highest = np.maximum(np.rint(fires), 1)
+        above = alive & (np.rint(back) >= highest)
+        if above.any():
+            c = int(above.argmax())
+            value = back[c] * grid[c]
+            return f"v_reset of channel {c} is {value:g}; it must be a grid step below the threshold, {threshold[c]:g}"
+        large = np.maximum(abs(bias), np.maximum(fires, abs(back)))
         if not (large < _LARGEST).all():
             c = int((~(large < _LARGEST)).argmax())
             return (
@@ -129,16 +144,17 @@ class Pending:
             )
         sign = np.where(live, np.sign(self.slope), 0).astype(np.int64)
         weight = self.weight * sign[:, None, None, None]
-        alive = np.isin(np.arange(channels), kept)
         conv = Conv(
             name=name,
             weight=weight * alive[:, None, None, None],
             bias=np.where(alive, np.rint(bias), 0).astype(np.int64),
-            threshold=np.where(alive, np.maximum(np.rint(fires), 1), 1).astype(np.int64),
+            threshold=np.where(alive, highest, 1).astype(np.int64),
+            v_reset=np.where(alive, np.rint(back), 0).astype(np.int64),
             stride=self.stride,
             padding=self.padding,
             leak_shift=attribute["leak_shift"],
             reset=attribute["reset"],
+            decay=attribute.get("decay", NO_DECAY),
             fraction_bits=fraction,
             weight_bits=_wider(self.bits, weight),
             in_bits=in_bits,
@@ -149,6 +165,7 @@ class Pending:
             grid,
             np.where(alive, abs(bias - conv.bias), 0),
             np.where(alive, abs(fires - conv.threshold), 0),
+            np.where(alive, abs(back - conv.v_reset), 0),
             self.span / grid,
             given is not None,
         )
@@ -164,8 +181,8 @@ class Pending:
             return f"its bias is up to {abs(self.offset).max():g}: too many steps of {abs(scale):g}; use a larger scale"
         weight = self.weight * int(np.sign(scale))
         node = Readout("readout", weight, np.rint(bias).astype(np.int64), _wider(self.bits, weight))
-        grid = np.full(len(bias), abs(scale))
-        return node, Rounding(total, grid, abs(bias - node.bias), np.zeros(len(bias)), self.span / grid)
+        grid, none = np.full(len(bias), abs(scale)), np.zeros(len(bias))
+        return node, Rounding(total, grid, abs(bias - node.bias), none, none, self.span / grid)
 
 
 def _wider(bits: int, weight: np.ndarray) -> int:

@@ -81,7 +81,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Quant": _QUANT,
     "IntQuant": _QUANT,
     "BipolarQuant": _operator(2, domain=QONNX),
-    "LIF": _operator(3, "time_steps leak_shift reset fraction_bits kept", domain=DOMAIN),
+    "LIF": _operator(4, "time_steps leak_shift reset decay fraction_bits kept", domain=DOMAIN),
 }
 
 
@@ -109,7 +109,7 @@ def table_problems(node: NodeProto, opset: int) -> Iterator[str]:
     except (defs.SchemaError, KeyError) as error:
         yield f"is no operator of opset {opset} of {node.domain or 'ai.onnx'}: {error}"
         return
-    least = operator.inputs - 1 if node.domain == DOMAIN else operator.inputs
+    least = 2 if node.domain == DOMAIN else operator.inputs
     if node.domain == "":
         schema = defs.get_schema(node.op_type, opset, "")
         least = schema.min_input

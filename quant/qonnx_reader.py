@@ -190,16 +190,17 @@ class Reading(Position):
             self._refuse(node, f"time_steps={steps}, but the first LIF has {self._steps}; give all the same")
         self._steps = steps
         channels = len(pending.weight)
-        values = [
-            channelwise(np.asarray(self.runner.constants[name], np.float64), x.ndim, channels)
-            for name in filter(None, node.input[1:])
-        ]
-        threshold, step = [*values, None][:2]
-        if threshold is None or any(value is None for value in values):
-            self._refuse(node, f"threshold and step must be scalars or have one value per channel ({channels})")
+        given = [*node.input[1:], "", ""][:3]
+        threshold, step, v_reset = (
+            channelwise(np.asarray(self.runner.constants[name], np.float64), x.ndim, channels) if name else None
+            for name in given
+        )
+        if threshold is None or (given[1] and step is None) or (given[2] and v_reset is None):
+            which = "v_reset" if threshold is not None and not (given[1] and step is None) else "threshold and step"
+            self._refuse(node, f"{which} must be scalars or have one value per channel ({channels})")
             return
         in_bits = 1 if self._nodes else self.pixel_bits
-        made = pending.neuron(node, f"conv{len(self.roundings)}", in_bits, threshold, step)
+        made = pending.neuron(node, f"conv{len(self.roundings)}", in_bits, threshold, step, v_reset)
         if isinstance(made, str):
             self._refuse(node, made)
             return

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scaflow.quant.graph import PIXEL_BITS, Conv, Pool, Readout, accumulate, execute, integrate, pool
+from scaflow.quant.neuron import remains
 from scaflow.quant.qonnx_layer import Rounding
 from scaflow.quant.qonnx_operators import refusal, title
 from scaflow.quant.qonnx_reader import Reading
@@ -260,15 +261,15 @@ def _membranes(
 ) -> tuple[str, int]:
     """Integer membranes that follow the file's spikes; `slack` bounds how far the file's own are from them."""
     threshold = node.threshold[kept][:, None, None]
+    columns = replace(node, weight=node.weight[kept], threshold=node.threshold[kept], v_reset=node.v_reset[kept])
+    keep = node.decay[0] * 2.0 ** -node.decay[1] * (1 - 2.0**-node.leak_shift if node.leak_shift else 1.0)
     off = 0.0 if rounding.exact else rounding.threshold[kept][:, None, None]
-    v = np.zeros(current.shape[1:], np.int64)
-    slack = np.zeros(v.shape)
+    of_reset = 0.0 if rounding.exact else rounding.v_reset[kept][:, None, None]
+    left = np.zeros(current.shape[1:], np.int64)
+    slack = np.zeros(left.shape)
     differing = 0
     for t, i in enumerate(current):
-        if node.leak_shift:
-            v = v - (v >> node.leak_shift)
-            slack = slack * (1 - 2.0**-node.leak_shift) + (slack > 0 if rounding.exact else 1)
-        u = v + i
+        u = left + i
         slack = slack + error[t] + (0 if rounding.exact else 8 * _EPS * (abs(u) + threshold))
         other = (u >= threshold) != fired[t]
         beyond = other & (abs(u - threshold) > slack + off)
@@ -280,10 +281,15 @@ def _membranes(
                 f" (step {t}, channel {kept[at[0]]}, row {at[1]}, column {at[2]})"
             ), 0
         differing += int(other.sum())
+        left = remains(columns, u.T, fired[t].T).T
         if node.reset == "hard":
-            v, slack = np.where(fired[t], 0, u), np.where(fired[t], 0.0, slack)
-        else:
-            v, slack = u - fired[t] * threshold, slack + fired[t] * off
+            slack = np.where(fired[t], of_reset, slack)
+        elif node.reset == "soft":
+            slack = slack + fired[t] * off
+        if keep < 1:
+            slack = slack * keep + (slack > 0 if rounding.exact else 1)
+        if node.reset == "delayed":
+            slack = slack + fired[t] * off
     return "", differing
 
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from scaflow.quant.graph import Conv, Current, Edge, Graph, Neuron, Readout, Spiking, Weighted
 from scaflow.quant.graph.edges import Bounds, signed_bits, sums
+from scaflow.quant.neuron import decayed, remains
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,12 @@ def membrane_bounds(node: Spiking, acc: Bounds, time_steps: int) -> Bounds:
         acc: bounds of the accumulator.
     """
     acc_low, acc_high = (bound << node.fraction_bits for bound in acc)
-    lows = [node.bias, node.threshold, acc_low, acc_low + node.bias]
-    highs = [node.bias, node.threshold, acc_high, acc_high + node.bias]
+    lows = [node.bias, node.threshold, node.v_reset, acc_low, acc_low + node.bias]
+    highs = [node.bias, node.threshold, node.v_reset, acc_high, acc_high + node.bias]
     for low, high in zip(*potentials(node, acc, time_steps), strict=True):
-        v_low, v_high = _after_reset(node, low, high)
-        lows += [low, low - node.threshold, v_low, leak(v_low, node.leak_shift)]
-        highs += [high, high - node.threshold, v_high, leak(v_high, node.leak_shift)]
+        left_low, left_high = _left(node, low, high)
+        lows += [low, low - node.threshold, left_low]
+        highs += [high, high - node.threshold, left_high]
     return np.min(lows, 0), np.max(highs, 0)
 
 
@@ -104,32 +105,24 @@ def potential_bounds(node: Conv, edge: Edge, time_steps: int) -> Bounds:
 def potentials(node: Spiking, acc: Bounds, time_steps: int) -> Bounds:
     """The same by the bounds of the accumulator."""
     current_low, current_high = ((b << node.fraction_bits) + node.bias for b in acc)
-    lows, highs = [], []
-    v_low = v_high = np.zeros_like(node.threshold)
-    for _ in range(time_steps):
-        low, high = leak(v_low, node.leak_shift) + current_low, leak(v_high, node.leak_shift) + current_high
-        lows.append(low)
-        highs.append(high)
-        v_low, v_high = _after_reset(node, low, high)
+    lows, highs = [current_low], [current_high]
+    for _ in range(time_steps - 1):
+        left_low, left_high = _left(node, lows[-1], highs[-1])
+        lows.append(left_low + current_low)
+        highs.append(left_high + current_high)
     return np.stack(lows), np.stack(highs)
 
 
-def leak(v: np.ndarray, shift: int) -> np.ndarray:
-    """v - (v >>> L), or v without leak."""
-    return v - (v >> shift) if shift else v
-
-
-def _after_reset(node: Spiking, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _left(node: Spiking, low: np.ndarray, high: np.ndarray) -> Bounds:
+    """Of a membrane between these, the least and the most that the next step finds."""
     threshold = node.threshold
-    if node.reset == "hard":
-        fired_low = fired_high = np.zeros_like(threshold)
-    else:
-        fired_low, fired_high = np.maximum(low - threshold, 0), high - threshold
     silent, fires = low < threshold, high >= threshold
-    silent_high = np.minimum(high, threshold - 1)
-    v_low = np.where(silent & fires, np.minimum(low, fired_low), np.where(fires, fired_low, low))
-    v_high = np.where(silent & fires, np.maximum(silent_high, fired_high), np.where(fires, fired_high, high))
-    return v_low, v_high
+    silent_low, silent_high = decayed(node, low), decayed(node, np.minimum(high, threshold - 1))
+    fired_low, fired_high = remains(node, np.maximum(low, threshold), fires), remains(node, high, fires)
+    return (
+        np.where(fires, np.where(silent, np.minimum(silent_low, fired_low), fired_low), silent_low),
+        np.where(fires, np.where(silent, np.maximum(silent_high, fired_high), fired_high), silent_high),
+    )
 
 
 def logit_bounds(node: Readout, edge: Edge, time_steps: int) -> Bounds:

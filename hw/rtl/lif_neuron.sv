@@ -18,7 +18,10 @@ module lif_neuron #(
   parameter int unsigned LEAK_SHIFT,
   parameter int unsigned SOFT_RESET,
   parameter BIAS_FILE,
-  parameter THRESHOLD_FILE
+  parameter THRESHOLD_FILE,
+  parameter int unsigned DECAY_FACTOR = 1,
+  parameter int unsigned DECAY_SHIFT = 0,
+  parameter V_RESET_FILE = ""
 ) (
   input  logic clk,
   input  logic rst_n,
@@ -55,7 +58,7 @@ module lif_neuron #(
   lif_update #(
     .PE(PE), .FOLDS(FOLDS), .TIME_STEPS(TIME_STEPS), .ACC_BITS(ACC_BITS), .V_BITS(V_BITS),
     .FRACTION_BITS(FRACTION_BITS), .LEAK_SHIFT(LEAK_SHIFT), .SOFT_RESET(SOFT_RESET), .BIAS_FILE(BIAS_FILE),
-    .THRESHOLD_FILE(THRESHOLD_FILE)
+    .THRESHOLD_FILE(THRESHOLD_FILE), .DECAY_FACTOR(DECAY_FACTOR), .DECAY_SHIFT(DECAY_SHIFT), .V_RESET_FILE(V_RESET_FILE)
   ) update (
     .clk(clk), .rst_n(rst_n), .in_valid(spent), .in_ready(unused_current_ready), .in_data(in_data),
     .out_valid(spike_valid), .out_ready(1'b1), .out_data(spike_data)

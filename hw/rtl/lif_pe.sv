@@ -13,7 +13,7 @@
 ///             last
 /// State       that of its parts, and CREDITS: a result enters the pipeline only if the FIFO at its end has room, so
 ///             that the pipeline itself runs free, without an enable
-/// Memory      those of mac_array; FOLDS*ROUNDS words of NEURONS biases and thresholds as in lif_update
+/// Memory      those of mac_array; FOLDS*ROUNDS words of NEURONS biases, thresholds and reset levels as in lif_update
 /// Golden      quant/golden/lif_pe.py
 module lif_pe #(
   parameter int unsigned PE,
@@ -35,6 +35,9 @@ module lif_pe #(
   parameter WEIGHTS_FILE,
   parameter BIAS_FILE,
   parameter THRESHOLD_FILE,
+  parameter int unsigned DECAY_FACTOR = 1,
+  parameter int unsigned DECAY_SHIFT = 0,
+  parameter V_RESET_FILE = "",
   localparam int unsigned PARTS = LOOKUP > 1 ? LOOKUP : 1,
   localparam int unsigned PATTERN_BITS = PLACES * ((IN_BITS / PLACES + PARTS - 1) / PARTS),
   localparam int unsigned WORDS = LOOKUP > 0 ? DEPTH >> PATTERN_BITS : DEPTH,
@@ -169,7 +172,7 @@ module lif_pe #(
   lif_update #(
     .PE(NEURONS), .FOLDS(FOLDS * ROUNDS), .TIME_STEPS(TIME_STEPS), .ACC_BITS(ACC_BITS), .V_BITS(V_BITS),
     .FRACTION_BITS(FRACTION_BITS), .LEAK_SHIFT(LEAK_SHIFT), .SOFT_RESET(SOFT_RESET), .BIAS_FILE(BIAS_FILE),
-    .THRESHOLD_FILE(THRESHOLD_FILE)
+    .THRESHOLD_FILE(THRESHOLD_FILE), .DECAY_FACTOR(DECAY_FACTOR), .DECAY_SHIFT(DECAY_SHIFT), .V_RESET_FILE(V_RESET_FILE)
   ) update (
     .clk(clk), .rst_n(rst_n), .in_valid(current_valid), .in_ready(current_ready), .in_data(current_data),
     .out_valid(spike_valid), .out_ready(1'b1), .out_data(spike_data)

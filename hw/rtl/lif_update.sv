@@ -1,12 +1,14 @@
 /// lif_update - leaky integrate-and-fire update, PE neurons a beat.
-///   u = leak(v) + (acc << FRACTION_BITS) + bias      s = u >= threshold      leak(v) = v - (v >>> LEAK_SHIFT), or v
-///   v = s ? (SOFT_RESET ? u - threshold : 0) : u     v = 0 before the first time step of a pixel
+///   u = left + (acc << FRACTION_BITS) + bias      s = u >= threshold      nothing is left before a pixel's first step
+///   left = decay(v), v = s ? (SOFT_RESET ? u - threshold : v_reset) : u; delayed: decay(u) - (s ? threshold : 0)
+///   decay(v) = l*DECAY_FACTOR >>> DECAY_SHIFT, l = v - (v >>> LEAK_SHIFT), or v
 /// Beat        in: PE acc, signed, order pixel, t, fold; out: PE spikes
 /// Latency     4 cycles, acc accepted -> out_valid
 /// Throughput  1 beat/cycle while out_ready
 /// Handshake   valid never waits for ready; payload stable while valid && !ready
 /// State       FOLDS x PE membranes of V_BITS, alive only while their pixel is being computed; none at TIME_STEPS 1
-/// Memory      FOLDS words of PE biases (BIAS_FILE.mem) and thresholds (THRESHOLD_FILE.mem), V_BITS each, signed
+/// Memory      FOLDS words of PE biases (BIAS_FILE.mem), thresholds (THRESHOLD_FILE.mem) and, where they are not 0,
+///             levels of a hard reset (V_RESET_FILE.mem), V_BITS each, signed
 /// Golden      quant/golden/lif_update.py
 module lif_update #(
   parameter int unsigned PE,
@@ -16,9 +18,12 @@ module lif_update #(
   parameter int unsigned V_BITS,         // holds every u, v and u - threshold
   parameter int unsigned FRACTION_BITS,
   parameter int unsigned LEAK_SHIFT,     // 0: no leak
-  parameter int unsigned SOFT_RESET,     // 0: hard
+  parameter int unsigned SOFT_RESET,     // 0: hard; 1: soft; 2: soft, behind the decay of the next step
   parameter BIAS_FILE,
-  parameter THRESHOLD_FILE
+  parameter THRESHOLD_FILE,
+  parameter int unsigned DECAY_FACTOR = 1,  // at most 2 ** DECAY_SHIFT
+  parameter int unsigned DECAY_SHIFT = 0,
+  parameter V_RESET_FILE = ""               // none: a hard reset puts v to 0
 ) (
   input  logic clk,
   input  logic rst_n,
@@ -29,8 +34,14 @@ module lif_update #(
   input  logic out_ready,
   output logic [PE-1:0] out_data
 );
-  if (SOFT_RESET > 1) begin : chk_reset
-    $error("lif_update: SOFT_RESET=%0d must be 0 or 1", SOFT_RESET);
+  localparam bit DELAYED = SOFT_RESET == 2;
+  localparam bit RESETS = V_RESET_FILE != "";
+
+  if (SOFT_RESET > 2 || (RESETS && SOFT_RESET != 0)) begin : chk_reset
+    $error("lif_update: SOFT_RESET=%0d must be 0 to 2, and 0 with levels of a hard reset", SOFT_RESET);
+  end
+  if (DECAY_FACTOR > 255 || DECAY_FACTOR > 1 << DECAY_SHIFT) begin : chk_decay
+    $error("lif_update: DECAY_FACTOR=%0d must be at most 255 and 2 ** DECAY_SHIFT=%0d", DECAY_FACTOR, DECAY_SHIFT);
   end
   if (LEAK_SHIFT >= V_BITS) begin : chk_leak
     $error("lif_update: LEAK_SHIFT=%0d must be below V_BITS=%0d", LEAK_SHIFT, V_BITS);
@@ -126,14 +137,26 @@ module lif_update #(
     end else begin : membranes
       localparam int unsigned T_BITS = $clog2(TIME_STEPS);
 
-      // what is left of a membrane, and what comes in. Half of it is ceil(v / 2), and ceil(v / 2) + x is floor((v + 2x +
-      // 1) / 2): one sum. Otherwise the leak is taken off ahead
-      function automatic logic [V_BITS-1:0] leaked(input logic [V_BITS-1:0] v);
-        return LEAK_SHIFT < 2 ? v : v - $unsigned($signed(v) >>> LEAK_SHIFT);
+      // What is left of a membrane, and what comes in. Half of it is ceil(v / 2), and ceil(v / 2) + x is floor((v + 2x +
+      // 1) / 2): one sum. Otherwise the decay is taken off ahead, the factor as a sum of shifts in which a run of ones
+      // is a difference of two: the digits of its non-adjacent form.
+      localparam bit SCALED = DECAY_FACTOR != 1 || DECAY_SHIFT != 0;
+      localparam bit HALVED = LEAK_SHIFT == 1 && !SCALED && !DELAYED;
+      localparam int unsigned PLUS = (3 * DECAY_FACTOR & ~DECAY_FACTOR) >> 1;
+      localparam int unsigned MINUS = (DECAY_FACTOR & ~(3 * DECAY_FACTOR)) >> 1;
+      function automatic logic [V_BITS-1:0] decayed(input logic [V_BITS-1:0] v);
+        automatic logic [V_BITS-1:0] left = HALVED || LEAK_SHIFT == 0 ? v : v - $unsigned($signed(v) >>> LEAK_SHIFT);
+        automatic logic signed [V_BITS+8:0] product = '0;
+        for (int i = 8; i >= 0; i--) begin  // highest first: shifts between the sums keep them on carry chains
+          product = product <<< 1;
+          if (PLUS[i]) product = product + (V_BITS + 9)'($signed(left));
+          if (MINUS[i]) product = product - (V_BITS + 9)'($signed(left));
+        end
+        return SCALED ? V_BITS'(product >>> DECAY_SHIFT) : left;
       endfunction
       function automatic logic [V_BITS-1:0] stepped(input logic [V_BITS-1:0] left, input logic [V_BITS-1:0] x);
         automatic logic [V_BITS:0] twice = {left[V_BITS-1], left} + {x, 1'b1};
-        return LEAK_SHIFT == 1 ? V_BITS'(twice >> 1) : left + x;
+        return HALVED ? V_BITS'(twice >> 1) : left + x;
       endfunction
 
       logic [F_BITS-1:0] fold, next_fold;  // of the beat that meets its membranes
@@ -156,7 +179,18 @@ module lif_update #(
           if (last_fold) t <= last_t ? '0 : t + 1'b1;
         end
         if (!rst_n || (go && next_first)) held <= '0;
-        else if (go) for (int p = 0; p < PE; p++) held[p] <= leaked(next[p]);
+        else if (go) for (int p = 0; p < PE; p++) held[p] <= DELAYED ? next[p] : decayed(next[p]);
+      end
+
+      // --- beside a beat, up to stage 3, where a hard reset puts its membranes -----------------------------------------
+      lanes_t back;
+      if (RESETS) begin : resets
+        lanes_t v_reset [FOLDS];
+        lanes_t back_1, back_2;
+        initial $readmemh({V_RESET_FILE, ".mem"}, v_reset);
+        always_ff @(posedge clk) if (enable) {back, back_2, back_1} <= {back_2, back_1, v_reset[in_fold]};
+      end else begin : to_zero
+        assign back = '0;
       end
 
       if (FOLDS > 2) begin : apart
@@ -169,8 +203,9 @@ module lif_update #(
           for (int p = 0; p < PE; p++) begin
             automatic logic [V_BITS-1:0] over = u_3[p] - threshold_3[p];
             spike[p] = !over[V_BITS-1];
-            if (!spike[p]) v[p] = u_3[p];
-            else v[p] = SOFT_RESET == 1 ? over : '0;
+            if (DELAYED) v[p] = decayed(u_3[p]) - (spike[p] ? threshold_3[p] : '0);
+            else if (!spike[p]) v[p] = u_3[p];
+            else v[p] = SOFT_RESET == 1 ? over : back[p];
           end
         end
         always_ff @(posedge clk) begin
@@ -183,11 +218,12 @@ module lif_update #(
         end
       end else begin : near
         // --- stage 3: the input less the threshold ------------------------------------------------------------------
-        lanes_t input_3, excess_3;
+        lanes_t input_3, excess_3, threshold_3;
         always_ff @(posedge clk) begin
           if (enable) begin
             for (int p = 0; p < PE; p++) excess_3[p] <= input_2[p] - threshold_2[p];
             input_3 <= input_2;
+            threshold_3 <= threshold_2;
           end
         end
 
@@ -197,8 +233,9 @@ module lif_update #(
             automatic logic [V_BITS-1:0] u = stepped(held[p], input_3[p]);
             automatic logic [V_BITS-1:0] over = stepped(held[p], excess_3[p]);
             spike[p] = !over[V_BITS-1];
-            if (!spike[p]) v[p] = u;
-            else v[p] = SOFT_RESET == 1 ? over : '0;
+            if (DELAYED) v[p] = decayed(u) - (spike[p] ? threshold_3[p] : '0);
+            else if (!spike[p]) v[p] = u;
+            else v[p] = SOFT_RESET == 1 ? over : back[p];
           end
         end
         if (FOLDS == 1) begin : one_fold

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from scaflow.quant.golden.beats import ceil_div, pack, unpack
+from scaflow.quant.golden.lif_update import OPTIONAL, ZERO, remains
 from scaflow.quant.golden.mac_array import addr_bits, column_bits, part_bits
 
 
@@ -33,6 +34,10 @@ class LifPe:
     weights: np.ndarray = field(metadata={"bits": "weight_bits", "column": "column_bits"})  # [simd, depth, pe]
     bias: np.ndarray = field(metadata={"bits": "v_bits"})  # [folds * rounds, neurons]
     threshold: np.ndarray = field(metadata={"bits": "v_bits"})  # the same; neurons beyond PE stand for no sum
+    decay_factor: int = field(default=1, metadata=OPTIONAL)
+    decay_shift: int = field(default=0, metadata=OPTIONAL)
+    # the same; ZERO: a hard reset is to 0
+    v_reset: np.ndarray = field(default_factory=lambda: ZERO, metadata={"bits": "v_bits", **OPTIONAL})
 
     @property
     def column_bits(self) -> int:
@@ -57,13 +62,14 @@ def lif_pe(cfg: LifPe, beats: list[int]) -> list[int]:
     currents = window_sums(cfg, beats).reshape(-1, 1, cfg.folds, cfg.pe).repeat(repeats, axis=1)
     steps = currents.reshape(-1, cfg.time_steps, cfg.folds, cfg.pe)
     bias, threshold = cfg.of_folds(cfg.bias), cfg.of_folds(cfg.threshold)
+    v_reset = cfg.of_folds(cfg.v_reset) if cfg.v_reset.size else 0
     out = []
     for pixel in steps:
-        v = np.zeros((cfg.folds, cfg.pe), dtype=np.int64)
+        left = np.zeros((cfg.folds, cfg.pe), dtype=np.int64)
         for current in pixel:
-            u = (v - (v >> cfg.leak_shift) if cfg.leak_shift else v) + (current << cfg.fraction_bits) + bias
+            u = left + (current << cfg.fraction_bits) + bias
             spikes = u >= threshold
-            v = np.where(spikes, u - threshold if cfg.soft_reset else 0, u)
+            left = remains(cfg, u, spikes, threshold, v_reset)
             out += [pack(row, 1) for row in spikes]
     return out
 

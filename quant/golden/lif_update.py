@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from scaflow.quant.golden.beats import pack, unpack
+
+OPTIONAL = {"optional": True}  # a parameter has the same default
+ZERO = np.zeros(0, np.int64)  # levels of a hard reset that are none
 
 
 @dataclass(frozen=True)
@@ -18,22 +22,40 @@ class LifUpdate:
     v_bits: int
     fraction_bits: int
     leak_shift: int  # 0: no leak
-    soft_reset: int  # 0: hard
+    soft_reset: int  # 0: hard; 1: soft; 2: soft, behind the decay of the next step
     bias: np.ndarray = field(metadata={"bits": "v_bits"})  # [folds, pe]
     threshold: np.ndarray = field(metadata={"bits": "v_bits"})  # [folds, pe]
+    decay_factor: int = field(default=1, metadata=OPTIONAL)
+    decay_shift: int = field(default=0, metadata=OPTIONAL)
+    # [folds, pe]; ZERO: a hard reset is to 0
+    v_reset: np.ndarray = field(default_factory=lambda: ZERO, metadata={"bits": "v_bits", **OPTIONAL})
 
 
 def lif_update(cfg: LifUpdate, beats: list[int]) -> list[int]:
     """beats: PE accumulators in order pixel, t, fold. Returns PE spikes a beat."""
     out = []
-    v = np.zeros((cfg.folds, cfg.pe), dtype=np.int64)
+    left = np.zeros((cfg.folds, cfg.pe), dtype=np.int64)
     for i, beat in enumerate(beats):
         fold, t = i % cfg.folds, i // cfg.folds % cfg.time_steps
         acc = np.array(unpack(beat, cfg.acc_bits, cfg.pe, signed=True), dtype=np.int64)
-        before = np.zeros(cfg.pe, dtype=np.int64) if t == 0 else v[fold]
-        leaked = before - (before >> cfg.leak_shift) if cfg.leak_shift else before
-        u = leaked + (acc << cfg.fraction_bits) + cfg.bias[fold]
+        u = (left[fold] if t else 0) + (acc << cfg.fraction_bits) + cfg.bias[fold]
         spikes = u >= cfg.threshold[fold]
-        v[fold] = np.where(spikes, u - cfg.threshold[fold] if cfg.soft_reset else 0, u)
+        left[fold] = remains(cfg, u, spikes, cfg.threshold[fold], cfg.v_reset[fold] if cfg.v_reset.size else 0)
         out.append(pack(spikes, 1))
     return out
+
+
+def remains(
+    cfg: Any, u: np.ndarray, spikes: np.ndarray, threshold: np.ndarray, v_reset: np.ndarray | int
+) -> np.ndarray:
+    """What the step after finds of membranes u, of a neuron whose fields `cfg` has."""
+
+    def decay(v: np.ndarray) -> np.ndarray:
+        leaked = v - (v >> cfg.leak_shift) if cfg.leak_shift else v
+        left: np.ndarray = leaked * cfg.decay_factor >> cfg.decay_shift
+        return left
+
+    taken = np.where(spikes, threshold, 0)
+    if cfg.soft_reset == 2:
+        return decay(u) - taken
+    return decay(u - taken if cfg.soft_reset else np.where(spikes, v_reset, u))

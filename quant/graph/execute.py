@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from scaflow.model.threads import processors
 from scaflow.quant.graph.network import Graph
 from scaflow.quant.graph.nodes import IMAGE, Conv, Current, Join, Neuron, Pool, Readout, SumPool
+from scaflow.quant.neuron import remains
 
 _BATCH = 32  # images executed at once: the unfolded windows of one layer then stay at some tens of megabytes
 
@@ -132,16 +133,11 @@ def fire(node: Conv | Neuron, acc: np.ndarray, time_steps: int) -> np.ndarray:
     n, steps, *rest = acc.shape
     spikes = np.zeros((n, time_steps, *rest), np.uint8)
     current = (acc << node.fraction_bits) + node.bias
-    v = np.zeros((n, *rest), np.int64)
+    left: np.ndarray | int = 0
     for t in range(time_steps):
-        if node.leak_shift:
-            v -= v >> node.leak_shift
-        v += current[:, t if steps > 1 else 0]
-        fired = v >= node.threshold
-        if node.reset == "hard":
-            v[fired] = 0
-        else:
-            v -= fired * node.threshold
+        u = left + current[:, t if steps > 1 else 0]
+        fired = u >= node.threshold
+        left = remains(node, u, fired)
         spikes[:, t] = fired
     spikes[..., _others(spikes, node.kept)] = 0
     return spikes

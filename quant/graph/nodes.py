@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal
 
 import numpy as np
+
+from scaflow.quant.neuron import NO_DECAY, Reset
 
 IMAGE = "image"  # what the first node reads
 PIXEL_BITS = 8  # of an image as it comes
@@ -51,12 +52,18 @@ class Conv(Frozen):
     stride: int
     padding: int
     leak_shift: int  # L: a step loses v >>> L; 0 is no leak
-    reset: Literal["hard", "soft"]
+    reset: Reset
     fraction_bits: int  # F
     weight_bits: int
     in_bits: int  # of an input value; of pixels, one accumulation feeds all steps
     kept: tuple[int, ...]  # output channels that may spike, rising; the others are pruned
     reads: tuple[str, ...] = ()  # the node it reads; none: the one before it
+    decay: tuple[int, ...] = NO_DECAY  # D, K: a step leaves v*D >>> K of what the leak leaves
+    v_reset: np.ndarray = ()  # type: ignore[assignment]  # [Co], where a hard reset puts v; none given: 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _fill(self, len(self.weight))
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -98,10 +105,22 @@ class Neuron(Frozen):
     bias: np.ndarray  # [C], in 2^-F of a step of the current
     threshold: np.ndarray  # [C], the same unit, at least 1
     leak_shift: int
-    reset: Literal["hard", "soft"]
+    reset: Reset
     fraction_bits: int
     kept: tuple[int, ...]  # channels that may spike, rising
     reads: tuple[str, ...] = ()
+    decay: tuple[int, ...] = NO_DECAY
+    v_reset: np.ndarray = ()  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _fill(self, len(self.bias))
+
+
+def _fill(node: Conv | Neuron, channels: int) -> None:
+    """Of neurons that are reset to 0, the level of each channel."""
+    if not node.v_reset.size:
+        object.__setattr__(node, "v_reset", np.zeros(channels, np.int64))
 
 
 @dataclass(frozen=True, eq=False)

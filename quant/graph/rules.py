@@ -19,6 +19,7 @@ from scaflow.quant.graph.nodes import (
     Readout,
     SumPool,
 )
+from scaflow.quant.neuron import neuron_problems
 
 _READ = {  # what each node can read
     Conv: ("pixels", "spikes"),
@@ -178,19 +179,23 @@ def _weighted_problems(node: Conv | Current | Readout, edge: Edge) -> list[str]:
 def _neuron_problems(node: Conv | Neuron, channels: int) -> list[str]:
     problems = [
         _per_channel(key, value.shape, channels)
-        for key, value in (("bias", node.bias), ("threshold", node.threshold))
+        for key, value in (("bias", node.bias), ("threshold", node.threshold), ("v_reset", node.v_reset))
         if value.shape != (channels,)
     ]
-    if not 0 <= node.leak_shift <= 8:
-        problems.append(f"leak_shift={node.leak_shift} must be 0 (no leak) to 8")
     if not 0 <= node.fraction_bits <= 16:
         problems.append(f"fraction_bits={node.fraction_bits} must be 0 to 16")
-    if node.reset not in ("hard", "soft"):
-        problems.append(f"reset={node.reset!r} must be 'hard' or 'soft'")
+    problems += neuron_problems(node.leak_shift, node.decay, node.reset)
+    if node.v_reset.any() and node.reset != "hard":
+        problems.append(f"v_reset is where a hard reset puts a membrane, and reset={node.reset!r}; leave it out")
     if node.threshold.size and node.threshold.min() < 1:
         problems.append(
             f"threshold of channel {int(node.threshold.argmin())} is {int(node.threshold.min())};"
             " it must be at least 1: a neuron that always fires has weights 0, bias 1, threshold 1"
+        )
+    if node.v_reset.any() and node.v_reset.shape == node.threshold.shape and (node.v_reset >= node.threshold).any():
+        c = int((node.v_reset >= node.threshold).argmax())
+        problems.append(
+            f"v_reset of channel {c} is {node.v_reset[c]}; it must be below the threshold, {node.threshold[c]}"
         )
     return problems + _kept_problems(node.kept, channels)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -32,6 +32,8 @@ def save(graph: Graph, stem: Path) -> None:
         for field in fields(node):
             value = getattr(node, field.name)
             if isinstance(value, np.ndarray):
+                if field.default is not MISSING and not value.any():
+                    continue  # as it is without
                 arrays[f"{node.name}.{field.name}"] = value.astype(_smallest(value))
             elif value != field.default:
                 entry[field.name] = value
@@ -76,8 +78,9 @@ def load(stem: Path) -> Graph:
             for entry in record["nodes"]:
                 kind = kinds[entry.pop("kind")]
                 for field in fields(kind):
-                    if field.type == "np.ndarray":
-                        entry[field.name] = arrays[f"{entry['name']}.{field.name}"]
+                    array = f"{entry['name']}.{field.name}"
+                    if field.type == "np.ndarray" and (field.default is MISSING or array in arrays):
+                        entry[field.name] = arrays[array]
                 nodes.append(kind(**entry))
         graph = Graph(
             record["name"],

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from scaflow.hw.area import COEFFICIENTS, DEVICES, FAMILIES, Area, area, coefficients, features
+from scaflow.hw.area import COEFFICIENTS, DEVICES, FAMILIES, Area, area, coefficients, features, summed
 from scaflow.hw.area_array import array
 from scaflow.hw.area_fit import Sample, errors, fit, netlist_feeds
 from scaflow.hw.design import Design, design
@@ -209,3 +209,21 @@ def test_devices_have_a_family_and_room():
     assert {device.family for device in DEVICES.values()} == set(FAMILIES)
     assert (DEVICES["ecp5-85"].lut, DEVICES["ecp5-85"].bram) == (83_640, 208)
     assert (DEVICES["xc7z020"].lut, DEVICES["xc7z020"].bram, DEVICES["xc7z020"].dsp) == (53_200, 140, 220)
+
+
+def test_the_sums_of_a_decay():
+    """1/2^K is none; 115 = 128 - 16 + 4 - 1 is three; 171 = 256 - 64 - 16 - 4 - 1 is four, the most of 8 bits."""
+    assert [summed(factor) for factor in (0, 1, 64, 3, 115, 171)] == [[], [], [], [2], [7, 5, 3], [8, 6, 4, 2]]
+    assert max(len(summed(factor)) for factor in range(256)) == 4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_decay_of_more_digits_takes_more(graph, family):
+    def lut(**neuron):
+        first, pool, middle, *others = graph.nodes
+        laid = design(validate(replace(graph, nodes=(first, pool, replace(middle, **neuron), *others))), FOLDING)
+        return area(laid.stages[1].instances, family).lut
+
+    decays = [lut(leak_shift=0, decay=decay) for decay in ((1, 2), (7, 3), (115, 7), (171, 8))]
+    assert decays == sorted(set(decays))
+    assert lut(reset="delayed") > lut(reset="soft")

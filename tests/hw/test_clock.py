@@ -163,9 +163,20 @@ def test_deep_queues(tmp_path):
     assert_as_simulated(laid, images, np.ones(9973, bool), sink, tmp_path / "rtl")
 
 
+def other_neuron(rng, node):
+    """Half of them: another decay, and a reset to some level or a soft one, delayed or not."""
+    if rng.random() < 0.5:
+        return node
+    decay = int(rng.integers(1, 256)), 8
+    if rng.random() < 0.5:
+        back = node.threshold - rng.integers(1, 2 * node.threshold.max(), len(node.threshold))
+        return replace(node, leak_shift=0, decay=decay, v_reset=back)
+    return replace(node, leak_shift=0, decay=decay, reset=str(rng.choice(("soft", "delayed"))))
+
+
 def random_design(rng):
     """Up to three spiking layers of any shape that can be laid out."""
-    narrow, grouped = rng.spawn(2)
+    narrow, grouped, neurons = rng.spawn(3)
     while True:
         steps, channels, height, width = rng.integers(1, (7, 4, 13, 13), endpoint=True).tolist()
         edge, nodes, folding = (channels, height, width), [], {}
@@ -173,7 +184,7 @@ def random_design(rng):
             co, kernel = int(rng.integers(1, 9)), tuple(rng.integers(1, 5, 2).tolist())
             padding = int(rng.integers(0, min(kernel[0] // 2, kernel[1] - 1), endpoint=True))
             stride = int(rng.choice((1, 1, 2, 3)))
-            nodes.append(spiking(name, co, edge[0], kernel, stride, padding, 1 if nodes else 8))
+            nodes.append(other_neuron(neurons, spiking(name, co, edge[0], kernel, stride, padding, 1 if nodes else 8)))
             out = [(size + 2 * padding - k) // stride + 1 for size, k in zip(edge[1:], kernel, strict=True)]
             pe, simd = (int(rng.integers(1, lanes + 1)) for lanes in (co, edge[0]))
             scheduler, group = str(rng.choice(("list", "event"))), SYNAPSE
@@ -210,7 +221,8 @@ def test_random_tops(seed, tmp_path):
     chances = rng.choice((1, 0.5, 0.02), 2)
     source, sink = (rng.random(997) < chance for chance in chances)
     emit(laid, tmp_path / "rtl", counters=True)
-    assert_as_simulated(laid, images, source, sink, tmp_path / "rtl")
+    _, run = assert_as_simulated(laid, images, source, sink, tmp_path / "rtl")
+    assert np.array_equal(run.words[:, 1:].astype(np.int32), execute(laid.graph, images))
 
 
 @pytest.mark.parametrize("schedulers", SCHEDULERS)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scaflow.model.config import AugmentConfig, FoldConfig, NetworkConfig, load_network
+from scaflow.model.config import AugmentConfig, FoldConfig, NetworkConfig, NeuronConfig, load_network
 
 CONFIGS = sorted((Path(__file__).parents[2] / "model" / "configs").glob("*.toml"))
 
@@ -249,3 +249,44 @@ def test_the_bits_of_a_pixel():
     for bits in (0, 9):
         with pytest.raises(ValueError, match=r"quant\.pixel_bits"):
             NetworkConfig.model_validate(described | {"quant": {"pixel_bits": bits}})
+
+
+@pytest.mark.parametrize(
+    ("given", "decay", "keep"),
+    [
+        (0.9, (115, 7), 115 / 128),  # 230/256
+        (0.95, (243, 8), 243 / 256),
+        (0.05, (205, 12), 205 / 4096),
+        (0.5, (1, 1), 0.5),
+        (0, (0, 0), 0.0),
+        (0.995, (255, 8), 255 / 256),
+        ([230, 8], (230, 8), 230 / 256),
+    ],
+)
+def test_a_decay_is_a_fraction_of_few_bits(given, decay, keep):
+    neuron = NeuronConfig.model_validate({"decay": given})
+    assert (neuron.decay, neuron.leak_shift, neuron.keep) == (decay, 0, keep)
+    assert NeuronConfig.model_validate(neuron.model_dump(mode="json")) == neuron
+
+
+def test_the_usual_neuron_is_dumped_as_ever():
+    dumped = {"leak_shift": 1, "reset": "hard", "surrogate": "sigmoid", "slope": 4.0}
+    assert NeuronConfig().model_dump(mode="json") == dumped
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"decay": 1.0}, "a step leaves 1.0 of a membrane; give 0 to 255/256 of it, or leak_shift = 0 for all"),
+        ({"decay": 0.9999}, "a step leaves 0.9999 of a membrane"),
+        ({"decay": -0.5}, "a step leaves -0.5 of a membrane"),
+        ({"decay": [9, 3]}, r"decay=\[9, 3\] must be \[D, K\]"),
+        ({"decay": "0.9"}, "give the part of a membrane that a step leaves, as 0.9, or"),
+        ({"decay": 0.9, "leak_shift": 1}, "leak_shift=1 and decay are two leaks; leave one of them out"),
+        ({"v_reset": -0.5, "reset": "soft"}, "with reset='soft' leave it out"),
+        ({"v_reset": 1.0}, "less than 1"),
+    ],
+)
+def test_neurons_that_are_none(given, words):
+    with pytest.raises(ValueError, match=words):
+        NeuronConfig.model_validate(given)

@@ -91,6 +91,17 @@ def test_equals_the_modules_in_every_mode(leak, reset, kind, constant):
     compare(16, neuron, constant, 2, torch.bfloat16)
 
 
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize(
+    "neuron",
+    [{"decay": 0.9}, {"v_reset": -0.7, "leak_shift": 2}, {"reset": "delayed", "decay": 0.8}, {"reset": "delayed"}],
+)
+def test_equals_the_modules_of_every_neuron(neuron, constant):
+    neuron = NeuronConfig.model_validate(neuron)
+    compare(16, neuron, constant, 1, torch.float32)
+    compare(9, neuron, constant, 2, torch.bfloat16)
+
+
 @pytest.mark.parametrize("channels", [1, 7, 33])
 @pytest.mark.parametrize("pool", [1, 2, 3])  # 7 x 8 pixels: both leave a remainder
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -32,7 +32,7 @@ def test_forward_is_the_plain_loop_over_time(describe):
             y = functional.batch_norm(y, bn.running_mean, bn.running_var, bn.weight, bn.bias)
             y = y * block.mask.view(1, -1, 1, 1)
             v = torch.zeros_like(y) if membranes[i] is None else membranes[i]
-            y, membranes[i] = lif_step(v, y)
+            y, membranes[i] = lif_step(v, y, cfg.neuron)
             assert y.sum() > 0
             y = functional.max_pool2d(y, block.pool)
         logits = logits + functional.linear(y.flatten(1), net.readout.weight, net.readout.bias)

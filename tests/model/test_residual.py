@@ -62,7 +62,7 @@ def test_forward_is_the_plain_loop_over_time(residual):
 
     def fire(i: int, z: Tensor) -> Tensor:
         current = normal(net.blocks[i].bn, z) * net.blocks[i].mask.view(1, -1, 1, 1)
-        spikes, membranes[i] = lif_step(torch.zeros_like(current) + membranes[i], current)
+        spikes, membranes[i] = lif_step(torch.zeros_like(current) + membranes[i], current, net.cfg.neuron)
         assert 0 < spikes.mean() < 1
         return spikes
 

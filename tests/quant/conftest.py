@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +27,11 @@ NEURONS = {
     "lif-soft": {"leak_shift": 2, "reset": "soft"},
     "if-hard": {"leak_shift": 0, "reset": "hard"},
     "if-soft": {"leak_shift": 0, "reset": "soft"},
+    "decay-soft": {"decay": 0.9, "reset": "soft"},
+    "decay-back": {"decay": 0.7, "v_reset": -0.4},
+    "if-back": {"leak_shift": 0, "v_reset": 0.3},
+    "delayed": {"leak_shift": 2, "reset": "delayed"},
+    "decay-delayed": {"decay": [171, 8], "reset": "delayed"},
 }
 
 
@@ -78,10 +84,22 @@ def digits() -> np.ndarray:
 
 @pytest.fixture
 def make_graph() -> Callable[..., Graph]:
-    """Small graphs of random shapes: two or three convolutions, pools, a read-out."""
+    """Small graphs of random shapes: two or three convolutions, pools, a read-out; neurons of every kind."""
+
+    def other_neuron(rng: np.random.Generator, node: Conv) -> Conv:
+        """A third as they are, and others with an arbitrary decay, a v_reset, a delayed reset."""
+        if rng.random() < 0.35:
+            return node
+        shift = int(rng.integers(0, 10))
+        if rng.random() < 0.7:
+            node = replace(node, leak_shift=0, decay=(int(rng.integers(0, min(1 << shift, 255) + 1)), shift))
+        if node.reset == "hard" and rng.random() < 0.6:
+            return replace(node, v_reset=rng.integers(-node.threshold.max(), node.threshold))
+        return replace(node, reset="delayed") if rng.random() < 0.6 else node
 
     def make(seed: int) -> Graph:
         rng = np.random.default_rng(seed)
+        neurons = rng.spawn(1)[0]
         channels, height, width = int(rng.integers(1, 4)), int(rng.integers(6, 10)), int(rng.integers(6, 10))
         shape = (channels, height, width)
         steps = int(rng.integers(1, 5))
@@ -112,6 +130,7 @@ def make_graph() -> Callable[..., Graph]:
                     kept=tuple(sorted(rng.choice(out, int(rng.integers(1, out + 1)), replace=False))),
                 )
             )
+            nodes[-1] = other_neuron(neurons, nodes[-1])
             channels = out
             height = (height + 2 * padding - kernel[0]) // stride + 1
             width = (width + 2 * padding - kernel[1]) // stride + 1

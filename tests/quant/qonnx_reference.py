@@ -39,19 +39,26 @@ class LIF(OpRun):
     op_domain = OPS
 
     def _run(
-        self, current, threshold, step=None, time_steps=None, leak_shift=None, reset=None, fraction_bits=0, kept=None
-    ):
+        self, current, threshold, step=None, v_reset=None, time_steps=None, leak_shift=None, reset=None, decay=None,
+        fraction_bits=0, kept=None,
+    ):  # fmt: skip
         shape = (-1, *[1] * (current.ndim - 2))
         current, threshold = current.astype(np.float64), threshold.reshape(shape).astype(np.float64)
+        back = 0.0 if v_reset is None else v_reset.reshape(shape).astype(np.float64)
         if step is not None:
             grid = step.reshape(shape) / 2.0**fraction_bits
-            current, threshold = np.round(current / grid), np.round(threshold / grid)
-        v, spikes = 0.0, []
+            current, threshold, back = np.round(current / grid), np.round(threshold / grid), np.round(back / grid)
+        floor = np.floor if step is not None else lambda x: x
+        left, spikes = 0.0, []
         for i in np.split(current, time_steps):
-            part = v / 2.0**leak_shift if leak_shift else 0.0
-            u = v - (part if step is None else np.floor(part)) + i
+            u = left + i
             spikes.append(u >= threshold)
-            v = np.where(spikes[-1], 0.0, u) if reset == "hard" else u - spikes[-1] * threshold
+            if reset != "delayed":
+                u = np.where(spikes[-1], back if reset == "hard" else u - threshold, u)
+            left = u - floor(u / 2.0**leak_shift) if leak_shift else u
+            left = floor(left * decay[0] / 2.0 ** decay[1]) if decay else left
+            if reset == "delayed":
+                left = left - spikes[-1] * threshold
         found = np.concatenate(spikes).astype(np.float32)
         if kept is not None and len(kept):
             found[:, [c for c in range(found.shape[1]) if c not in kept]] = 0

@@ -20,6 +20,9 @@ POINTS = [
     ("padded", "if-soft", {"fraction_bits": 8}),  # the first layer needs more than 24 bits
     ("unpadded", "lif-soft", {"weight_bits": 2, "last_bits": 4}),
     ("linear", "if-hard", {"fraction_bits": 0}),
+    ("padded", "decay-back", {}),
+    ("linear", "decay-delayed", {"fraction_bits": 6}),
+    ("unpadded", "if-back", {"fraction_bits": 8}),
 ]
 
 

@@ -16,7 +16,10 @@ def as_input(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(images) / 255
 
 
-@pytest.mark.parametrize("neuron", ["lif-hard", "lif-soft", "if-hard", "if-soft"])
+@pytest.mark.parametrize(
+    "neuron",
+    ["lif-hard", "lif-soft", "if-hard", "if-soft", "decay-soft", "decay-back", "if-back", "delayed", "decay-delayed"],
+)
 @pytest.mark.parametrize("layers", ["padded", "unpadded", "linear"])
 def test_torch_is_the_golden_model(make_net, digits, layers, neuron):
     folded = fold(make_net(layers, neuron, seed=1))

@@ -25,17 +25,21 @@ def contract(graph: Graph, image: np.ndarray) -> tuple[list[int], dict[str, np.n
             weight = node.weight.tolist()
             out = [[[[0] * wo for _ in range(ho)] for _ in weight] for _ in range(steps)]
             for c, y, z in itertools.product(range(len(weight)), range(ho), range(wo)):
-                v = 0
+                left, (factor, shift) = 0, node.decay
                 for t in range(steps):
                     acc = 0
                     for i, dy, dx in itertools.product(range(len(weight[0])), range(kh), range(kw)):
                         row, column = y * node.stride + dy - node.padding, z * node.stride + dx - node.padding
                         if 0 <= row < height and 0 <= column < width:
                             acc += weight[c][i][dy][dx] * x[t if len(x) > 1 else 0][i][row][column]
-                    leaked = v - (v >> node.leak_shift) if node.leak_shift else v
-                    u = leaked + acc * 2**node.fraction_bits + int(node.bias[c])
+                    u = left + acc * 2**node.fraction_bits + int(node.bias[c])
                     s = u >= int(node.threshold[c])
-                    v = (0 if node.reset == "hard" else u - int(node.threshold[c])) if s else u
+                    v = u
+                    if s and node.reset != "delayed":
+                        v = int(node.v_reset[c]) if node.reset == "hard" else u - int(node.threshold[c])
+                    left = v - (v >> node.leak_shift) if node.leak_shift else (v * factor) // 2**shift
+                    if s and node.reset == "delayed":
+                        left -= int(node.threshold[c])
                     out[t][c][y][z] = int(s and c in node.kept)
             x = out
         elif isinstance(node, Pool):
@@ -88,7 +92,9 @@ def test_random_graphs_are_no_trivial_cases(make_graph):
         rates += [s.mean() for s in execute(graph, images, trace=True)[1].values()]
     assert sum(0.05 < rate < 0.95 for rate in rates) > len(rates) / 2
     convs = [node for graph in graphs for node in graph.nodes if isinstance(node, Conv)]
-    assert {node.reset for node in convs} == {"hard", "soft"}
+    assert {node.reset for node in convs} == {"hard", "soft", "delayed"}
+    assert any(node.v_reset.min() < 0 for node in convs) and any(node.v_reset.max() > 0 for node in convs)
+    assert len({node.decay for node in convs}) > 10
     assert {0, 1, 2} <= {node.leak_shift for node in convs}
     assert {1, 2} <= {node.stride for node in convs}
     assert any(node.padding for node in convs)
@@ -114,6 +120,19 @@ def neuron(steps: int, threshold: int, bias: int = 0, **fields) -> Graph:
         (5, {"threshold": 10, "leak_shift": 1}, [0, 0, 0, 1, 0, 0]),
         # the accumulator is shifted, the bias is not: u = 3*4 + 1 = 13 26* 13 26*
         (3, {"threshold": 26, "bias": 1, "fraction_bits": 2}, [0, 1, 0, 1, 0, 1]),
+        # three quarters are left, rounded down: u = 5 8 11* 5
+        (5, {"threshold": 11, "decay": (3, 2)}, [0, 0, 1, 0, 0, 1]),
+        # a reset below zero: u = 5 10 15*, then 3/4 of -7 is -6: -1 4 8
+        (5, {"threshold": 12, "v_reset": [-7]}, [0, 0, 1, 0, 0, 0]),
+        (5, {"threshold": 10, "v_reset": [-7], "decay": (3, 2)}, [0, 0, 1, 0, 0, 0]),
+        # soft: u = 5 8 11* 5 (3/4 of 1 is 0); delayed: 5 8 11* 5 + 8 - 10 = 3, 7, 10*
+        (5, {"threshold": 10, "reset": "soft", "decay": (3, 2)}, [0, 0, 1, 0, 0, 1]),
+        (5, {"threshold": 10, "reset": "delayed", "decay": (3, 2)}, [0, 0, 1, 0, 0, 1]),
+        # soft: u = 12* 13* 13*; delayed: 12*, 12 + 9 - 10 = 11*, 12 + 8 - 10 = 10*, 12 + 7 - 10 = 9, 18*, 15*
+        (12, {"threshold": 10, "reset": "soft", "decay": (3, 2)}, [1, 1, 1, 1, 1, 1]),
+        (12, {"threshold": 10, "reset": "delayed", "decay": (3, 2)}, [1, 1, 1, 0, 1, 1]),
+        # nothing is left
+        (5, {"threshold": 6, "decay": (0, 3)}, [0, 0, 0, 0, 0, 0]),
         # far above the threshold: fires always
         (255, {"threshold": 1, "reset": "soft"}, [1, 1, 1, 1, 1, 1]),
     ],
@@ -250,6 +269,34 @@ def test_files_round_trip_with_the_same_bytes(make_graph, tmp_path, seed):
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["graph.json", "graph.npz"]
 
 
+def test_what_a_neuron_has_not_is_not_in_its_file(tmp_path):
+    plain, other = neuron(2, 9), neuron(2, 9, decay=(7, 3), v_reset=[-4])
+    for graph in (plain, other):
+        save(graph, tmp_path / "graph")
+        assert load(tmp_path / "graph") == graph
+        text, arrays = (tmp_path / "graph.json").read_text(), np.load(tmp_path / "graph.npz").files
+        assert ("decay" in text, "conv0.v_reset" in arrays) == ((graph is other),) * 2
+        assert "conv0.threshold" in arrays
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"decay": (9, 3)}, r"decay=\[9, 3\] must be \[D, K\], for D / 2\^K of a membrane"),
+        ({"decay": (256, 8)}, "at most 255"),
+        ({"decay": (1, 16)}, "K of 0 to 15"),
+        ({"decay": (3,)}, r"decay=\[3\] must be"),
+        ({"decay": (3, 2), "leak_shift": 1}, r"leak_shift=1 and decay=\[3, 2\]: two leaks"),
+        ({"v_reset": [9]}, "v_reset of channel 0 is 9; it must be below the threshold, 9"),
+        ({"v_reset": [3, 3]}, r"v_reset has shape \(2,\); give one value for each of the 1 output channels"),
+        ({"v_reset": [3], "reset": "soft"}, "v_reset is where a hard reset puts a membrane, and reset='soft'"),
+    ],
+)
+def test_neurons_that_are_none(fields, text):
+    with pytest.raises(ValueError, match=f"node 'conv0': .*{text}"):
+        neuron(2, 9, **fields)
+
+
 def test_equality_sees_every_field(make_graph):
     graph = make_graph(0)
     conv = graph.nodes[0]
@@ -258,6 +305,8 @@ def test_equality_sees_every_field(make_graph):
         {"bias": conv.bias + 1},
         {"kept": ()},
         {"leak_shift": 7},
+        {"decay": (7, 3)},
+        {"v_reset": conv.v_reset - 1},
         {"name": "other"},
     ):
         assert replace(graph, nodes=(replace(conv, **change), *graph.nodes[1:])) != graph

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 
 from scaflow.quant import qonnx_replay
@@ -60,6 +61,43 @@ FAULTS = {
     },
     "kept": {"kept": lambda n: (0, 1, 2, 4, 5)},
 }
+
+
+@pytest.mark.parametrize(
+    ("fields", "inputs", "fault"),
+    [
+        ({"leak_shift": 0, "decay": [200, 8]}, "", {"decay": lambda n: (190, 8)}),
+        ({"leak_shift": 1, "reset": "delayed"}, "", {"reset": lambda n: "soft"}),
+        ({"leak_shift": 1, "reset": "hard"}, "back", {"v_reset": lambda n: n.v_reset * 0}),
+        ({"leak_shift": 0, "reset": "hard", "decay": [9, 4]}, "back", {"v_reset": lambda n: n.v_reset * 3 // 4}),
+    ],
+)
+def test_other_neurons_in_numbers_that_need_rounding(fields, inputs, fault, deep, qonnx_files, monkeypatch):
+    """They import, and a misread one is told."""
+    model = onnx.load(deep)
+    lif = next(node for node in model.graph.node if node.name == "spikes_node")
+    kept = [a for a in lif.attribute if a.name not in (*fields, "leak_shift")]
+    del lif.attribute[:]
+    lif.attribute.extend([*kept, *(onnx.helper.make_attribute(*item) for item in fields.items())])
+    if inputs:
+        lif.input.extend(["", "back"])
+        back = np.float32([-0.9, 0.7, 0.31, -2, 1.1, 0.5])
+        model.graph.initializer.append(onnx.numpy_helper.from_array(back, "back"))
+    onnx.save(model, deep)
+    graph, report = import_with_report(deep)
+    assert graph.nodes[0].v_reset.any() == bool(inputs)
+    for layer in report.layers:
+        assert layer.spikes_fired > 300
+        assert layer.spikes_differ < 0.01 * layer.spikes_compared
+    finish = Reading._finish
+
+    def misread(self):
+        self._nodes[0] = other(self._nodes[0], **fault)
+        finish(self)
+
+    monkeypatch.setattr(Reading, "_finish", misread)
+    with pytest.raises(ValueError, match=r"node 'spikes_node' \(LIF\)"):
+        import_with_report(deep)
 
 
 @pytest.mark.parametrize("layer", [0, 1])

@@ -277,7 +277,12 @@ def test_random_networks(seed, qonnx_files, tmp_path):
     del net.nodes[-7:]
     neuron = {"domain": qonnx_files.OPS, "time_steps": net.steps, "leak_shift": int(rng.integers(0, 4))}
     reset = str(rng.choice(["hard", "soft"]))
-    net.constants(threshold=0.5)
+    more = rng.spawn(1)[0]
+    if more.random() < 0.6:
+        neuron |= {"leak_shift": 0, "decay": [int(more.integers(128, 256)), 8]}
+    reset = "delayed" if reset == "soft" and more.random() < 0.6 else reset
+    back = " back" if reset == "hard" and more.random() < 0.7 else ""
+    net.constants(threshold=0.5, back=more.integers(-60, 120, 6) / 256)
     del net.nodes[2:]
     pads = rng.integers(0, 3, 4).tolist()
     net.constants(
@@ -285,7 +290,7 @@ def test_random_networks(seed, qonnx_files, tmp_path):
     )
     net.add("Conv", "x wq bias", "current", kernel_shape=kernel.tolist(), pads=pads, strides=[stride] * 2)
     net.add("Tile", "current times", "tiled")
-    net.add("LIF", "tiled threshold step", "spikes", reset=reset, fraction_bits=2, kept=[0, 1, 3, 4], **neuron)
+    net.add("LIF", f"tiled threshold step{back}", "spikes", reset=reset, fraction_bits=2, kept=[0, 1, 3, 4], **neuron)
     shape = [(net.size + pads[i] + pads[i + 2] - kernel[i]) // stride + 1 for i in (0, 1)]
     tensor = "spikes"
     if min(shape) >= 4 and rng.random() < 0.7:

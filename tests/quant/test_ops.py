@@ -28,6 +28,34 @@ def test_numpy_and_torch_agree(shape, reset, leak_shift, integer):
     assert not ours[:, [1, 4]].any()
 
 
+@pytest.mark.parametrize("integer", [False, True])
+@pytest.mark.parametrize(
+    ("back", "fields"),
+    [
+        (None, {"decay": (230, 8), "reset": "soft"}),
+        (-0.3, {"decay": (5, 3), "reset": "hard"}),
+        ((0.2, -0.4, 0.1, 0.0, 0.3), {"leak_shift": 1, "reset": "hard"}),
+        (None, {"decay": (7, 3), "reset": "delayed"}),
+        (None, {"leak_shift": 2, "reset": "delayed"}),
+    ],
+)
+def test_numpy_and_torch_agree_on_every_neuron(back, fields, integer):
+    """And differ from the neuron without that."""
+    rng = np.random.default_rng(1)
+    current = rng.normal(0.3, 0.6, (40, 5, 3)).astype(np.float32)
+    threshold = rng.uniform(0.5, 1.5, 5).astype(np.float32)
+    step = np.float32(2.0**-6) if integer else None
+    fields = {"time_steps": 8, "leak_shift": 0, **fields, "fraction_bits": 3 * integer}
+    back = None if back is None else np.float32(back)
+    ours = numpy_lif(current, threshold, step, back, **fields)
+    tensors = [None if x is None else torch.as_tensor(x) for x in (current, threshold, step, back)]
+    np.testing.assert_array_equal(ours, torch_lif(*tensors, **fields).numpy())
+    plain = {"reset": "soft" if fields["reset"] == "delayed" else fields["reset"], "decay": (1, 0)}
+    changed = back is not None or fields["reset"] == "delayed"
+    without = {**fields, "reset": plain["reset"]} if changed else {**fields, **plain}
+    assert (numpy_lif(current, threshold, step, **without) != ours).any()
+
+
 def test_real_membrane_by_hand():
     """u = 0.6, 0.6 - 0.3 + 0.6 = 0.9, 0.45 + 0.6 = 1.05*, then from 0 (hard) or from 0.05 (soft)."""
     current = np.full((5, 1), 0.6)

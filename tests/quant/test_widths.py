@@ -22,14 +22,17 @@ def test_signed_bits(value, bits):
 
 def recorded(node: Conv, acc: np.ndarray, steps: int) -> list[np.ndarray]:
     """All that the neuron computes for accumulators [T, samples, Co], the contract step by step."""
-    v = np.zeros_like(acc[0])
+    (factor, shift), left = node.decay, np.zeros_like(acc[0])
     seen = [node.bias, node.threshold]
     for t in range(steps):
-        leaked = v - (v >> node.leak_shift) if node.leak_shift else v
-        u = leaked + (acc[t] << node.fraction_bits) + node.bias
+        u = left + (acc[t] << node.fraction_bits) + node.bias
         s = u >= node.threshold
-        v = np.where(s, 0 if node.reset == "hard" else u - node.threshold, u)
-        seen += [acc[t] << node.fraction_bits, leaked, u, u - node.threshold, v]
+        seen += [acc[t] << node.fraction_bits, left, u, u - node.threshold]
+        v = u if node.reset == "delayed" else np.where(s, node.v_reset if node.reset == "hard" else seen[-1], u)
+        left = v - (v >> node.leak_shift) if node.leak_shift else v * factor >> shift
+        seen += [v]
+        if node.reset == "delayed":
+            left = np.where(s, left - node.threshold, left)
     return seen
 
 
@@ -112,3 +115,19 @@ def test_membrane_without_reset_grows_with_the_steps():
     assert low.ravel().tolist() == high.ravel().tolist() == [3, 6, 9, 12]
     leaky = replace(conv, leak_shift=1)
     assert potential_bounds(leaky, Edge((1, 1, 1), 1, 8, (0,)), 4)[0].ravel().tolist() == [3, 5, 6, 6]
+
+
+def test_bounds_of_the_second_step_are_reached():
+    """A synapse of weight 1 or -1 makes every sum between its bounds, so that some pixels reach those of u, too."""
+    rng = np.random.default_rng(1)
+    neurons = (("hard", (5, 3), -30), ("soft", (5, 3), 0), ("delayed", (5, 3), 0), ("delayed", (200, 8), 0))
+    for reset, decay, v_reset in neurons:
+        bias, threshold = rng.integers(-9, 9, 8), rng.integers(1, 20, 8)
+        weight = rng.choice([-1, 1], (8, 1, 1, 1))
+        conv = Conv("c", weight, bias, threshold, 1, 0, 0, reset, 0, 4, 4, range(8), decay=decay,
+                    v_reset=np.full(8, v_reset))  # fmt: skip
+        acc = np.stack([np.repeat(np.arange(16), 16), np.tile(np.arange(16), 16)])[..., None] * weight.ravel()
+        u = recorded(conv, acc, 2)[9]
+        low, high = potential_bounds(conv, Edge((1, 1, 1), 2, 4, (0,)), 2)
+        np.testing.assert_array_equal(u.min(0), low[1])
+        np.testing.assert_array_equal(u.max(0), high[1])

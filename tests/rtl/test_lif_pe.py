@@ -4,6 +4,7 @@ import numpy as np
 
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.golden.lif_pe import LifPe
+from scaflow.quant.golden.lif_update import ZERO
 from scaflow.quant.golden.mac_array import part_bits, words
 from scaflow.sim.suite import RtlSuite
 
@@ -12,8 +13,9 @@ LONGEST = 9  # steps of a window
 
 
 def shape(
-    pe, simd, in_bits, depth, folds, time_steps, weight_bits, leak, soft, seed=0, neurons=None, lookup=0, places=1
-):
+    pe, simd, in_bits, depth, folds, time_steps, weight_bits, leak, soft, seed=0, neurons=None, lookup=0, places=1,
+    decay=(1, 0), back=False,
+):  # fmt: skip
     neurons = neurons or pe
     rows = folds * ceil_div(pe, neurons)
     rng = np.random.default_rng(seed)
@@ -23,11 +25,13 @@ def shape(
     acc = top * simd * LONGEST * (1 << each * lookup if lookup else (1 << in_bits) - 1)
     v_bits = ((acc << fraction) * (2 * time_steps + 1)).bit_length() + 1
     typical = (top << (each * lookup if lookup else in_bits) << fraction) * 2
+    bias = rng.integers(-typical // 4, typical // 2, (rows, neurons))
+    threshold = rng.integers(1, typical, (rows, neurons))
     return LifPe(
         pe, neurons, simd, in_bits, lookup, places, depth, folds, time_steps, int(in_bits > 1 and not lookup),
         weight_bits, acc.bit_length() + 1, v_bits, fraction, leak, soft,
-        rng.integers(-top, top, size=(simd, depth, pe)),
-        rng.integers(-typical // 4, typical // 2, size=(rows, neurons)), rng.integers(1, typical, size=(rows, neurons)),
+        rng.integers(-top, top, size=(simd, depth, pe)), bias, threshold, *decay,
+        threshold - rng.integers(1, typical, threshold.shape) if back else ZERO,
     )  # fmt: skip
 
 
@@ -45,6 +49,8 @@ class TestLifPe(RtlSuite):
         shape(6, 1, 1, 18, 1, 1, 4, 0, 0, neurons=3),
         shape(5, 2, 4, 6, 2, 3, 6, 1, 0, lookup=1),  # patterns
         shape(4, 2, 16, 3, 2, 3, 5, 1, 1, lookup=4, places=2),  # of two pixels, in parts of 2 bits of each
+        shape(5, 1, 1, 18, 2, 4, 4, 0, 0, neurons=2, decay=(230, 8), back=True),  # narrow, with levels of a reset
+        shape(3, 1, 4, 18, 2, 3, 4, 0, 2, decay=(5, 3)),  # a delayed one, of a first layer
     )
     mutants = (
         # a repetition is lost
@@ -60,6 +66,8 @@ class TestLifPe(RtlSuite):
         ("behind <= BITS'(ROUNDS);", "behind <= BITS'(ROUNDS - 1);", 5),  # or too late
         ("behind + BITS'(ROUNDS - 1)", "behind + BITS'(ROUNDS)", 7),
         ("acc_valid || waiting", "acc_valid", 7),  # a sum that has to wait is lost
+        (".DECAY_FACTOR(DECAY_FACTOR)", ".DECAY_FACTOR(1)", 12),
+        (", .V_RESET_FILE(V_RESET_FILE)", "", 11),
         ("acc_ready = 1'b1", "acc_ready = sum_ready", 7),  # the array stands still meanwhile
     )
 
@@ -68,7 +76,7 @@ class TestLifPe(RtlSuite):
         return shape(
             pe, rng.randint(1, 6), rng.choice([1, 1, 8]), rng.randint(1, 90), rng.randint(1, 3),
             rng.randint(1, 4), rng.randint(2, 8), rng.randint(0, 3), rng.randint(0, 1), rng.randrange(1000),
-            rng.randint(1, pe),
+            rng.randint(1, pe), decay=rng.choice([(1, 0), (rng.randint(0, 255), 8)]), back=False,
         )  # fmt: skip
 
     def beats(self, cfg, rng):

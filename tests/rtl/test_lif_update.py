@@ -3,20 +3,21 @@
 import numpy as np
 
 from scaflow.quant.golden.beats import pack
-from scaflow.quant.golden.lif_update import LifUpdate
+from scaflow.quant.golden.lif_update import ZERO, LifUpdate
 from scaflow.sim.suite import RtlSuite
 
 PIXELS = 60
 
 
-def shape(pe, folds, time_steps, acc_bits, fraction_bits, leak_shift, soft_reset, seed=0):
+def shape(pe, folds, time_steps, acc_bits, fraction_bits, leak_shift, soft_reset, seed=0, decay=(1, 0), back=False):
     reach = 1 << (acc_bits - 1 + fraction_bits)
     rng = np.random.default_rng(seed)
     bias = rng.integers(-reach // 4, reach // 4 + 1, size=(folds, pe))
     threshold = rng.integers(1, reach, size=(folds, pe))
     v_bits = ((reach + reach // 4) * time_steps + reach).bit_length() + 1
+    v_reset = rng.integers(-reach // 2, np.maximum(threshold, 1)) if back else ZERO
     return LifUpdate(
-        pe, folds, time_steps, acc_bits, v_bits, fraction_bits, leak_shift, soft_reset, bias, threshold
+        pe, folds, time_steps, acc_bits, v_bits, fraction_bits, leak_shift, soft_reset, bias, threshold, *decay, v_reset
     )
 
 
@@ -35,6 +36,15 @@ class TestLifUpdate(RtlSuite):
         shape(6, 4, 3, 3, 0, 1, 0),  # a coarse grid: the threshold is often met exactly
         shape(4, 3, 4, 6, 2, 2, 1),
         shape(3, 2, 4, 6, 1, 1, 0),
+        # other neurons: decays of one, three and five digits, and to nothing; a reset to a level; a delayed reset
+        shape(4, 1, 5, 6, 2, 0, 0, decay=(205, 12)),
+        shape(3, 3, 5, 5, 3, 0, 0, decay=(171, 8), back=True),
+        shape(3, 1, 6, 6, 2, 0, 1, decay=(230, 8)),
+        shape(2, 4, 6, 6, 1, 0, 1, decay=(0, 4)),
+        shape(4, 1, 6, 5, 2, 1, 2),
+        shape(3, 2, 6, 5, 2, 0, 2, decay=(13, 4)),
+        shape(2, 4, 6, 5, 1, 3, 2),
+        shape(3, 2, 5, 5, 2, 2, 0, back=True),
     )
     mutants = (
         # >= becomes >, where a membrane comes back soon and where it does not
@@ -47,23 +57,46 @@ class TestLifUpdate(RtlSuite):
         ("BITS / 2, BITS, above_1[p])", "BITS / 2, BITS, 1'b0)", 3),  # the lower half does not count
         ("threshold[0][p] + ~bias", "threshold[0][p] - bias", 3),  # threshold - bias overflows
         ("$signed(v) >>> LEAK_SHIFT", "v >> LEAK_SHIFT", 1),  # the leak loses the sign
+        ("product >>> DECAY_SHIFT", "product >> DECAY_SHIFT", 12),  # so does a product
+        ("if (MINUS[i])", "if (1'b0)", 12),  # digits below zero do not count
+        ("i < 9", "i < 8", 13),  # nor does that of 256
+        ("!SCALED && !DELAYED", "!SCALED", 15),  # half is taken twice
+        ("v[p] = decayed(u) -", "v[p] = u -", 15),  # a delayed reset does not decay
+        ("DELAYED ? next[p] : decayed(next[p])", "decayed(next[p])", 16),  # or decays what it has taken off, too
+        # or takes the threshold off without a spike
+        ("decayed(u_3[p]) - (spike[p] ? threshold_3[p] : '0)", "decayed(u_3[p]) - threshold_3[p]", 17),
+        ("back_1, v_reset[in_fold]}", "back_1, v_reset[0]}", 12),  # all are reset to where the first fold is
         ("{left[V_BITS-1], left}", "{1'b0, left}"),  # so does half of it
         ("{x, 1'b1}", "{x, 1'b0}"),  # half is rounded down
-        ("LEAK_SHIFT < 2 ? v", "LEAK_SHIFT < 3 ? v", 1),  # nothing leaks
+        ("HALVED || LEAK_SHIFT == 0 ? v", "LEAK_SHIFT < 3 ? v", 1),  # nothing leaks
         ("membrane[fold_3] <= v", "membrane[fold] <= v"),  # a membrane comes back to another neuron
         ("in_ready = enable", "in_ready = 1'b1"),  # ready dropped
         ("(go && next_first)", "1'b0"),  # a pixel inherits the membrane of the one before
-        ("if (!spike[p]) v[p] = u;\n            else v[p] = SOFT_RESET == 1 ? over : '0",
-         "if (!spike[p]) v[p] = u;\n            else v[p] = '0", 1),  # soft reset becomes hard
-        ("if (!spike[p]) v[p] = u_3[p];\n            else v[p] = SOFT_RESET == 1 ? over : '0",
-         "if (!spike[p]) v[p] = u_3[p];\n            else v[p] = '0", 9),
+        ("else if (!spike[p]) v[p] = u;\n            else v[p] = SOFT_RESET == 1 ? over : back[p]",
+         "else if (!spike[p]) v[p] = u;\n            else v[p] = back[p]", 1),  # soft reset becomes hard
+        ("else if (!spike[p]) v[p] = u_3[p];\n            else v[p] = SOFT_RESET == 1 ? over : back[p]",
+         "else if (!spike[p]) v[p] = u_3[p];\n            else v[p] = back[p]", 9),
+        ("else if (!spike[p]) v[p] = u_3[p];\n            else v[p] = SOFT_RESET == 1 ? over : back[p]",
+         "else if (!spike[p]) v[p] = u_3[p];\n            else v[p] = SOFT_RESET == 1 ? over : '0", 12),  # or one to 0
+        ("else if (!spike[p]) v[p] = u;\n            else v[p] = SOFT_RESET == 1 ? over : back[p]",
+         "else if (!spike[p]) v[p] = u;\n            else v[p] = SOFT_RESET == 1 ? over : '0", 18),
     )
 
     def draw(self, rng):
         return shape(
             rng.randint(1, 8), rng.randint(1, 5), rng.randint(1, 6), rng.randint(2, 12), rng.randint(0, 6),
-            rng.randint(0, 3), rng.randint(0, 1), rng.randrange(1000),
+            *self.neuron(rng),
         )  # fmt: skip
+
+    @staticmethod
+    def neuron(rng):
+        """Leak, reset, seed, decay and whether a hard reset is to a level: half of them a leak by a shift alone."""
+        reset, seed = rng.randint(0, 2), rng.randrange(1000)
+        if rng.random() < 0.5:
+            return rng.randint(0, 3), reset, seed
+        shift = rng.randint(0, 10)
+        decay = rng.choice([(1, 0), (rng.randint(0, min(1 << shift, 255)), shift)])
+        return (0 if decay != (1, 0) else rng.randint(0, 3)), reset, seed, decay, reset == 0
 
     def beats(self, cfg, rng):
         low, high = -(1 << (cfg.acc_bits - 1)), (1 << (cfg.acc_bits - 1)) - 1
