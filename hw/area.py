@@ -188,7 +188,9 @@ def _updated(cfg: Any, neurons: int, words: int, family: Family) -> tuple[Featur
     per_lut = 16 if family == "ecp5" else 64
     levels = 3 if cfg.v_reset.size else 2  # biases, thresholds, and where a reset puts membranes
     constants = min(levels * bits, 1 << min(words, 20)) if words > 1 else 0
-    membranes = bits if cfg.time_steps > 1 else 0  # a pixel of one step needs none
+    membranes = bits if cfg.time_steps > 1 or cfg.map_pixels else 0  # a pixel of one step needs none
+    held = max(1, cfg.map_pixels) * words
+    deep = _deep(cfg, words)
     found = {
         "neuron_bits": membranes,
         "neurons": neurons,
@@ -197,14 +199,20 @@ def _updated(cfg: Any, neurons: int, words: int, family: Family) -> tuple[Featur
         "scaled_sums": neurons * len(summed(cfg.decay_factor)) if membranes else 0,
         "delayed_bits": membranes if cfg.soft_reset == 2 else 0,
         "soft_bits": membranes if cfg.soft_reset == 1 else 0,
-        "folded_bits": membranes if words > 1 else 0,
+        "folded_bits": membranes if held > 1 and not deep else 0,
+        "deep_bits": membranes if deep else 0,  # registers behind a block RAM
         # one step: a sum and a comparison, or without folds a comparison with a constant, bit by bit
         "one_step_bits": bits if not membranes and words > 1 else 0,
         "compared_bits": neurons * cfg.acc_bits if not membranes and words == 1 else 0,
         "constants": constants * ceil_div(words, per_lut),
-        "counter_bits": address_bits(words) + address_bits(cfg.time_steps),
+        "counter_bits": address_bits(held) + address_bits(cfg.time_steps),
     }
-    return found, ram(family, words, bits, "lut") if words > 1 and membranes else Ram()
+    return found, ram(family, held, bits, "block" if deep else "lut") if held > 1 and membranes else Ram()
+
+
+def _deep(cfg: Any, words: int) -> bool:
+    """Are the membranes of so many words of neurons those of a map, in block RAM?"""
+    return bool(cfg.map_pixels * words > SHALLOW)
 
 
 def _lif_pe(cfg: Any, family: Family) -> Features:
@@ -246,6 +254,15 @@ def _current_pe(cfg: Any, family: Family) -> Features:
     }
 
 
+def _lif_pe_counted(cfg: Any, family: Family) -> tuple[float, int]:
+    blocks, dsps = _array_counted(cfg, family)
+    return blocks + _updated(cfg, cfg.neurons, cfg.folds * cfg.rounds, family)[1].blocks, dsps
+
+
+def _lif_neuron_counted(cfg: Any, family: Family) -> tuple[float, int]:
+    return _updated(cfg, cfg.pe, cfg.folds, family)[1].blocks, 0
+
+
 def _direct_pe(cfg: Any, family: Family) -> Features:
     compared = cfg.time_steps * cfg.pe * cfg.acc_bits
     return {
@@ -271,6 +288,9 @@ def _readout(cfg: Any, family: Family) -> Features:
     return {
         **array(cfg.weights, 1, cfg.weight_bits, cfg.logit_bits, family),
         "logit_bits": cfg.classes * cfg.logit_bits,
+        # frames: the sums of a recording, which are added as a bias is
+        **_memory(ram(family, cfg.classes, cfg.logit_bits, "lut") if cfg.frames else Ram()),
+        "frame_bits": cfg.logit_bits if cfg.frames else 0,
         "arg_max_bits": cfg.logit_bits + address_bits(cfg.classes),
         "bias_bits": min(cfg.logit_bits, 1 << cfg.classes) * ceil_div(cfg.classes, 16 if family == "ecp5" else 64),
     }
@@ -565,13 +585,13 @@ _MODULES: dict[str, tuple[_Counts, _Rule | None]] = {
     "synapse_list": (_synapse_list, None),
     "synapse_word": (_synapse_word, None),
     "synapse_event": (_synapse_event, _synapse_event_counted),
-    "lif_pe": (_lif_pe, _array_counted),
+    "lif_pe": (_lif_pe, _lif_pe_counted),
     "direct_pe": (_direct_pe, _array_counted),
     "spike_pack": (_spike_pack, None),
     "spike_pool": (_spike_pool, _spike_pool_counted),
     "spike_sum": (_spike_sum, _spike_sum_counted),
     "current_pe": (_current_pe, _array_counted),
-    "lif_neuron": (_lif_neuron, None),
+    "lif_neuron": (_lif_neuron, _lif_neuron_counted),
     "stream_fork": (_stream_fork, None),
     "stream_join": (_stream_join, None),
     "stream_width": (_stream_width, None),

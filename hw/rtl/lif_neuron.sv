@@ -21,13 +21,15 @@ module lif_neuron #(
   parameter THRESHOLD_FILE,
   parameter int unsigned DECAY_FACTOR = 1,
   parameter int unsigned DECAY_SHIFT = 0,
-  parameter V_RESET_FILE = ""
+  parameter V_RESET_FILE = "",
+  parameter int unsigned MAP_PIXELS = 0,
+  localparam int unsigned FRAMES = MAP_PIXELS > 0 ? 1 : 0
 ) (
   input  logic clk,
   input  logic rst_n,
   input  logic in_valid,
   output logic in_ready,
-  input  logic [PE*ACC_BITS-1:0] in_data,
+  input  logic [PE*ACC_BITS+FRAMES-1:0] in_data,
   output logic out_valid,
   input  logic out_ready,
   output logic [PE-1:0] out_data
@@ -58,7 +60,8 @@ module lif_neuron #(
   lif_update #(
     .PE(PE), .FOLDS(FOLDS), .TIME_STEPS(TIME_STEPS), .ACC_BITS(ACC_BITS), .V_BITS(V_BITS),
     .FRACTION_BITS(FRACTION_BITS), .LEAK_SHIFT(LEAK_SHIFT), .SOFT_RESET(SOFT_RESET), .BIAS_FILE(BIAS_FILE),
-    .THRESHOLD_FILE(THRESHOLD_FILE), .DECAY_FACTOR(DECAY_FACTOR), .DECAY_SHIFT(DECAY_SHIFT), .V_RESET_FILE(V_RESET_FILE)
+    .THRESHOLD_FILE(THRESHOLD_FILE), .DECAY_FACTOR(DECAY_FACTOR), .DECAY_SHIFT(DECAY_SHIFT), .V_RESET_FILE(V_RESET_FILE),
+    .MAP_PIXELS(MAP_PIXELS)
   ) update (
     .clk(clk), .rst_n(rst_n), .in_valid(spent), .in_ready(unused_current_ready), .in_data(in_data),
     .out_valid(spike_valid), .out_ready(1'b1), .out_data(spike_data)

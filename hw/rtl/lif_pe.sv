@@ -1,7 +1,8 @@
 /// lif_pe - the channel-sparse LIF processing element: multiply-accumulate array and membrane update.
 ///   spikes[c] = lif(sum over a window's synapse steps and lanes of  weights[addr] * act)    for PE output channels c
 /// Beat        in: SIMD act, SIMD addr, last (a synapse step, from either scheduler); out: PE spikes
-///             order pixel, t, fold
+///             order pixel, t, fold. With MAP_PIXELS, in, above last: ends, in the last step of a frame: it is the last
+///             of its recording; order pixel, fold, a frame after the other
 /// Rounds      the update serves NEURONS of a result's PE sums a cycle, in ROUNDS = ceil(PE / NEURONS) cycles, while
 ///             the array forms the next sums
 /// Latency     of mac_array + [1 + stream_repeat] + lif_update + 1, a window's last step -> out_valid; narrow (ROUNDS
@@ -38,6 +39,8 @@ module lif_pe #(
   parameter int unsigned DECAY_FACTOR = 1,
   parameter int unsigned DECAY_SHIFT = 0,
   parameter V_RESET_FILE = "",
+  parameter int unsigned MAP_PIXELS = 0,  // 0: TIME_STEPS of a pixel come together; else a frame of so many pixels
+  localparam int unsigned FRAMES = MAP_PIXELS > 0 ? 1 : 0,
   localparam int unsigned PARTS = LOOKUP > 1 ? LOOKUP : 1,
   localparam int unsigned PATTERN_BITS = PLACES * ((IN_BITS / PLACES + PARTS - 1) / PARTS),
   localparam int unsigned WORDS = LOOKUP > 0 ? DEPTH >> PATTERN_BITS : DEPTH,
@@ -47,7 +50,7 @@ module lif_pe #(
   input  logic rst_n,
   input  logic in_valid,
   output logic in_ready,
-  input  logic [SIMD*(IN_BITS+ADDR_BITS):0] in_data,
+  input  logic [SIMD*(IN_BITS+ADDR_BITS)+FRAMES:0] in_data,
   output logic out_valid,
   input  logic out_ready,
   output logic [PE-1:0] out_data
@@ -57,6 +60,9 @@ module lif_pe #(
 
   if ($clog2(SIMD * PARTS) + 10 > CREDITS) begin : chk_credits
     $error("lif_pe: SIMD=%0d, LOOKUP=%0d make the pipeline longer than its %0d credits", SIMD, LOOKUP, CREDITS);
+  end
+  if (FRAMES == 1 && DIRECT == 1) begin : chk_frames
+    $error("lif_pe: DIRECT=%0d must be 0 of frames: each has currents of its own", DIRECT);
   end
   if (NEURONS < 1 || NEURONS > PE) begin : chk_neurons
     $error("lif_pe: NEURONS=%0d must be 1 to PE=%0d", NEURONS, PE);
@@ -103,8 +109,8 @@ module lif_pe #(
   if (DIRECT == 1) begin : direct
     // a result is a repetition: the credit is spent behind the repeater, whose ready path ends at this queue
     stream_fifo #(.WIDTH(SIMD * (IN_BITS + ADDR_BITS) + 1), .DEPTH(2)) steps (
-      .clk(clk), .rst_n(rst_n), .in_valid(in_valid), .in_ready(in_ready), .in_data(in_data),
-      .out_valid(mac_valid), .out_ready(mac_ready), .out_data(mac_data)
+      .clk(clk), .rst_n(rst_n), .in_valid(in_valid), .in_ready(in_ready),
+      .in_data(in_data[SIMD*(IN_BITS+ADDR_BITS):0]), .out_valid(mac_valid), .out_ready(mac_ready), .out_data(mac_data)
     );
     assign sum_valid = acc_valid;
     assign acc_ready = sum_ready;
@@ -132,7 +138,7 @@ module lif_pe #(
   end else begin : coded
     // a result is a window's last step
     wire last = in_data[SIMD*(IN_BITS+ADDR_BITS)];
-    assign mac_data = in_data;
+    assign mac_data = in_data[SIMD*(IN_BITS+ADDR_BITS):0];
     assign mac_valid = in_valid && (granted || !last);
     assign in_ready = mac_ready && (granted || !last);
     assign spent = mac_valid && mac_ready && last;
@@ -165,6 +171,30 @@ module lif_pe #(
     end
   end
 
+  // --- of frames: beside each result, whether its recording ends with it --------------------------------------------
+  logic [NEURONS*ACC_BITS+FRAMES-1:0] update_data;
+  if (FRAMES == 0) begin : no_frames
+    assign update_data = current_data;
+  end else begin : frames
+    logic ends, unused_ready, unused_valid, last_round;
+    stream_fifo #(.WIDTH(1), .DEPTH(CREDITS)) ended (
+      .clk(clk), .rst_n(rst_n), .in_valid(spent), .in_ready(unused_ready),
+      .in_data(in_data[SIMD*(IN_BITS+ADDR_BITS)+1]), .out_valid(unused_valid),
+      .out_ready(current_valid && current_ready && last_round), .out_data(ends)
+    );
+    assign update_data = {ends, current_data};
+    if (ROUNDS == 1) begin : whole
+      assign last_round = 1'b1;
+    end else begin : narrow
+      logic [$clog2(ROUNDS)-1:0] round;
+      assign last_round = round == ($clog2(ROUNDS))'(ROUNDS - 1);
+      always_ff @(posedge clk) begin
+        if (!rst_n) round <= '0;
+        else if (current_valid && current_ready) round <= last_round ? '0 : round + 1'b1;
+      end
+    end
+  end
+
   // --- the membranes, and the spikes of a result -------------------------------------------------------------------
   logic spike_valid, result_valid, unused_spike_ready, unused_result_ready;  // high: this is what credits are for
   logic [NEURONS-1:0] spike_data;
@@ -172,9 +202,10 @@ module lif_pe #(
   lif_update #(
     .PE(NEURONS), .FOLDS(FOLDS * ROUNDS), .TIME_STEPS(TIME_STEPS), .ACC_BITS(ACC_BITS), .V_BITS(V_BITS),
     .FRACTION_BITS(FRACTION_BITS), .LEAK_SHIFT(LEAK_SHIFT), .SOFT_RESET(SOFT_RESET), .BIAS_FILE(BIAS_FILE),
-    .THRESHOLD_FILE(THRESHOLD_FILE), .DECAY_FACTOR(DECAY_FACTOR), .DECAY_SHIFT(DECAY_SHIFT), .V_RESET_FILE(V_RESET_FILE)
+    .THRESHOLD_FILE(THRESHOLD_FILE), .DECAY_FACTOR(DECAY_FACTOR), .DECAY_SHIFT(DECAY_SHIFT), .V_RESET_FILE(V_RESET_FILE),
+    .MAP_PIXELS(MAP_PIXELS)
   ) update (
-    .clk(clk), .rst_n(rst_n), .in_valid(current_valid), .in_ready(current_ready), .in_data(current_data),
+    .clk(clk), .rst_n(rst_n), .in_valid(current_valid), .in_ready(current_ready), .in_data(update_data),
     .out_valid(spike_valid), .out_ready(1'b1), .out_data(spike_data)
   );
   stream_width #(

@@ -2,11 +2,15 @@
 ///   u = left + (acc << FRACTION_BITS) + bias      s = u >= threshold      nothing is left before a pixel's first step
 ///   left = decay(v), v = s ? (SOFT_RESET ? u - threshold : v_reset) : u; delayed: decay(u) - (s ? threshold : 0)
 ///   decay(v) = l*DECAY_FACTOR >>> DECAY_SHIFT, l = v - (v >>> LEAK_SHIFT), or v
-/// Beat        in: PE acc, signed, order pixel, t, fold; out: PE spikes
+/// Beat        in: PE acc, signed, order pixel, t, fold; out: PE spikes. With MAP_PIXELS, in: PE acc, ends, a frame
+///             after the other in order pixel, fold; ends, in a frame's last beat: it is the last of its recording, and
+///             nothing is left for the next one
 /// Latency     4 cycles, acc accepted -> out_valid
 /// Throughput  1 beat/cycle while out_ready
 /// Handshake   valid never waits for ready; payload stable while valid && !ready
-/// State       FOLDS x PE membranes of V_BITS, alive only while their pixel is being computed; none at TIME_STEPS 1
+/// State       FOLDS x PE membranes of V_BITS, alive only while their pixel is being computed; none at TIME_STEPS 1;
+///             with MAP_PIXELS those of the map, in block RAM from 65 words on. Beats come in a fixed order, so that a
+///             membrane is read three beats ahead, and no sooner than two behind its last update: MAP_PIXELS*FOLDS > 4
 /// Memory      FOLDS words of PE biases (BIAS_FILE.mem), thresholds (THRESHOLD_FILE.mem) and, where they are not 0,
 ///             levels of a hard reset (V_RESET_FILE.mem), V_BITS each, signed
 /// Golden      quant/golden/lif_update.py
@@ -23,13 +27,15 @@ module lif_update #(
   parameter THRESHOLD_FILE,
   parameter int unsigned DECAY_FACTOR = 1,  // at most 2 ** DECAY_SHIFT
   parameter int unsigned DECAY_SHIFT = 0,
-  parameter V_RESET_FILE = ""               // none: a hard reset puts v to 0
+  parameter V_RESET_FILE = "",              // none: a hard reset puts v to 0
+  parameter int unsigned MAP_PIXELS = 0,    // 0: TIME_STEPS of a pixel come together; else a frame of so many pixels
+  localparam bit FRAMES = MAP_PIXELS > 0
 ) (
   input  logic clk,
   input  logic rst_n,
   input  logic in_valid,
   output logic in_ready,
-  input  logic [PE*ACC_BITS-1:0] in_data,
+  input  logic [PE*ACC_BITS+FRAMES-1:0] in_data,
   output logic out_valid,
   input  logic out_ready,
   output logic [PE-1:0] out_data
@@ -47,6 +53,10 @@ module lif_update #(
     $error("lif_update: LEAK_SHIFT=%0d must be below V_BITS=%0d", LEAK_SHIFT, V_BITS);
   end
 
+  if (FRAMES && TIME_STEPS != 1) begin : chk_steps
+    $error("lif_update: TIME_STEPS=%0d must be 1 of frames: MAP_PIXELS=%0d", TIME_STEPS, MAP_PIXELS);
+  end
+
   typedef logic [PE-1:0][V_BITS-1:0] lanes_t;
 
   wire enable = !out_valid || out_ready;
@@ -61,12 +71,12 @@ module lif_update #(
   logic [3:1] valid;
   logic [PE-1:0][ACC_BITS-1:0] acc;
   always_ff @(posedge clk) begin
-    if (enable) acc <= in_data;
+    if (enable) acc <= in_data[PE*ACC_BITS-1:0];
     if (!rst_n) {out_valid, valid} <= '0;
     else if (enable) {out_valid, valid} <= {valid, in_valid};
   end
 
-  if (TIME_STEPS == 1 && FOLDS == 1) begin : constants
+  if (TIME_STEPS == 1 && FOLDS == 1 && !FRAMES) begin : constants
     // A pixel ends with its only step: no membrane, a neuron fires where acc lies above a constant. Bit by bit that
     // takes a fraction of the LUTs of a carry chain. The lower half is compared a stage ahead, as the sum comes in.
     localparam int unsigned BITS = V_BITS > ACC_BITS + FRACTION_BITS ? V_BITS - FRACTION_BITS : ACC_BITS;
@@ -125,7 +135,7 @@ module lif_update #(
       end
     end
 
-    if (TIME_STEPS == 1) begin : one_step
+    if (TIME_STEPS == 1 && !FRAMES) begin : one_step
       // a pixel ends with its only step: no membrane
       logic [PE-1:0] spike_3;
       always_ff @(posedge clk) begin
@@ -135,7 +145,8 @@ module lif_update #(
         end
       end
     end else begin : membranes
-      localparam int unsigned T_BITS = $clog2(TIME_STEPS);
+      localparam int unsigned WORDS = FRAMES ? MAP_PIXELS * FOLDS : FOLDS;  // of membranes, of which each step visits all
+      localparam int unsigned W_BITS = WORDS > 1 ? $clog2(WORDS) : 1;
 
       // What is left of a membrane, and what comes in. Half of it is ceil(v / 2), and ceil(v / 2) + x is floor((v + 2x +
       // 1) / 2): one sum. Otherwise the decay is taken off ahead, the factor as a sum of shifts in which a run of ones
@@ -159,25 +170,38 @@ module lif_update #(
         return HALVED ? V_BITS'(twice >> 1) : left + x;
       endfunction
 
-      logic [F_BITS-1:0] fold, next_fold;  // of the beat that meets its membranes
-      logic [T_BITS-1:0] t;
-      wire last_fold = fold == F_BITS'(FOLDS - 1);
-      wire last_t = t == T_BITS'(TIME_STEPS - 1);
-      wire next_first = last_fold ? last_t : t == '0;  // the next beat begins a pixel
-      wire go = enable && valid[FOLDS > 2 ? 2 : 3];
-      assign next_fold = last_fold ? '0 : fold + 1'b1;
+      logic [W_BITS-1:0] word, next_word;  // of the beat that meets its membranes
+      logic first_t, last_t;               // it is of the first step, of the last one
+      wire last_word = word == W_BITS'(WORDS - 1);
+      wire next_first = last_word ? last_t : first_t;  // the next beat finds nothing left
+      wire go = enable && valid[WORDS > 2 ? 2 : 3];
+      assign next_word = last_word ? '0 : word + 1'b1;
+
+      if (FRAMES) begin : frames
+        logic [3:1] ends;
+        assign last_t = ends[WORDS > 2 ? 2 : 3];
+        always_ff @(posedge clk) begin
+          if (enable) ends <= {ends[2:1], in_data[PE*ACC_BITS]};
+          if (!rst_n) first_t <= 1'b1;
+          else if (go && last_word) first_t <= last_t;
+        end
+      end else begin : steps
+        localparam int unsigned T_BITS = $clog2(TIME_STEPS);
+        logic [T_BITS-1:0] t;
+        assign first_t = t == '0;
+        assign last_t = t == T_BITS'(TIME_STEPS - 1);
+        always_ff @(posedge clk) begin
+          if (!rst_n) t <= '0;
+          else if (go && last_word) t <= last_t ? '0 : t + 1'b1;
+        end
+      end
 
       lanes_t held, v, next;  // the membranes of the beat without what leaks; their next values; those of the next beat
       logic [PE-1:0] spike;
       always_ff @(posedge clk) begin
         if (enable) out_data <= spike;
-        if (!rst_n) begin
-          fold <= '0;
-          t <= '0;
-        end else if (go) begin
-          fold <= next_fold;
-          if (last_fold) t <= last_t ? '0 : t + 1'b1;
-        end
+        if (!rst_n) word <= '0;
+        else if (go) word <= next_word;
         if (!rst_n || (go && next_first)) held <= '0;
         else if (go) for (int p = 0; p < PE; p++) held[p] <= DELAYED ? next[p] : decayed(next[p]);
       end
@@ -193,12 +217,26 @@ module lif_update #(
         assign back = '0;
       end
 
-      if (FOLDS > 2) begin : apart
+      if (WORDS > 2) begin : apart
         // --- stage 3: u; stage 4: is it the threshold? A membrane is read a beat after it was written, or later -------
         lanes_t u_3, threshold_3;
-        logic [F_BITS-1:0] fold_3;
-        lanes_t membrane [FOLDS];
-        assign next = membrane[next_fold];
+        logic [W_BITS-1:0] word_3;
+        if (FRAMES && WORDS > 64) begin : deep
+          (* ram_style = "block", no_rw_check *)  // no word is read while it is written
+          lanes_t membrane [WORDS];
+          logic [W_BITS-1:0] ahead;  // of the beat behind the next two
+          lanes_t read;              // from the memory, and then in a register, for the memory is slow
+          always_ff @(posedge clk) begin
+            if (go) {next, read} <= {read, membrane[ahead]};
+            if (enable && valid[3]) membrane[word_3] <= v;
+            if (!rst_n) ahead <= W_BITS'(3);
+            else if (go) ahead <= ahead == W_BITS'(WORDS - 1) ? '0 : ahead + 1'b1;
+          end
+        end else begin : shallow
+          lanes_t membrane [WORDS];
+          assign next = membrane[next_word];
+          always_ff @(posedge clk) if (enable && valid[3]) membrane[word_3] <= v;
+        end
         always_comb begin
           for (int p = 0; p < PE; p++) begin
             automatic logic [V_BITS-1:0] over = u_3[p] - threshold_3[p];
@@ -212,9 +250,8 @@ module lif_update #(
           if (enable) begin
             for (int p = 0; p < PE; p++) u_3[p] <= stepped(held[p], input_2[p]);
             threshold_3 <= threshold_2;
-            fold_3 <= fold;
+            word_3 <= word;
           end
-          if (enable && valid[3]) membrane[fold_3] <= v;
         end
       end else begin : near
         // --- stage 3: the input less the threshold ------------------------------------------------------------------
@@ -238,12 +275,12 @@ module lif_update #(
             else v[p] = SOFT_RESET == 1 ? over : back[p];
           end
         end
-        if (FOLDS == 1) begin : one_fold
+        if (WORDS == 1) begin : one_word
           assign next = v;
-        end else begin : folded
-          lanes_t membrane [FOLDS];
-          always_ff @(posedge clk) if (go) membrane[fold] <= v;
-          assign next = membrane[next_fold];
+        end else begin : two_words
+          lanes_t membrane [WORDS];
+          always_ff @(posedge clk) if (go) membrane[word] <= v;
+          assign next = membrane[next_word];
         end
       end
     end

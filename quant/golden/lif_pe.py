@@ -38,6 +38,7 @@ class LifPe:
     decay_shift: int = field(default=0, metadata=OPTIONAL)
     # the same; ZERO: a hard reset is to 0
     v_reset: np.ndarray = field(default_factory=lambda: ZERO, metadata={"bits": "v_bits", **OPTIONAL})
+    map_pixels: int = field(default=0, metadata=OPTIONAL)  # more: frames of so many pixels, and an end of recordings
 
     @property
     def column_bits(self) -> int:
@@ -57,7 +58,12 @@ class LifPe:
 
 
 def lif_pe(cfg: LifPe, beats: list[int]) -> list[int]:
-    """beats: (SIMD act, SIMD addr, last), each window once a fold. Returns PE spikes in order pixel, t, fold."""
+    """beats: (SIMD act, SIMD addr, last), each window once a fold. Returns PE spikes in order pixel, t, fold.
+
+    Of frames, with `ends` above last: in order t, pixel, fold.
+    """
+    if cfg.map_pixels:
+        return _frames(cfg, beats)
     repeats = cfg.time_steps if cfg.direct else 1
     currents = window_sums(cfg, beats).reshape(-1, 1, cfg.folds, cfg.pe).repeat(repeats, axis=1)
     steps = currents.reshape(-1, cfg.time_steps, cfg.folds, cfg.pe)
@@ -71,6 +77,25 @@ def lif_pe(cfg: LifPe, beats: list[int]) -> list[int]:
             spikes = u >= threshold
             left = remains(cfg, u, spikes, threshold, v_reset)
             out += [pack(row, 1) for row in spikes]
+    return out
+
+
+def _frames(cfg: LifPe, beats: list[int]) -> list[int]:
+    end_bit = cfg.simd * (cfg.in_bits + cfg.addr_bits)
+    ends = [beat >> end_bit + 1 for beat in beats if beat >> end_bit & 1]
+    words = cfg.map_pixels * cfg.folds
+    currents = window_sums(cfg, [beat & (2 << end_bit) - 1 for beat in beats]) << cfg.fraction_bits
+    bias, threshold = (np.tile(cfg.of_folds(levels), (cfg.map_pixels, 1)) for levels in (cfg.bias, cfg.threshold))
+    v_reset = np.tile(cfg.of_folds(cfg.v_reset), (cfg.map_pixels, 1)) if cfg.v_reset.size else np.zeros_like(bias)
+    out: list[int] = []
+    left = np.zeros_like(bias)
+    for start in range(0, len(currents), words):
+        here = slice(0, len(currents[start : start + words]))  # the last frame may be cut off
+        u = left[here] + currents[start : start + words] + bias[here]
+        spikes = u >= threshold[here]
+        out += [pack(row, 1) for row in spikes]
+        if here.stop == words:
+            left = 0 * left if ends[start + words - 1] else remains(cfg, u, spikes, threshold, v_reset)
     return out
 
 

@@ -29,19 +29,23 @@ class LifUpdate:
     decay_shift: int = field(default=0, metadata=OPTIONAL)
     # [folds, pe]; ZERO: a hard reset is to 0
     v_reset: np.ndarray = field(default_factory=lambda: ZERO, metadata={"bits": "v_bits", **OPTIONAL})
+    map_pixels: int = field(default=0, metadata=OPTIONAL)  # more: frames of so many pixels, and an end of recordings
 
 
 def lif_update(cfg: LifUpdate, beats: list[int]) -> list[int]:
-    """beats: PE accumulators in order pixel, t, fold. Returns PE spikes a beat."""
-    out = []
-    left = np.zeros((cfg.folds, cfg.pe), dtype=np.int64)
+    """beats: PE accumulators in order pixel, t, fold; or t, pixel, fold, each with a flag. Returns PE spikes a beat."""
+    out: list[int] = []
+    words = cfg.folds * max(1, cfg.map_pixels)
+    left, first = np.zeros((words, cfg.pe), dtype=np.int64), True
     for i, beat in enumerate(beats):
-        fold, t = i % cfg.folds, i // cfg.folds % cfg.time_steps
+        word, fold = i % words, i % cfg.folds
         acc = np.array(unpack(beat, cfg.acc_bits, cfg.pe, signed=True), dtype=np.int64)
-        u = (left[fold] if t else 0) + (acc << cfg.fraction_bits) + cfg.bias[fold]
+        u = (0 if first else left[word]) + (acc << cfg.fraction_bits) + cfg.bias[fold]
         spikes = u >= cfg.threshold[fold]
-        left[fold] = remains(cfg, u, spikes, cfg.threshold[fold], cfg.v_reset[fold] if cfg.v_reset.size else 0)
+        left[word] = remains(cfg, u, spikes, cfg.threshold[fold], cfg.v_reset[fold] if cfg.v_reset.size else 0)
         out.append(pack(spikes, 1))
+        if word == words - 1:
+            first = bool(beat >> cfg.pe * cfg.acc_bits) if cfg.map_pixels else len(out) // words % cfg.time_steps == 0
     return out
 
 

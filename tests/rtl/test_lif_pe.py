@@ -14,7 +14,7 @@ LONGEST = 9  # steps of a window
 
 def shape(
     pe, simd, in_bits, depth, folds, time_steps, weight_bits, leak, soft, seed=0, neurons=None, lookup=0, places=1,
-    decay=(1, 0), back=False,
+    decay=(1, 0), back=False, pixels=0,
 ):  # fmt: skip
     neurons = neurons or pe
     rows = folds * ceil_div(pe, neurons)
@@ -23,15 +23,16 @@ def shape(
     each = part_bits(in_bits, lookup, places) if lookup else 0
     depth <<= places * each
     acc = top * simd * LONGEST * (1 << each * lookup if lookup else (1 << in_bits) - 1)
-    v_bits = ((acc << fraction) * (2 * time_steps + 1)).bit_length() + 1
+    v_bits = ((acc << fraction) * (2 * (PIXELS if pixels else time_steps) + 1)).bit_length() + 1
     typical = (top << (each * lookup if lookup else in_bits) << fraction) * 2
     bias = rng.integers(-typical // 4, typical // 2, (rows, neurons))
     threshold = rng.integers(1, typical, (rows, neurons))
     return LifPe(
-        pe, neurons, simd, in_bits, lookup, places, depth, folds, time_steps, int(in_bits > 1 and not lookup),
+        pe, neurons, simd, in_bits, lookup, places, depth, folds, time_steps,
+        int(in_bits > 1 and not lookup and not pixels),
         weight_bits, acc.bit_length() + 1, v_bits, fraction, leak, soft,
         rng.integers(-top, top, size=(simd, depth, pe)), bias, threshold, *decay,
-        threshold - rng.integers(1, typical, threshold.shape) if back else ZERO,
+        threshold - rng.integers(1, typical, threshold.shape) if back else ZERO, pixels,
     )  # fmt: skip
 
 
@@ -51,6 +52,8 @@ class TestLifPe(RtlSuite):
         shape(4, 2, 16, 3, 2, 3, 5, 1, 1, lookup=4, places=2),  # of two pixels, in parts of 2 bits of each
         shape(5, 1, 1, 18, 2, 4, 4, 0, 0, neurons=2, decay=(230, 8), back=True),  # narrow, with levels of a reset
         shape(3, 1, 4, 18, 2, 3, 4, 0, 2, decay=(5, 3)),  # a delayed one, of a first layer
+        shape(5, 2, 1, 18, 2, 1, 4, 2, 0, neurons=2, pixels=4),  # frames
+        shape(4, 1, 4, 18, 1, 1, 4, 0, 1, pixels=3, decay=(230, 8)),  # of pixels of 4 bits
     )
     mutants = (
         # a repetition is lost
@@ -66,6 +69,9 @@ class TestLifPe(RtlSuite):
         ("behind <= BITS'(ROUNDS);", "behind <= BITS'(ROUNDS - 1);", 5),  # or too late
         ("behind + BITS'(ROUNDS - 1)", "behind + BITS'(ROUNDS)", 7),
         ("acc_valid || waiting", "acc_valid", 7),  # a sum that has to wait is lost
+        (".out_ready(current_valid && current_ready && last_round)", ".out_ready(current_valid)", 13),
+        ("round <= last_round ? '0 : round", "round <= round", 13),  # five rounds, of three
+        (".MAP_PIXELS(MAP_PIXELS)", ".MAP_PIXELS(MAP_PIXELS + 1)", 14),
         (".DECAY_FACTOR(DECAY_FACTOR)", ".DECAY_FACTOR(1)", 12),
         (", .V_RESET_FILE(V_RESET_FILE)", "", 11),
         ("acc_ready = 1'b1", "acc_ready = sum_ready", 7),  # the array stands still meanwhile
@@ -88,7 +94,7 @@ class TestLifPe(RtlSuite):
                 for lane in range(cfg.simd):
                     step |= rng.randrange(words(cfg)) << (act_bits + lane * cfg.addr_bits)
                 beats.append(step)
-            beats[-1] |= 1 << end_bit
+            beats[-1] |= (1 | (cfg.map_pixels and rng.random() < 0.4) << 1) << end_bit
         return beats
 
     def cycles(self, cfg, beats):
@@ -102,4 +108,4 @@ class TestLifPe(RtlSuite):
             last = max(last + steps, begun + 1)
             begun = max(last, begun + cfg.rounds)
         narrow = cfg.rounds + 1 if cfg.rounds > 1 else 0
-        return begun + 3 + (cfg.simd * max(1, cfg.lookup) - 1).bit_length() + (cfg.lookup > 0) + 4 + 1 + narrow
+        return begun + 3 + (cfg.simd * max(1, cfg.lookup) - 1).bit_length() + (cfg.in_bits > 1) + 4 + 1 + narrow
