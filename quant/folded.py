@@ -81,7 +81,7 @@ def fold_block(
     )
 
 
-class _IntegerNeuron(Function):
+class IntegerNeuron(Function):
     """All T steps of the integer neuron; an accumulation that serves all steps is given once.
 
     The gradient is that of the floating-point neuron at the current a*acc + B: the surrogate at the membrane,
@@ -173,20 +173,11 @@ def _is_channels_last(x: Tensor) -> bool:
 class FoldedNetwork(nn.Module):
     """The integer form of a `SpikingNetwork`, on the network's own parameters and buffers (BatchNorm frozen).
 
-    The state dict has the keys of the network it was folded from.
-
-    Raises:
-        ValueError: the network has shortcuts.
+    The state dict has the keys of the network it was folded from. Of a network with shortcuts: `quant.residual`.
     """
 
     def __init__(self, net: SpikingNetwork) -> None:
         super().__init__()
-        if not net.is_chain:
-            layers = ", ".join(f"layers[{i}]" for i in net.shortcuts)
-            raise ValueError(
-                f"{net.cfg.name}: the shortcuts to {layers} have no integer form, and no circuit: only a chain of "
-                "layers is folded and exported; remove them, or train without folding"
-            )
         self.cfg = net.cfg
         self.channels_last = net.channels_last
         self.blocks = net.blocks
@@ -226,73 +217,18 @@ class FoldedNetwork(nn.Module):
         """One of its blocks as integers."""
         return fold_block(block, self.cfg.quant.fraction_bits, self.largest_pixel, self.cfg.neuron.v_reset)
 
-    def _block(self, block: SpikingBlock, x: Tensor) -> Tensor:
-        grid = 2**self.cfg.quant.fraction_bits
-        folded = self.integers(block)
-        time_steps = self.cfg.time_steps
-        largest = folded.weight.detach().abs().sum((1, 2, 3)) * (self.largest_pixel if block.first else 1)
-        # Reset and leak only shrink a membrane: it stays within T full currents and one threshold. A decay multiplies.
-        bound = time_steps * (largest.double() * grid + folded.bias.abs()) + 2 * folded.threshold + folded.v_reset.abs()
-        bound *= max(1, self.cfg.neuron.decay[0]) if self.cfg.neuron.decay else 1
-        conv = block.conv
-        dtype = _exact(float(largest.max()))
-        acc = functional.conv2d(
-            x.to(dtype), folded.weight.to(dtype), stride=conv.stride, padding=conv.padding
-        ).to(_exact(float(bound.max())))
-        spikes = _IntegerNeuron.apply(  # type: ignore[no-untyped-call]
-            acc.unflatten(0, (1 if block.first else time_steps, -1)),
-            folded.offset,
-            folded,
-            block.mask,
-            self.cfg.neuron,
-            grid,
-            time_steps,
-        ).flatten(0, 1)
-        return functional.max_pool2d(spikes, block.pool) if block.pool > 1 else spikes
+    def nodes(self) -> list[Node]:
+        """The integer graph without its read-out."""
+        return [node for i in range(len(self.blocks)) for node in self.block_nodes(i)]
 
-    def _integrate(self, spikes: Tensor) -> tuple[Tensor, Tensor]:
-        """The integer logits, as whole numbers with gradients, and T times the value of their unit."""
-        weight, scale, bias, _ = self._readout_integers()
-        time_steps = self.cfg.time_steps
-        counts = spikes.flatten(1).unflatten(0, (time_steps, -1)).sum(0)
-        bound = time_steps * (weight.detach().abs().sum(1).double() + bias.detach().abs())
-        dtype = _exact(float(bound.max()))
-        return functional.linear(counts.to(dtype), weight.to(dtype), (time_steps * bias).to(dtype)), scale
-
-    def _readout_integers(self) -> tuple[Tensor, Tensor, Tensor, int]:
-        """Weight [classes, inputs], scale [], bias [classes] in float64, weight bits."""
-        weight, scale, bits = integer_weight(self.readout)
-        if self.pixels > 1:  # the mean over pixels: each of them with the same weight, worth a part of it
-            weight, scale = weight.repeat_interleave(self.pixels, 1), scale / self.pixels
-        return weight, scale, round_through(self.readout.bias.double() / scale.double()), bits
-
-
-def _exact(bound: float) -> torch.dtype:
-    """The float type that holds all whole numbers up to `bound`."""
-    if bound < 2**24:
-        return torch.float32
-    if bound >= 2**53:
-        raise ValueError(
-            f"an integer of the folded network can reach {bound:.3g}; use fewer bits: exact below 2^53"
-        )
-    return torch.float64
-
-
-def fold(net: SpikingNetwork) -> FoldedNetwork:
-    """The integer form of a network made with the Brevitas factories; it shares the network's parameters."""
-    return FoldedNetwork(net)
-
-
-@torch.no_grad()
-def to_graph(folded: FoldedNetwork) -> Graph:
-    """The integer graph; a pruned channel has weights 0, bias 0, threshold 1: it cannot fire."""
-    cfg = folded.cfg
-    nodes: list[Node] = []
-    for i, block in enumerate(folded.blocks):
-        integers = folded.integers(block)
+    def block_nodes(self, i: int) -> list[Node]:
+        """A block's Conv and, if it pools, its Pool. A pruned channel has weights 0, bias 0, threshold 1: it cannot
+        fire."""
+        cfg, block = self.cfg, self.blocks[i]
+        integers = self.integers(block)
         mask = block.mask.cpu().numpy()
         (stride, _), (padding, _) = block.conv.stride, block.conv.padding
-        nodes.append(
+        nodes: list[Node] = [
             Conv(
                 name=f"conv{i}",
                 weight=_whole(integers.weight) * mask[:, None, None, None],
@@ -309,20 +245,70 @@ def to_graph(folded: FoldedNetwork) -> Graph:
                 in_bits=cfg.quant.pixel_bits if block.first else 1,
                 kept=tuple(np.flatnonzero(mask)),
             )
+        ]
+        return [*nodes, Pool(f"pool{i}", block.pool)] if block.pool > 1 else nodes
+
+    def _block(self, block: SpikingBlock, x: Tensor) -> Tensor:
+        grid = 2**self.cfg.quant.fraction_bits
+        folded = self.integers(block)
+        time_steps = self.cfg.time_steps
+        largest = folded.weight.detach().abs().sum((1, 2, 3)) * (self.largest_pixel if block.first else 1)
+        # Reset and leak only shrink a membrane: it stays within T full currents and one threshold. A decay multiplies.
+        bound = time_steps * (largest.double() * grid + folded.bias.abs()) + 2 * folded.threshold + folded.v_reset.abs()
+        bound *= max(1, self.cfg.neuron.decay[0]) if self.cfg.neuron.decay else 1
+        conv = block.conv
+        dtype = exact(float(largest.max()))
+        acc = functional.conv2d(
+            x.to(dtype), folded.weight.to(dtype), stride=conv.stride, padding=conv.padding
+        ).to(exact(float(bound.max())))
+        spikes = IntegerNeuron.apply(  # type: ignore[no-untyped-call]
+            acc.unflatten(0, (1 if block.first else time_steps, -1)),
+            folded.offset,
+            folded,
+            block.mask,
+            self.cfg.neuron,
+            grid,
+            time_steps,
+        ).flatten(0, 1)
+        return functional.max_pool2d(spikes, block.pool) if block.pool > 1 else spikes
+
+    def _integrate(self, spikes: Tensor) -> tuple[Tensor, Tensor]:
+        """The integer logits, as whole numbers with gradients, and T times the value of their unit."""
+        weight, scale, bias, _ = self._readout_integers()
+        time_steps = self.cfg.time_steps
+        counts = spikes.flatten(1).unflatten(0, (time_steps, -1)).sum(0)
+        bound = time_steps * (weight.detach().abs().sum(1).double() + bias.detach().abs())
+        dtype = exact(float(bound.max()))
+        return functional.linear(counts.to(dtype), weight.to(dtype), (time_steps * bias).to(dtype)), scale
+
+    def _readout_integers(self) -> tuple[Tensor, Tensor, Tensor, int]:
+        """Weight [classes, inputs], scale [], bias [classes] in float64, weight bits."""
+        weight, scale, bits = integer_weight(self.readout)
+        if self.pixels > 1:  # the mean over pixels: each of them with the same weight, worth a part of it
+            weight, scale = weight.repeat_interleave(self.pixels, 1), scale / self.pixels
+        return weight, scale, round_through(self.readout.bias.double() / scale.double()), bits
+
+
+def exact(bound: float) -> torch.dtype:
+    """The float type that holds all whole numbers up to `bound`."""
+    if bound < 2**24:
+        return torch.float32
+    if bound >= 2**53:
+        raise ValueError(
+            f"an integer of the folded network can reach {bound:.3g}; use fewer bits: exact below 2^53"
         )
-        if block.pool > 1:
-            nodes.append(Pool(f"pool{i}", block.pool))
+    return torch.float64
+
+
+@torch.no_grad()
+def to_graph(folded: FoldedNetwork) -> Graph:
+    """The integer graph."""
+    cfg = folded.cfg
     weight, _, bias, bits = folded._readout_integers()
-    graph = Graph(cfg.name, cfg.input_shape, cfg.time_steps, tuple(nodes), cfg.quant.pixel_bits)
-    shape = _last_shape(graph)
+    graph = Graph(cfg.name, cfg.input_shape, cfg.time_steps, tuple(folded.nodes()), cfg.quant.pixel_bits)
+    shape = graph.edge(graph.nodes[-1].name).shape
     readout = Readout("readout", _whole(weight).reshape(len(weight), *shape), _whole(bias), bits)
-    return validate(replace(graph, nodes=(*nodes, readout)))
-
-
-def _last_shape(graph: Graph) -> tuple[int, int, int]:
-    """The map the read-out sees, of a graph that has none yet."""
-    stub = Readout("stub", np.zeros((1, 1, 1, 1), np.int64), np.zeros(1, np.int64), 2)
-    return replace(graph, nodes=(*graph.nodes, stub)).edges()[-1].shape
+    return validate(replace(graph, nodes=(*graph.nodes, readout)))
 
 
 def _whole(x: Tensor) -> np.ndarray:

@@ -120,8 +120,8 @@ def _join_problems(node: Join, a: Edge, b: Edge) -> list[str]:
     problems = []
     if (a.kind, a.shape) != (b.kind, b.shape):
         problems.append(f"joins {a.kind} {a.shape} and {b.kind} {b.shape}; both must be alike")
-    if len(node.shifts) != 2 or not 0 <= min(node.shifts) <= max(node.shifts) <= 8:
-        problems.append(f"shifts={node.shifts} must be two numbers of 0 to 8")
+    if len(node.shifts) != 2 or not 0 <= min(node.shifts) <= max(node.shifts) <= 16:
+        problems.append(f"shifts={node.shifts} must be two numbers of 0 to 16")
     elif a.kind == "spikes" and any(node.shifts):
         problems.append(f"shifts={node.shifts}: spikes are added as they are; give (0, 0)")
     if a.kind == "spikes" and a.largest + b.largest >= 1 << PIXEL_BITS:

@@ -1,0 +1,249 @@
+"""The integer form of a network with shortcuts: currents that are joined lie on one grid a channel.
+
+A trunk is what shortcuts add up: convolutions, 1x1 convolutions on the way from another map, and the current of the
+image. With S[c] the value of a step of channel c, the weights of convolution m are whole multiples of S[c] * 2^k[m]:
+k[m] is the power of two nearest to how the scale of m lies to the first one's, and S[c] is what holds the largest weight
+of each. A sum of currents is then one of integers, shifted by the difference of their k; nothing is rounded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from scaflow.model.network import SpikingNetwork, pixel_levels
+from scaflow.quant.folded import FoldedBlock, FoldedNetwork, IntegerNeuron, exact
+from scaflow.quant.graph import Current, Join, Neuron, Node
+from scaflow.quant.layers import SMALLEST_SCALE, integer_weight, round_through
+
+_LEAST_GAIN = 2.0**-6  # of a normalisation behind which, or on whose way, currents are joined: its sign is plus
+
+
+@dataclass(frozen=True)
+class Member:
+    """A convolution that writes into a trunk."""
+
+    name: str
+    weight: Tensor  # [Co, Ci, Kh, Kw], whole numbers, with their gradient
+    bits: int
+    exponent: int  # k: a step is worth S * 2^k
+    conv: Any
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """The members by name, and what a current is worth."""
+
+    members: dict[str, Member]
+    step: Tensor  # S [C], float64
+    constant: Tensor  # [C], float64: what the normalisation of the image's current adds behind it
+    image_gain: Tensor | None  # [C]: of that normalisation
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A current, in units of S * 2^exponent."""
+
+    value: Tensor  # [T or 1, N, C, H, W], whole numbers
+    exponent: int
+
+
+class FoldedResidual(FoldedNetwork):
+    """As FoldedNetwork, of a network with shortcuts."""
+
+    def __init__(self, net: SpikingNetwork) -> None:
+        super().__init__(net)
+        self.shortcuts = net.shortcuts
+        self.joined = dict(net._joined)
+        self.groups = net.groups
+        if list(self.joined.values()).count(0) > 1:
+            raise ValueError(
+                f"{net.cfg.name}: several shortcuts begin at layers[0]; each would scale the image's current otherwise:"
+                " let later ones begin where the first one ends"
+            )
+
+    def trunk_of(self, block: int) -> Trunk | None:
+        """The trunk that a block's convolution writes into; None: its neurons alone read it."""
+        group = next(group for group in self.groups if block in group)
+        if not any(str(i) in self.shortcuts for i in group):
+            return None
+        gain: Tensor | None = None
+        constant = torch.zeros(len(self.blocks[block].mask), dtype=torch.float64)
+        given: list[tuple[str, Any, int]] = []
+        for i in group:
+            given.append((f"conv{i}", self.blocks[i].conv, self.largest_pixel if i == 0 else 1))
+            if str(i) in self.shortcuts and i not in self.joined:
+                given.append((f"shortcut{i}", self.shortcuts[str(i)], 1))
+            if self.joined.get(i) == 0:
+                bn = cast(Any, self.shortcuts[str(i)])
+                gain = _gain(bn)
+                constant = bn.bias.double() - gain * bn.running_mean.double()
+        found = []
+        for name, conv, largest in given:
+            weight, bits = conv.weight.double(), integer_weight(conv)[2]
+            if name == "conv0":
+                weight = weight / largest if gain is None else weight * gain.view(-1, 1, 1, 1) / largest
+            top = 2 ** (bits - 1) - 1
+            scale = weight.detach().abs().flatten(1).max(1).values.clamp(min=SMALLEST_SCALE) / top
+            found.append((name, conv, weight, bits, top, scale))
+        first = found[0][-1]
+        exponents = [int((scale / first).log2().mean().round()) for *_, scale in found]
+        step = torch.stack([scale * 2.0**-k for (*_, scale), k in zip(found, exponents, strict=True)]).amax(0)
+        members = {
+            name: Member(
+                name,
+                round_through(weight / (step * 2.0**k).view(-1, 1, 1, 1)).clamp(-top, top),
+                bits,
+                k,
+                conv,
+            )
+            for (name, conv, weight, bits, top, _), k in zip(found, exponents, strict=True)
+        }
+        return Trunk(members, step, constant, gain)
+
+    def spikes(self, x: Tensor) -> list[Tensor]:
+        x = pixel_levels(x, self.cfg.quant.pixel_bits)
+        spikes: list[Tensor] = []
+        currents: dict[int, Joined] = {}
+        for i, block in enumerate(self.blocks):
+            trunk = self.trunk_of(i)
+            read = x if i == 0 else spikes[-1]
+            if trunk is None:
+                spikes.append(self._block(block, read))
+                continue
+            made = self._current(trunk.members[f"conv{i}"], read, i == 0)
+            if i in self.joined:
+                made = join(currents[self.joined[i]], made)
+            elif str(i) in self.shortcuts:
+                source = spikes[i + (self.cfg.layers[i].shortcut or 0)]
+                made = join(self._current(trunk.members[f"shortcut{i}"], source, False), made)
+            currents[i] = made
+            integers, ratio = self.neuron(i, trunk, made.exponent)
+            fired = IntegerNeuron.apply(  # type: ignore[no-untyped-call]
+                made.value * ratio.to(made.value.dtype).view(-1, 1, 1),
+                integers.offset,
+                integers,
+                block.mask,
+                self.cfg.neuron,
+                2**self.cfg.quant.fraction_bits,
+                self.cfg.time_steps,
+            ).flatten(0, 1)
+            spikes.append(functional.max_pool2d(fired, block.pool) if block.pool > 1 else fired)
+        return spikes
+
+    def _current(self, member: Member, x: Tensor, image: bool) -> Joined:
+        largest = member.weight.detach().abs().sum((1, 2, 3)).max() * (self.largest_pixel if image else 1)
+        dtype = exact(float(largest))
+        weight = member.weight.to(dtype)
+        acc = functional.conv2d(x.to(dtype), weight, None, member.conv.stride, member.conv.padding)
+        return Joined(acc.double().unflatten(0, (1 if image else self.cfg.time_steps, -1)), member.exponent)
+
+    def neuron(self, i: int, trunk: Trunk, exponent: int) -> tuple[FoldedBlock, Tensor]:
+        """The neurons of block i on a current in units of S * 2^exponent, and a factor of 1 that carries the gradient
+        of the current's slope."""
+        bn = cast(Any, self.blocks[i].bn)
+        gain = _gain(bn)
+        offset = bn.bias.double() - gain * bn.running_mean.double()
+        if i == 0 and trunk.image_gain is not None:
+            gain = gain / trunk.image_gain  # its own normalisation sees the current before the shortcut's does
+        elif trunk.image_gain is not None:
+            offset = offset + gain * trunk.constant
+        grid = 2**self.cfg.quant.fraction_bits
+        slope = gain * trunk.step * 2.0**exponent
+        step = slope.detach()
+        integers = FoldedBlock(
+            weight=torch.zeros(0),
+            bias=(offset.detach() / step * grid).round(),
+            threshold=(grid / step).round().clamp(min=1),
+            step=step,
+            offset=offset,
+            weight_bits=0,
+        )
+        return integers, slope / step
+
+    def nodes(self) -> list[Node]:
+        """The integer graph without its read-out."""
+        cfg, nodes = self.cfg, list[Node]()
+        last, spikes = "image", list[str]()
+        exponents: dict[str, int] = {}
+        trunks: dict[int, str] = {}
+        for i, block in enumerate(self.blocks):
+            trunk = self.trunk_of(i)
+            if trunk is None:
+                nodes += self._chain_nodes(i, last)
+            else:
+                mask = block.mask.cpu().numpy()
+                kept = tuple(np.flatnonzero(mask))
+                bits = cfg.quant.pixel_bits if i == 0 else 1
+
+                def write(member: Member, read: str, bits: int, mask: np.ndarray = mask) -> str:
+                    (stride, _), (padding, _) = member.conv.stride, member.conv.padding
+                    weight = _whole(member.weight) * mask[:, None, None, None]
+                    kept = tuple(np.flatnonzero(mask))
+                    reads = () if read == "image" else (read,)
+                    nodes.append(Current(member.name, weight, stride, padding, member.bits, bits, kept, reads))
+                    exponents[member.name] = member.exponent
+                    return member.name
+
+                name = write(trunk.members[f"conv{i}"], last, bits)
+                other = trunks.get(self.joined[i]) if i in self.joined else None
+                if str(i) in self.shortcuts and other is None:
+                    source = spikes[i + (cfg.layers[i].shortcut or 0)]
+                    other = write(trunk.members[f"shortcut{i}"], source, 1)
+                if other is not None:
+                    low = min(exponents[other], exponents[name])
+                    shifts = exponents[other] - low, exponents[name] - low
+                    nodes.append(Join(f"join{i}", (other, name), shifts))
+                    name = f"join{i}"
+                    exponents[name] = low
+                trunks[i] = name
+                integers, _ = self.neuron(i, trunk, exponents[name])
+                nodes.append(
+                    Neuron(
+                        name=f"fire{i}",
+                        bias=_whole(integers.bias) * mask,
+                        threshold=np.where(mask, _whole(integers.threshold), 1),
+                        leak_shift=cfg.neuron.leak_shift,
+                        reset=cfg.neuron.reset,
+                        fraction_bits=cfg.quant.fraction_bits,
+                        kept=kept,
+                        reads=(name,),
+                    )
+                )
+                nodes += self._pool_nodes(i, f"fire{i}")
+            last = nodes[-1].name
+            spikes.append(last)
+        return nodes
+
+    def _chain_nodes(self, i: int, read: str) -> list[Node]:
+        made = self.block_nodes(i)
+        return [replace(made[0], reads=() if read == "image" else (read,)), *made[1:]]
+
+    def _pool_nodes(self, i: int, read: str) -> list[Node]:
+        return [replace(node, reads=(read,)) for node in self.block_nodes(i)[1:]]
+
+
+def join(a: Joined, b: Joined) -> Joined:
+    """The sum, in the finer unit of the two."""
+    low = min(a.exponent, b.exponent)
+    return Joined(a.value * 2.0 ** (a.exponent - low) + b.value * 2.0 ** (b.exponent - low), low)
+
+
+def _gain(bn: Any) -> Tensor:
+    """Of a normalisation, [C]; at least _LEAST_GAIN, so that what it scales keeps its sign."""
+    gain: Tensor = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
+    return gain.clamp(min=_LEAST_GAIN)
+
+
+def _whole(x: Tensor) -> np.ndarray:
+    return x.detach().double().cpu().numpy().astype(np.int64)
+
+
+def fold(net: SpikingNetwork) -> FoldedNetwork:
+    """The integer form of a network made with the Brevitas factories; it shares the network's parameters."""
+    return FoldedNetwork(net) if net.is_chain else FoldedResidual(net)
