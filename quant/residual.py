@@ -2,8 +2,8 @@
 
 A trunk is what shortcuts add up: convolutions, 1x1 convolutions on the way from another map, and the current of the
 image. With S[c] the value of a step of channel c, the weights of convolution m are whole multiples of S[c] * 2^k[m]:
-k[m] is the power of two nearest to how the scale of m lies to the first one's, and S[c] is what holds the largest weight
-of each. A sum of currents is then one of integers, shifted by the difference of their k; nothing is rounded.
+k[m] is the power of two nearest to how the scale of m lies to the first one's, and S[c] is what holds the largest
+weight of each. A sum of currents is then one of integers, shifted by the difference of their k; nothing is rounded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scaflow.model.network import SpikingNetwork, pixel_levels
+from scaflow.model.network import SpikingBlock, SpikingNetwork, pixel_levels
 from scaflow.quant.folded import FoldedBlock, FoldedNetwork, IntegerNeuron, exact
 from scaflow.quant.graph import Current, Join, Neuron, Node
 from scaflow.quant.layers import SMALLEST_SCALE, integer_weight, round_through
@@ -54,7 +54,11 @@ class Joined:
 
 
 class FoldedResidual(FoldedNetwork):
-    """As FoldedNetwork, of a network with shortcuts."""
+    """As FoldedNetwork, of a network with shortcuts.
+
+    Raises:
+        ValueError: two shortcuts begin at the image's current.
+    """
 
     def __init__(self, net: SpikingNetwork) -> None:
         super().__init__(net)
@@ -167,65 +171,61 @@ class FoldedResidual(FoldedNetwork):
         return integers, slope / step
 
     def nodes(self) -> list[Node]:
-        """The integer graph without its read-out."""
-        cfg, nodes = self.cfg, list[Node]()
-        last, spikes = "image", list[str]()
-        exponents: dict[str, int] = {}
-        trunks: dict[int, str] = {}
+        nodes: list[Node] = []
+        spikes: list[str] = []  # what writes those of each block
+        currents: dict[int, tuple[str, int]] = {}  # what writes the current of a block, and its exponent
         for i, block in enumerate(self.blocks):
-            trunk = self.trunk_of(i)
+            trunk, read = self.trunk_of(i), spikes[-1] if i else ""
+            own = self.block_nodes(i)
             if trunk is None:
-                nodes += self._chain_nodes(i, last)
+                made: list[Node] = [replace(own[0], reads=(read,) if read else ()), *own[1:]]
             else:
-                mask = block.mask.cpu().numpy()
-                kept = tuple(np.flatnonzero(mask))
-                bits = cfg.quant.pixel_bits if i == 0 else 1
-
-                def write(member: Member, read: str, bits: int, mask: np.ndarray = mask) -> str:
-                    (stride, _), (padding, _) = member.conv.stride, member.conv.padding
-                    weight = _whole(member.weight) * mask[:, None, None, None]
-                    kept = tuple(np.flatnonzero(mask))
-                    reads = () if read == "image" else (read,)
-                    nodes.append(Current(member.name, weight, stride, padding, member.bits, bits, kept, reads))
-                    exponents[member.name] = member.exponent
-                    return member.name
-
-                name = write(trunk.members[f"conv{i}"], last, bits)
-                other = trunks.get(self.joined[i]) if i in self.joined else None
-                if str(i) in self.shortcuts and other is None:
-                    source = spikes[i + (cfg.layers[i].shortcut or 0)]
-                    other = write(trunk.members[f"shortcut{i}"], source, 1)
-                if other is not None:
-                    low = min(exponents[other], exponents[name])
-                    shifts = exponents[other] - low, exponents[name] - low
-                    nodes.append(Join(f"join{i}", (other, name), shifts))
-                    name = f"join{i}"
-                    exponents[name] = low
-                trunks[i] = name
-                integers, _ = self.neuron(i, trunk, exponents[name])
-                nodes.append(
-                    Neuron(
-                        name=f"fire{i}",
-                        bias=_whole(integers.bias) * mask,
-                        threshold=np.where(mask, _whole(integers.threshold), 1),
-                        leak_shift=cfg.neuron.leak_shift,
-                        reset=cfg.neuron.reset,
-                        fraction_bits=cfg.quant.fraction_bits,
-                        kept=kept,
-                        reads=(name,),
-                    )
-                )
-                nodes += self._pool_nodes(i, f"fire{i}")
-            last = nodes[-1].name
-            spikes.append(last)
+                made, currents[i] = self._written(i, trunk, read, spikes, currents)
+                made.append(self._neuron_node(i, block, trunk, *currents[i]))
+                made += own[1:]  # its pool
+            nodes += made
+            spikes.append(made[-1].name)
         return nodes
 
-    def _chain_nodes(self, i: int, read: str) -> list[Node]:
-        made = self.block_nodes(i)
-        return [replace(made[0], reads=() if read == "image" else (read,)), *made[1:]]
+    def _written(
+        self, i: int, trunk: Trunk, read: str, spikes: list[str], currents: dict[int, tuple[str, int]]
+    ) -> tuple[list[Node], tuple[str, int]]:
+        """What writes the current of a block into its trunk: the nodes, the last one's name, and the exponent."""
+        own = trunk.members[f"conv{i}"]
+        made: list[Node] = [self._current_node(i, own, read)]
+        if i in self.joined:
+            other, exponent = currents[self.joined[i]]
+        elif str(i) in self.shortcuts:
+            member = trunk.members[f"shortcut{i}"]
+            made.append(self._current_node(i, member, spikes[i + (self.cfg.layers[i].shortcut or 0)]))
+            other, exponent = member.name, member.exponent
+        else:
+            return made, (own.name, own.exponent)
+        low = min(exponent, own.exponent)
+        made.append(Join(f"join{i}", (other, own.name), (exponent - low, own.exponent - low)))
+        return made, (f"join{i}", low)
 
-    def _pool_nodes(self, i: int, read: str) -> list[Node]:
-        return [replace(node, reads=(read,)) for node in self.block_nodes(i)[1:]]
+    def _current_node(self, i: int, member: Member, read: str) -> Current:
+        mask = self.blocks[i].mask.cpu().numpy()
+        (stride, _), (padding, _) = member.conv.stride, member.conv.padding
+        weight = _whole(member.weight) * mask[:, None, None, None]
+        bits = 1 if read else self.cfg.quant.pixel_bits
+        kept = tuple(np.flatnonzero(mask).tolist())
+        return Current(member.name, weight, stride, padding, member.bits, bits, kept, (read,) if read else ())
+
+    def _neuron_node(self, i: int, block: SpikingBlock, trunk: Trunk, read: str, exponent: int) -> Neuron:
+        integers, _ = self.neuron(i, trunk, exponent)
+        mask = block.mask.cpu().numpy()
+        return Neuron(
+            name=f"fire{i}",
+            bias=_whole(integers.bias) * mask,
+            threshold=np.where(mask, _whole(integers.threshold), 1),
+            leak_shift=self.cfg.neuron.leak_shift,
+            reset=self.cfg.neuron.reset,
+            fraction_bits=self.cfg.quant.fraction_bits,
+            kept=tuple(np.flatnonzero(mask).tolist()),
+            reads=(read,),
+        )
 
 
 def join(a: Joined, b: Joined) -> Joined:
@@ -242,8 +242,3 @@ def _gain(bn: Any) -> Tensor:
 
 def _whole(x: Tensor) -> np.ndarray:
     return x.detach().double().cpu().numpy().astype(np.int64)
-
-
-def fold(net: SpikingNetwork) -> FoldedNetwork:
-    """The integer form of a network made with the Brevitas factories; it shares the network's parameters."""
-    return FoldedNetwork(net) if net.is_chain else FoldedResidual(net)

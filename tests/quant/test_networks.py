@@ -124,7 +124,7 @@ def test_a_quantised_residual_network_trains_alike_by_either_way(monkeypatch):
     torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-5)
 
 
-def test_a_residual_network_has_no_integer_form():
+def test_a_residual_network_has_no_form_in_a_file():
     net = SpikingNetwork(load_network(CONFIGS / "resnet18.toml"), brevitas_conv, brevitas_linear)
-    with pytest.raises(ValueError, match=r"^resnet18: the shortcuts to layers\[2\], layers\[4\].*no circuit.*remove"):
+    with pytest.raises(ValueError, match=r"^resnet18: the shortcuts to layers\[2\], layers\[4\].*no form in a QONNX file.*remove"):
         fold(net)

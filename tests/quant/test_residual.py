@@ -15,7 +15,7 @@ from scaflow.quant.compact import compact
 from scaflow.quant.folded import to_graph
 from scaflow.quant.graph import Conv, Current, Join, Neuron, execute
 from scaflow.quant.layers import brevitas_conv, brevitas_linear
-from scaflow.quant.residual import fold
+from scaflow.quant.residual import FoldedResidual
 
 # a trunk from the image's current on; one that a 1x1 convolution begins, and that goes on behind it
 LAYERS = [
@@ -66,7 +66,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8)).astype(np.uint
 @pytest.mark.parametrize("prune", [False, True])
 @pytest.mark.parametrize("reset", ["hard", "soft"])
 def test_torch_is_golden_spike_for_spike(seed: int, prune: bool, reset: str) -> None:
-    folded = fold(_net(seed, prune, neuron={"leak_shift": 2, "reset": reset}))
+    folded = FoldedResidual(_net(seed, prune, neuron={"leak_shift": 2, "reset": reset}))
     graph = to_graph(folded)
     golden, told = execute(graph, IMAGES, trace=True)
     x = torch.from_numpy(IMAGES).float() / 255
@@ -80,7 +80,7 @@ def test_torch_is_golden_spike_for_spike(seed: int, prune: bool, reset: str) -> 
 
 
 def test_the_graph_has_the_shape_of_the_network() -> None:
-    graph = to_graph(fold(_net()))
+    graph = to_graph(FoldedResidual(_net()))
     kinds = {node.name: type(node) for node in graph.nodes}
     assert [name for name, kind in kinds.items() if kind is Conv] == ["conv1", "conv3", "conv5"]
     assert [name for name, kind in kinds.items() if kind is Join] == ["join2", "join4", "join6", "join7"]
@@ -94,13 +94,13 @@ def test_the_integers_are_near_the_floating_network() -> None:
     net = _net(quant={"weight_bits": 8, "first_bits": 8, "fraction_bits": 6})
     x = torch.from_numpy(IMAGES).float() / 255
     with torch.no_grad():
-        differ = [(a != b).float().mean() for a, b in zip(net.spikes(x), fold(net).spikes(x), strict=True)]
+        differ = [(a != b).float().mean() for a, b in zip(net.spikes(x), FoldedResidual(net).spikes(x), strict=True)]
     assert max(differ) < 0.08, differ
 
 
 def test_compact_takes_the_pruned_channels_out_of_whole_trunks() -> None:
     net = _net(prune=True)
-    graph = to_graph(fold(net))
+    graph = to_graph(FoldedResidual(net))
     small, certificate = compact(graph, IMAGES)
     assert certificate.mismatches == 0
     assert small.edge("join4").shape[0] <= int(net.blocks[0].mask.sum()) < 6
@@ -108,7 +108,7 @@ def test_compact_takes_the_pruned_channels_out_of_whole_trunks() -> None:
 
 def test_gradients_reach_every_parameter_of_the_trunk() -> None:
     net = _net(sca={"keep": 1.0, "granularity": 1})
-    folded = fold(net)
+    folded = FoldedResidual(net)
     x = torch.from_numpy(IMAGES).float() / 255
     folded(x).square().sum().backward()
     still = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
