@@ -20,6 +20,7 @@ from scaflow.model.network import SpikingBlock, SpikingNetwork, pixel_levels
 from scaflow.quant.folded import FoldedBlock, FoldedNetwork, IntegerNeuron, exact
 from scaflow.quant.graph import Current, Join, Neuron, Node
 from scaflow.quant.layers import SMALLEST_SCALE, integer_weight, round_through
+from scaflow.quant.neuron import NO_DECAY
 
 _LEAST_GAIN = 2.0**-6  # of a normalisation behind which, or on whose way, currents are joined: its sign is plus
 
@@ -160,10 +161,12 @@ class FoldedResidual(FoldedNetwork):
         grid = 2**self.cfg.quant.fraction_bits
         slope = gain * trunk.step * 2.0**exponent
         step = slope.detach()
+        threshold = (grid / step).round().clamp(min=1)
         integers = FoldedBlock(
             weight=torch.zeros(0),
             bias=(offset.detach() / step * grid).round(),
-            threshold=(grid / step).round().clamp(min=1),
+            threshold=threshold,
+            v_reset=torch.minimum((self.cfg.neuron.v_reset * grid / step).round(), threshold - 1),
             step=step,
             offset=offset,
             weight_bits=0,
@@ -220,7 +223,9 @@ class FoldedResidual(FoldedNetwork):
             name=f"fire{i}",
             bias=_whole(integers.bias) * mask,
             threshold=np.where(mask, _whole(integers.threshold), 1),
+            v_reset=_whole(integers.v_reset) * mask,
             leak_shift=self.cfg.neuron.leak_shift,
+            decay=self.cfg.neuron.decay or NO_DECAY,
             reset=self.cfg.neuron.reset,
             fraction_bits=self.cfg.quant.fraction_bits,
             kept=tuple(np.flatnonzero(mask).tolist()),

@@ -111,5 +111,5 @@ def test_a_design_is_laid_out_again_from_its_manifest(tmp_path: Path) -> None:
 def test_currents_that_are_joined_have_one_pe() -> None:
     graph = GRAPHS["preactivated"]
     fold = folding(graph, "list")
-    with pytest.raises(ValueError, match=r"pe of outer1 3, stem 2: their currents are joined; give all the same"):
+    with pytest.raises(ValueError, match=r"pe of stem 2, outer1 3: their currents are joined; give all the same"):
         design(graph, {**fold, "outer1": replace(fold["outer1"], pe=3)})

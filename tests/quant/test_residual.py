@@ -64,9 +64,12 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (12, 1, 8, 8)).astype(np.uint
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("prune", [False, True])
-@pytest.mark.parametrize("reset", ["hard", "soft"])
-def test_torch_is_golden_spike_for_spike(seed: int, prune: bool, reset: str) -> None:
-    folded = FoldedResidual(_net(seed, prune, neuron={"leak_shift": 2, "reset": reset}))
+@pytest.mark.parametrize(
+    "neuron",
+    [{"leak_shift": 2, "reset": "hard"}, {"leak_shift": 2, "reset": "soft"}, {"decay": 0.7, "v_reset": -0.25}],
+)
+def test_torch_is_golden_spike_for_spike(seed: int, prune: bool, neuron: dict) -> None:
+    folded = FoldedResidual(_net(seed, prune, neuron=neuron))
     graph = to_graph(folded)
     golden, told = execute(graph, IMAGES, trace=True)
     x = torch.from_numpy(IMAGES).float() / 255
