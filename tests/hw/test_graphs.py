@@ -13,13 +13,22 @@ from scaflow.hw.clock import predict, stage_cycles
 from scaflow.hw.design import Design, design, from_manifest
 from scaflow.hw.emit import emit
 from scaflow.model.files import read_json
-from scaflow.quant.graph import Conv, Graph, Join, Neuron, execute
+from scaflow.quant.graph import Conv, Graph, Join, Neuron, execute, validate
 from tests.hw.graphs import added, folding, preactivated
+
+
+def _partly() -> Graph:
+    """A neuron that is pruned where others still read its current; it leaks by any part, to a level of its own."""
+    graph = preactivated(seed=4, kept=(0, 2, 3, 5))
+    own = {"kept": (0, 3, 5), "decay": (230, 8), "leak_shift": 0, "v_reset": np.array([-40, 0, 0, 60, 0, -3])}
+    return validate(replace(graph, nodes=tuple(replace(n, **own) if n.name == "fire0" else n for n in graph.nodes)))
+
 
 GRAPHS = {
     "preactivated": preactivated(),
     "pruned": preactivated(seed=1, kept=(0, 2, 3, 5)),
     "soft": preactivated(seed=2, time_steps=3, height=5, width=5, reset="soft"),
+    "partly": _partly(),
     "added": added(),
 }
 
