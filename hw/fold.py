@@ -21,7 +21,7 @@ from scaflow.model.limits import (
     simd_problem,
 )
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Edge, Graph, Readout, Weighted
+from scaflow.quant.graph import Conv, Current, Edge, Graph, Readout, Weighted
 
 
 @dataclass(frozen=True)
@@ -119,17 +119,44 @@ def balanced(graph: Graph, lanes: int, granularity: int = 1, asked: str = "fold.
     for choices in (shallow, offered):
         for target in sorted({cycles for _, timed in choices for _, cycles in timed}):
             enough = [(node.name, [f for f, cycles in timed if cycles <= target]) for node, timed in choices]
-            if all(folds for _, folds in enough) and sum(folds[0].lanes for _, folds in enough) <= lanes:
-                return {name: folds[0] for name, folds in enough}
-    least = sum(timed[0][0].lanes for _, timed in offered)
+            picked = _picked(graph, dict(enough))
+            if picked and sum(fold.lanes for fold in picked.values()) <= lanes:
+                return picked
+    fewest = _picked(graph, {node.name: [fold for fold, _ in timed] for node, timed in offered}) or {}
+    least = sum(fold.lanes for fold in fewest.values())
     raise ValueError(f"{asked}={lanes}: network {graph.name!r} needs at least {least}; raise {asked}")
+
+
+def _picked(graph: Graph, offered: Mapping[str, list[Fold]]) -> Folding | None:
+    """The first fold offered to each node, but one PE for what is joined: that of the fewest lanes. None: there is
+    none."""
+    if not all(offered.values()):
+        return None
+    picked = {name: folds[0] for name, folds in offered.items()}
+    for trunk in graph.trunks:
+        names = [node.name for node in trunk if isinstance(node, Current)]
+        if len(names) < 2:
+            continue
+        of_pe = [{fold.pe: fold for fold in reversed(offered[name])} for name in names]  # the fewest lanes of each PE
+        common = set.intersection(*map(set, of_pe))
+        if not common:
+            return None
+        pe = min(common, key=lambda pe: (sum(folds[pe].lanes for folds in of_pe), pe))
+        picked |= {name: folds[pe] for name, folds in zip(names, of_pe, strict=True)}
+    return picked
+
+
+def _written(graph: Graph) -> dict[str, int]:
+    """How many channels travel of what each node writes: of what is joined, all that one of them has."""
+    kept = [(trunk, {channel for node in trunk for channel in graph.edge(node.name).kept}) for trunk in graph.trunks]
+    return {node.name: len(channels) for trunk, channels in kept for node in trunk}
 
 
 def narrowed(graph: Graph, folding: Folding) -> Folding:
     """The folding of a network on what pruning left of it: no more lanes and neurons than channels."""
-    result = {}
+    result, written = {}, _written(graph)
     for node, edge in _weighted_edges(graph):
-        out = len(node.weight) if isinstance(node, Readout) else len(node.kept)
+        out = len(node.weight) if isinstance(node, Readout) else written[node.name]
         fold = folding[node.name]
         groups = ceil_div(len(edge.kept), fold.group[1])
         neurons = fold.neurons if fold.neurons is None or fold.neurons < out else None
@@ -143,7 +170,7 @@ def at_equal_lanes(
     """The same lanes per stage, divided anew into PE and SIMD, none narrow: fewest cycles on what the stages read.
 
     Few banks are best for events, because a window takes as long as its fullest one; PE beyond the kept channels
-    would idle. The read-out keeps its PE and SIMD.
+    would idle. The read-out keeps its PE and SIMD, and so do stages whose currents are joined.
 
     Args:
         edges: what each node reads, by its name (`hw.activity.reads`), of some calibration images.
@@ -200,7 +227,8 @@ def _cheapest(
         wanted, kernel = schedulers.get(node.name, "list"), Kernel.of(node)
         options: list[tuple[float, Fold]] = []
         against: list[str] = []
-        for fold in [folding[node.name]] if isinstance(node, Readout) else ways(folding[node.name], out, into):
+        as_it_is = not isinstance(node, Conv)
+        for fold in [folding[node.name]] if as_it_is else ways(folding[node.name], out, into):
             pe, simd, rounds = fold.pe, fold.simd, fold.rounds
             if wanted != "event":
                 cycles = float(node_law(graph, node, edge, pe, simd, into, out, rounds))

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from scaflow.flow.rungs import run_images, run_stage_alone, wrong_frames
+from scaflow.hw.activity import reads
 from scaflow.hw.clock import predict, stage_cycles
 from scaflow.hw.design import Design, design, from_manifest
 from scaflow.hw.emit import emit
+from scaflow.hw.fold import at_equal_lanes, balanced, narrowed
 from scaflow.model.files import read_json
+from scaflow.quant.compact import compact
 from scaflow.quant.graph import Conv, Graph, Join, Neuron, execute, validate
 from tests.hw.graphs import added, folding, preactivated
 
@@ -122,3 +125,20 @@ def test_currents_that_are_joined_have_one_pe() -> None:
     fold = folding(graph, "list")
     with pytest.raises(ValueError, match=r"pe of stem 2, outer1 3: their currents are joined; give all the same"):
         design(graph, {**fold, "outer1": replace(fold["outer1"], pe=3)})
+
+
+def test_a_folding_balances_a_graph_and_what_pruning_left_of_it() -> None:
+    graph, images = GRAPHS["pruned"], _images(GRAPHS["pruned"], 4)
+    small, _ = compact(graph, images)
+    for lanes in (10, 24, 60):
+        fold = balanced(graph, lanes)
+        assert sum(f.lanes for f in fold.values()) <= lanes
+        fewer = narrowed(small, fold)
+        events = at_equal_lanes(small, fewer, reads(small, images), dict.fromkeys(fewer, "auto"))
+        for choice, of in ((fold, graph), (fewer, small), (events, small)):
+            assert choice["stem"].pe == choice["outer1"].pe
+            assert predict(design(of, choice), images).interval.min() > 0
+    intervals = [max(s.law or 0 for s in design(graph, balanced(graph, lanes)).stages) for lanes in (10, 24, 60)]
+    assert intervals == sorted(intervals, reverse=True) and intervals[0] > 2 * intervals[-1]
+    with pytest.raises(ValueError, match="needs at least 10; raise"):
+        balanced(graph, 9)
