@@ -22,6 +22,10 @@ SYSTEM = frozenset({
     "@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "@recently-snapshot",  # network storage
     "lost+found", "lost.dir", "__pycache__",
 })  # fmt: skip
+IMAGES = (
+    "put the images there, as train/<class>/*.png and test/<class>/*.png, or change data.path (it is relative to the "
+    "data folder, --data)"
+)
 _SPECIAL = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket", stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
 
 
@@ -48,8 +52,11 @@ def shown(name: str | os.PathLike[str]) -> str:
 
 
 @contextmanager
-def opened(path: Path, suffixes: frozenset[str]) -> Iterator[Tree]:
+def opened(path: Path, suffixes: frozenset[str], field: str = "data.path", remedy: str = IMAGES) -> Iterator[Tree]:
     """The tree of a folder, or of a .zip read in place; wanted are files of these suffixes, in any case.
+
+    Args:
+        field: what the user calls the path, and remedy: what is advised where there is neither.
 
     Raises:
         ValueError: neither can be opened; the message says why.
@@ -59,9 +66,7 @@ def opened(path: Path, suffixes: frozenset[str]) -> Iterator[Tree]:
     except (OSError, ValueError) as error:
         missing = isinstance(error, FileNotFoundError | ValueError)
         raise ValueError(
-            f"{shown(path)}: {'no such folder or .zip' if missing else _reason(error)}; put the images there, as "
-            "train/<class>/*.png and test/<class>/*.png, or change data.path (it is relative to the data folder, "
-            "--data)"
+            f"{shown(path)}: {'no such folder or .zip' if missing else _reason(error)}; {remedy}"
         ) from None
     if stat.S_ISDIR(mode):
         yield _of_folder(path, suffixes)
@@ -69,7 +74,7 @@ def opened(path: Path, suffixes: frozenset[str]) -> Iterator[Tree]:
         with _archive(path) as archive:
             yield _of_archive(archive, suffixes)
     else:
-        raise ValueError(f"{shown(path)}: is a {_SPECIAL[stat.S_IFMT(mode)]}; data.path must be a folder or a .zip")
+        raise ValueError(f"{shown(path)}: is a {_SPECIAL[stat.S_IFMT(mode)]}; {field} must be a folder or a .zip")
 
 
 def _of_folder(root: Path, suffixes: frozenset[str]) -> Tree:
