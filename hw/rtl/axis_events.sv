@@ -69,10 +69,7 @@ module axis_events #(
   wire free, swap;
   assign swap = (late || closing) && free;
   assign s_axis_tready = !wiping && (!waiting || go);
-  wire unused = &{1'b0, s_axis_tdata[63:61]};
-  if (TIME_BITS < 32) begin : short_time
-    wire unused_t = &{1'b0, s_axis_tdata[31:TIME_BITS]};
-  end
+  wire unused = &{1'b0, s_axis_tdata[63:61], 32'(s_axis_tdata[31:0] >> TIME_BITS)};
 
   always_ff @(posedge clk) begin
     if (s_axis_tready) begin
@@ -106,7 +103,7 @@ module axis_events #(
   logic counted, missed, timed, again, channel;
   logic [X_BITS+Y_BITS-1:0] place_1;
   logic [TIME_BITS-1:0] beyond_1;
-  logic [WORD-1:0] word [2];  // read of either memory
+  logic [1:0][WORD-1:0] word;  // read of either memory
   logic [WORD-1:0] held, former, latter;
   wire [TIME_BITS-1:0] since = beyond_1 + LENGTH;  // since the bin began
   assign former = again ? held : word[filling];
