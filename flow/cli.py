@@ -17,6 +17,7 @@ from scaflow.flow.designs import compile as compiling
 from scaflow.flow.designs import reference as keeping
 from scaflow.flow.jobs.engines import engine_of
 from scaflow.flow.options import BUILD, DATA, Build, Data, Force, Images, Jobs, Net, OneVariant, Ray
+from scaflow.flow.recordings.verb import recordings
 from scaflow.flow.report import collect as report
 from scaflow.flow.running import at_work, end, err, make_report, messages, out, project_of, run_stages, say
 from scaflow.flow.stages import DESIGNS, TRAININGS, Project
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Spiking networks from SCA-pruned training to a channel-sparse FPGA dataflow, proved equal.",
 )
+app.command()(recordings)
 threads.wait_idly()
 # Its advice is about speed on a GPU, and it would stand between the lines of the progress.
 warnings.filterwarnings("ignore", message="fast_hadamard_transform")

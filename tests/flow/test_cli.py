@@ -12,7 +12,7 @@ from scaflow.flow.stages import shipped
 
 VERBS = (
     "data", "train", "export", "compile", "sim", "cycles", "activity", "synth", "compare-finn", "fold", "import",
-    "reference", "report", "demo", "study",
+    "reference", "report", "demo", "study", "recordings",
 )  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def run(tmp_path, monkeypatch):
     return lambda *arguments: CliRunner().invoke(cli.app, arguments)
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "import"])
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("import", "recordings")])
 @pytest.mark.parametrize(("sections", "told"), [
     ("[sca]\nkeep = 0.5\n[fold]\nlanes = 10", "fold.lanes=10: at least 11"),
     ("[sca]\nkeep = 0.5\n[fold]\npe = [9]\nsimd = [1, 1]", "fold.pe[0]: layers[0]: pe=9 must be 1 to its 8"),
@@ -47,7 +47,7 @@ def test_every_verb_says_what_it_reads_and_writes(run, verb):
     result = run(verb, "--help")
     assert result.exit_code == 0
     text = " ".join(result.output.split())
-    assert ("FILE" if verb == "import" else "NET") in text
+    assert ("FILE" if verb in ("import", "recordings") else "NET") in text
     if verb != "demo":
         assert "Writes " in text
     if verb not in ("data", "demo"):
