@@ -101,6 +101,7 @@ def test_an_event_is_isolated_without_a_neighbour_before_it():
         (303, 0, 4, 0),  # at a corner of an isolated one
     ])  # fmt: skip
     assert isolated(events, 100).tolist() == [True, False, False, True, True, False]
+    assert isolated(recording([(0, 0, 0, 0)]), 100).tolist() == [True]
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,15 @@ def test_evt3_time_is_that_of_its_two_words():
     assert times == [0xFFEFFF, 0xFFEFFF, 0xFFF000, 0xFFF005, base + 0x3000]
 
 
+def test_what_stands_before_the_first_time_is_left_out():
+    undated = [0x0001, 0x2001, 0x3002, 0x4001, 0x8000, 0x2003]
+    assert [x for _, x, *_ in events_of(recording_of(evt3(undated), "r.raw"))] == [3]
+    content = evt2([(70, 2, 2, 1)])
+    start = content.index(b"% end\n") + 6
+    early = content[:start] + struct.pack("<I", 1 << 28 | 1 << 11 | 1) + content[start:]
+    assert events_of(recording_of(early, "r.raw")) == [(70, 2, 2, 1)]
+
+
 def test_counters_that_wrap():
     long = [(4294967295, 1, 1, 0), (4294967296, 1, 1, 1)]
     assert events_of(recording_of(dat([(t & 0xFFFFFFFF, x, y, p) for t, x, y, p in long]), "r.dat")) == long
