@@ -1,8 +1,9 @@
 """Fits hw/area.json, the area model, to syntheses of random networks; measures its error on networks it has not seen.
 
-    python bench/area.py [--list 8] [--linear 12] [--event 16] [--entries 32] [--parts 8] [--held-out 4] [--jobs 2]
-                         [--cache build/cache/area]
+    python bench/area.py [--list 8] [--linear 12] [--event 16] [--entries 32] [--intakes 24] [--parts 8]
+                         [--held-out 4] [--jobs 2] [--cache build/cache/area]
     python bench/area.py --entries-only    # axis_in alone, in minutes; all else in area.json stays as it is
+    python bench/area.py --intakes-only    # axis_events alone
     python bench/area.py --parts-only      # the same of the modules that only graphs have (bench/area_parts.py)
 
 Each network is laid out and mapped as `scaflow synth` does, for both families; every instance of a top is one sample.
@@ -33,8 +34,10 @@ from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
 from scaflow.hw.groups import SYNAPSE, word_bits
 from scaflow.hw.layers import Instance
+from scaflow.hw.mem import parameters
 from scaflow.hw.synth import synthesize
 from scaflow.model.limits import MOST_KERNEL, group_problem
+from scaflow.quant.golden.axis_events import AxisEvents
 from scaflow.quant.graph import Conv, Graph, Pool, Readout
 
 FIRST_HELD_OUT = 1000  # seeds from here on are never fitted
@@ -42,8 +45,9 @@ FIRST_HELD_OUT = 1000  # seeds from here on are never fitted
 LINEAR = 250  # networks of linear layers: few words in a weight bank
 EVENT = 500  # designs with event schedulers
 ENTRY = 750  # tiny designs whose images come in by beats of all widths: of them only axis_in is looked at
+INTAKE = 850  # axis_events by itself
 PART = 900  # single modules, side by side
-ALONE = ("axis_in", *PARTS)  # fitted for themselves
+ALONE = ("axis_in", "axis_events", *PARTS)  # fitted for themselves
 TARGETS = {"ecp5": "ecp5-85", "xc7": "xc7"}
 FIRST_BITS = (2, 3, 4, 4, 6, 8, 8, 8)  # of the weights of pixels: a DSP each, or up to 4 bits a pick
 PIXEL_BITS = (8, 8, 8, 8, 1, 2, 2, 3, 4)
@@ -192,8 +196,20 @@ def random_folding(rng: np.random.Generator, graph: Graph, scheduler: str, gener
     return folding
 
 
+def random_intake(seed: int) -> AxisEvents:
+    rng = np.random.default_rng(seed)
+    width, height = (int(rng.choice([8, 16, 28, 32, 34, 48, 64, 100, 128])) for _ in range(2))
+    time_bits, x0, y0 = int(rng.integers(12, 33)), *(int(n) for n in rng.choice([0, 0, 5, 30], 2))
+    return AxisEvents(
+        x0, y0, width, height, int(rng.integers(1, 3)), int(rng.choice([1, 1, 2, 3, 4, 8])),
+        int(rng.integers(1, 1 << time_bits - 2)), time_bits, int(rng.integers(2)),
+    )  # fmt: skip
+
+
 def measure(seed: int, family: str, cache: Path) -> list[Sample]:
     """Map a design and give every instance with its cells: of a tiny one its axis_in alone, of the others the rest."""
+    if INTAKE <= seed % FIRST_HELD_OUT < PART:
+        return [measure_intake(seed, family, cache)]
     with tempfile.TemporaryDirectory(prefix="scaflow-area-") as scratch:
         directory = Path(scratch) / "rtl"
         if seed % FIRST_HELD_OUT >= PART:
@@ -206,11 +222,7 @@ def measure(seed: int, family: str, cache: Path) -> list[Sample]:
             instances = [i for i in laid.instances() if (i.module == "axis_in") == entry]
             stages = {i.name: stage.name for stage in laid.stages for i in stage.instances}
         result = synthesize(directory, "top", TARGETS[family], lambda _: None, cache, route=False)
-    feeds = result.log / "feeds.json"
-    if family == "ecp5" and not feeds.is_file():
-        feeds.write_text(json.dumps(netlist_feeds(json.loads((result.log / "netlist.json").read_text()), "top")))
-        (result.log / "netlist.json").unlink()
-    extra = json.loads(feeds.read_text()) if family == "ecp5" else {}
+    extra = fed(result.log) if family == "ecp5" else {}
     return [
         Sample(
             family=family,
@@ -224,6 +236,33 @@ def measure(seed: int, family: str, cache: Path) -> list[Sample]:
     ]
 
 
+def fed(log: Path) -> dict[str, int]:
+    """LUT positions that the ECP5's placer adds, of each instance of the top; its netlist is not kept."""
+    feeds = log / "feeds.json"
+    if not feeds.is_file():
+        feeds.write_text(json.dumps(netlist_feeds(json.loads((log / "netlist.json").read_text()), "top")))
+        (log / "netlist.json").unlink()
+    found: dict[str, int] = json.loads(feeds.read_text())
+    return found
+
+
+def measure_intake(seed: int, family: str, cache: Path) -> Sample:
+    """Map an axis_events of whose size and settings no design has to be made."""
+    cfg = random_intake(seed)
+    given = ", ".join(f".{name}({value})" for name, value in parameters(cfg).items())
+    text = (
+        "module top (input logic clk, rst_n, s_axis_tvalid, s_axis_tlast, out_ready, input logic [63:0] s_axis_tdata,\n"
+        "  output logic s_axis_tready, out_valid, time_error, output logic [31:0] dropped,\n"
+        f"  output logic [{cfg.channels * cfg.bits + 1}:0] out_data);\n"
+        f"  axis_events #({given}) intake (.*);\nendmodule\n"
+    )
+    with tempfile.TemporaryDirectory(prefix="scaflow-area-") as scratch:
+        (Path(scratch) / "top.sv").write_text(text)
+        result = synthesize(Path(scratch), "top", TARGETS[family], lambda _: None, cache, route=False)
+    extra = fed(result.log) if family == "ecp5" else {}
+    return Sample(family, f"intake{seed}", "axis_events", cfg, result.per_stage["intake"], extra.get("intake", 0))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", type=int, default=8, help="networks with list schedulers to fit")
@@ -233,12 +272,15 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=8, help="designs of single modules to fit those of graphs")
     parser.add_argument("--entries-only", action="store_true", help="fit axis_in alone and keep the rest")
     parser.add_argument("--parts-only", action="store_true", help="fit the modules of graphs alone and keep the rest")
+    parser.add_argument("--intakes", type=int, default=24, help="sizes of axis_events to fit")
+    parser.add_argument("--intakes-only", action="store_true", help="fit axis_events alone and keep the rest")
     parser.add_argument("--held-out", type=int, default=4, help="networks of each kind not to fit")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="syntheses at a time")
     parser.add_argument("--cache", type=Path, default=Path("build/cache/area"), help="results that are kept")
     options = parser.parse_args()
-    kinds = {0: options.list, LINEAR: options.linear, EVENT: options.event, ENTRY: options.entries, PART: options.parts}
-    only = {ENTRY: options.entries_only, PART: options.parts_only}
+    kinds = {0: options.list, LINEAR: options.linear, EVENT: options.event, ENTRY: options.entries}
+    kinds |= {INTAKE: options.intakes, PART: options.parts}
+    only = {ENTRY: options.entries_only, INTAKE: options.intakes_only, PART: options.parts_only}
     kinds = {kind: kinds[kind] for kind in kinds if not any(only.values()) or only.get(kind)}
     seeds = [kind + i for kind, count in kinds.items() for i in range(count)]
     seeds += [FIRST_HELD_OUT + kind + i for kind in kinds for i in range(options.held_out)]

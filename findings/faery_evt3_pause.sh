@@ -2,8 +2,8 @@
 # faery 0.7.1 on numpy 2.4.6: a pause in an EVT 3.0 file in which TIME_HIGH wraps is lost, and the times behind it with it.
 #
 # TIME_HIGH has 12 bits and wraps after 16.8 s. The reader sees the wrap only where 4095 stood right before; where no word came
-# in that time (a file that was cut or filtered), a decrease from 3996 to 5 is the only sign of it, and the reader goes on with the time it had. The file here is
-# written word by word: two events, at 3996 * 4096 us, and behind the wrap, at (4096 + 5) * 4096 + 3 us.
+# in that time (a file that was cut or filtered), a decrease from 3996 to 5 is the only sign of it, and the reader goes on
+# with the time it had. The file here is written word by word: two events, at 3996 * 4096 us, and behind the wrap, at (4096 + 5) * 4096 + 3 us.
 #
 # Output seen:  written 16367616 16797699, read 16367616 16367619
 # Ends with 0 while that is so, with 1 when it has changed.

@@ -572,6 +572,26 @@ def _axis_in(cfg: Any, family: Family) -> Features:
     }
 
 
+def _counts(cfg: Any, family: Family) -> Ram:
+    """A memory of axis_events, of a power of two of words a row."""
+    return ram(family, max(2, cfg.height) << address_bits(cfg.width), cfg.channels * cfg.bits)
+
+
+def _axis_events(cfg: Any, family: Family) -> Features:
+    return {
+        **_memory(2 * _counts(cfg, family)),
+        "time_bits": cfg.time_bits,
+        "offset_bits": 14 * ((cfg.x0 > 0) + (cfg.y0 > 0)),
+        "word_bits": cfg.channels * cfg.bits,
+        "place_bits": address_bits(cfg.width) + address_bits(cfg.height),
+        "first": cfg.from_first,
+    }
+
+
+def _axis_events_counted(cfg: Any, family: Family) -> tuple[float, int]:
+    return 2 * _counts(cfg, family).blocks, 0
+
+
 def _axis_out(cfg: Any, family: Family) -> Features:
     ways = 1 << address_bits(cfg.classes + 1)
     return {"logit_bits": cfg.classes * cfg.logit_bits, "selected_bits": cfg.logit_bits * (ways - 1)}
@@ -600,4 +620,5 @@ _MODULES: dict[str, tuple[_Counts, _Rule | None]] = {
     "readout": (_readout, _readout_counted),
     "axis_in": (_axis_in, None),
     "axis_out": (_axis_out, None),
+    "axis_events": (_axis_events, _axis_events_counted),
 }

@@ -16,8 +16,10 @@ from scaflow.hw.design import Design, design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
 from scaflow.hw.layers import Instance
+from scaflow.hw.mem import parameters
 from scaflow.hw.ram import ram, rom
 from scaflow.hw.synth import Resources, SynthResult, synthesize
+from scaflow.quant.golden.axis_events import AxisEvents
 from scaflow.quant.golden.current_pe import CurrentPe
 from scaflow.quant.golden.lif_neuron import LifNeuron
 from scaflow.quant.golden.spike_sum import SpikeSum
@@ -66,6 +68,22 @@ def synthesized(graph, tmp_path_factory):
         return laid, synthesize(folder / f"{steps}-{family}", "top", target, lambda _: None, kept, route=placed)
 
     return make
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_fresh_axis_events_is_within_the_promise(family, tmp_path):
+    cfg = AxisEvents(x0=0, y0=0, width=34, height=34, channels=2, bits=2, bin=30_000, time_bits=20)
+    given = ", ".join(f".{name}({value})" for name, value in parameters(cfg).items())
+    (tmp_path / "top.sv").write_text(
+        "module top (input logic clk, rst_n, s_axis_tvalid, s_axis_tlast, out_ready, input logic [63:0] s_axis_tdata,\n"
+        "  output logic s_axis_tready, out_valid, time_error, output logic [31:0] dropped,\n"
+        f"  output logic [5:0] out_data); axis_events #({given}) intake (.*); endmodule\n"
+    )
+    cells = synthesize(tmp_path, "top", TARGETS[family], lambda _: None, tmp_path / "cache", route=False).per_stage
+    predicted = area([Instance("axis_events", "intake", cfg, 0, 0)], family)
+    assert predicted.lut == pytest.approx(cells["intake"].lut, rel=0.15)
+    assert predicted.ff == pytest.approx(cells["intake"].ff, rel=0.15)
+    assert predicted.bram == cells["intake"].bram > 0
 
 
 def test_what_the_placer_adds_is_what_nextpnr_added(synthesized):
