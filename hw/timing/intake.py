@@ -3,7 +3,7 @@
     event k     accepted A, counted G;  frame f  begins to leave at S;  its pixel j moves to the output at M, taken T
     A(k) = max(O(k), G(k-1))            O(k): offered;  A(0): WIDTH*HEIGHT cycles after reset at the earliest
     S    = max(request + 1, M(last pixel of the frame before) + 1)
-           request: A(k), or the last S, where event k lies behind the bin; G(k) where it is its recording's last
+           request: A(k) where event k lies behind the bin, G(k) where it is its recording's last
     G(k) = max(A(k), S of the last frame before it) + 1
     M(0) = max(S + 2, T + 1), T of the pixel before;  M(j) = max(M(j-1) + 1, T(j-1));  T(j) >= M(j) + 1
 """
@@ -59,7 +59,7 @@ def intake(cfg: AxisEvents, events: Sequence[int], source: Open | None = None, s
         if end is None:
             end = t + cfg.bin
         while not (t - end) >> (cfg.time_bits - 1) & 1:
-            leave(max(at, swapped))
+            leave(at)
             end += cfg.bin
         counted = max(at, swapped) + 1
         closed = bool(beat >> WORD)
