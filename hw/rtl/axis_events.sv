@@ -6,9 +6,9 @@
 ///   Events beyond the WIDTH x HEIGHT pixels at (X0, Y0) are counted in `dropped` instead, and move time all the same.
 ///   TIME_BITS are enough where no event is later by 2^(TIME_BITS-1) than the bin that fills: times may wrap
 /// Beat        out: CHANNELS counts of BITS, last[1] of a frame, end[1] of a recording; pixels in raster order
-/// Latency     4 cycles, beat that ends a bin (a later one's, or tlast) accepted -> the frame's first out_valid, where
-///             the frame before has left; 5 behind tlast
-/// Throughput  1 event/cycle, and a cycle for each frame, while the frame before leaves: WIDTH*HEIGHT + 2 cycles or more
+/// Latency     5 cycles, beat that ends a bin (a later one's, or tlast) accepted -> the frame's first out_valid, where
+///             the frame before has left; 6 behind tlast
+/// Throughput  1 event/cycle, and a cycle for each frame, while the frame before leaves: WIDTH*HEIGHT + 3 cycles or more
 /// Handshake   valid never waits for ready; payload stable while valid && !ready; tready waits for room in a memory
 /// State       two memories, of which one is counted in while the other one leaves and is cleared; a row takes a power of
 ///             two of words. Cleared in the WIDTH*HEIGHT cycles after reset, in which nothing is taken
@@ -87,46 +87,48 @@ module axis_events #(
       bin_end <= LENGTH;
     end else begin
       if (s_axis_tready) waiting <= s_axis_tvalid;
-      if (go) closing <= last;
-      else if (swap) closing <= 1'b0;
-      if (go) fresh <= 1'b0;
-      else if (swap && closing) fresh <= FROM_FIRST == 1;
+      if (go || swap) closing <= go && last;
+      if (go || swap && closing) fresh <= !go && FROM_FIRST == 1;
     end
   end
 
-  // --- counted: its word is read, and written back a cycle later -----------------------------------------------------
+  // --- counted: its word is read, taken into a register, and written back --------------------------------------------
   wire [PLACE_BITS-1:0] column = x - PLACE_BITS'(X0);
   wire [PLACE_BITS-1:0] row = y - PLACE_BITS'(Y0);
   wire seen = column < PLACE_BITS'(WIDTH) && row < PLACE_BITS'(HEIGHT);  // before X0 or Y0 it has wrapped, and is larger
   wire [X_BITS+Y_BITS-1:0] place = {row[Y_BITS-1:0], column[X_BITS-1:0]};
   logic filling;  // the memory that is counted in; the other one leaves
-  logic counted, missed, timed, again, channel;
-  logic [X_BITS+Y_BITS-1:0] place_1;
+  logic counted, missed, timed, filling_1, on_1, counted_2, filling_2, on_2;
+  logic again_1, again_2;  // the event two before, or just before, is of the same word, and is not in what is read
+  logic [X_BITS+Y_BITS-1:0] place_1, place_2;
   logic [TIME_BITS-1:0] beyond_1;
   logic [1:0][WORD-1:0] word;  // read of either memory
-  logic [WORD-1:0] held, former, latter;
+  logic [WORD-1:0] word_2, held, former, latter;
   wire [TIME_BITS-1:0] since = beyond_1 + LENGTH;  // since the bin began
-  assign former = again ? held : word[filling];
+  assign former = again_2 ? held : word_2;
   for (genvar c = 0; c < CHANNELS; c++) begin : count
     wire [BITS-1:0] n = former[c*BITS+:BITS];
-    wire hit = CHANNELS == 1 || channel == (c == 1);
+    wire hit = CHANNELS == 1 || on_2 == (c == 1);
     assign latter[c*BITS+:BITS] = hit && n != '1 ? n + 1'b1 : n;
   end
-
   always_ff @(posedge clk) begin
-    place_1 <= place;
-    channel <= on;
+    {place_1, on_1, filling_1} <= {place, on, filling};
+    {place_2, on_2, filling_2} <= {place_1, on_1, filling_1};
     beyond_1 <= beyond;
+    word_2 <= again_1 ? held : word[filling_1];
     held <= latter;
-    again <= counted && place_1 == place;  // what is read now is not yet what the event before leaves
+    again_1 <= counted_2 && {filling_2, place_2} == {filling, place};
+    again_2 <= counted_2 && place_2 == place_1;
     if (!rst_n) begin
       counted <= 1'b0;
+      counted_2 <= 1'b0;
       missed <= 1'b0;
       timed <= 1'b0;
       dropped <= '0;
       time_error <= 1'b0;
     end else begin
       counted <= go && seen;
+      counted_2 <= counted;
       missed <= go && !seen;
       timed <= go && !fresh;
       if (missed) dropped <= dropped + 1'b1;
@@ -135,20 +137,20 @@ module axis_events #(
   end
 
   // --- the walk over the memory that leaves, and after reset over both -----------------------------------------------
-  logic walking, ending, read, read_last, read_end;
+  logic leaving, walking, ending, read, read_last, read_end;  // leaving: the last event is on its way into the memory
+  logic wiped, cleared;  // wiped: what is cleared is both
   logic [X_BITS-1:0] walk_x;
   logic [Y_BITS-1:0] walk_y;
-  logic cleared;
   logic [X_BITS+Y_BITS-1:0] walk_1;
   wire [X_BITS+Y_BITS-1:0] walk = {walk_y, walk_x};
   wire enable = !out_valid || out_ready;
   wire step = wiping || walking && enable;
   wire last_x = walk_x == X_BITS'(WIDTH - 1);
   wire last_y = walk_y == Y_BITS'(HEIGHT - 1);
-  assign free = !walking && !read;
+  assign free = !leaving && !walking && !read;
 
   always_ff @(posedge clk) begin
-    walk_1 <= walk;
+    {walk_1, wiped} <= {walk, wiping};
     if (swap) ending <= closing;
     if (enable) begin
       read_last <= last_x && last_y;
@@ -157,6 +159,7 @@ module axis_events #(
     end
     if (!rst_n) begin
       wiping <= 1'b1;
+      leaving <= 1'b0;
       walking <= 1'b0;
       walk_x <= '0;
       walk_y <= '0;
@@ -178,22 +181,19 @@ module axis_events #(
           walking <= 1'b0;
         end
       end
-      if (swap) begin
-        walking <= 1'b1;
-        filling <= !filling;
-      end
+      leaving <= swap;
+      if (leaving) walking <= 1'b1;
+      if (swap) filling <= !filling;
     end
   end
 
-  // --- the memories; a word that is read while it is written is not used: see `again` --------------------------------
-  logic wiped;  // what is cleared is both
-  always_ff @(posedge clk) wiped <= wiping;
+  // --- the memories; a word that is read while it is written is not used: see `again_1` ------------------------------
   for (genvar m = 0; m < 2; m++) begin : memory
     (* no_rw_check *) logic [WORD-1:0] counts [DEPTH];
     wire fills = filling == (m == 1);
     wire clear = cleared && (wiped || !fills);
     always_ff @(posedge clk) begin
-      if (clear || counted && fills) counts[clear ? walk_1 : place_1] <= clear ? '0 : latter;
+      if (clear || counted_2 && filling_2 == (m == 1)) counts[clear ? walk_1 : place_2] <= clear ? '0 : latter;
       if (fills || enable) word[m] <= counts[fills ? place : walk];
     end
   end

@@ -5,7 +5,7 @@
     S    = max(request + 1, M(last pixel of the frame before) + 1)
            request: A(k) where event k lies behind the bin, G(k) where it is its recording's last
     G(k) = max(A(k), S of the last frame before it) + 1
-    M(0) = max(S + 2, T + 1), T of the pixel before;  M(j) = max(M(j-1) + 1, T(j-1));  T(j) >= M(j) + 1
+    M(0) = max(S + 3, T + 1), T of the pixel before;  M(j) = max(M(j-1) + 1, T(j-1));  T(j) >= M(j) + 1
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def intake(cfg: AxisEvents, events: Sequence[int], source: Open | None = None, s
     def leave(request: int) -> None:
         nonlocal moved, swapped
         swapped = max(request, moved) + 1
-        step = max(swapped + 1, taken[-1] if taken else 0)  # the first pixel is read
+        step = max(swapped + 2, taken[-1] if taken else 0)  # the first pixel is read
         for _ in range(cfg.pixels):
             moved = max(step + 1, taken[-1] if taken else 0)
             step = moved  # the next one is read

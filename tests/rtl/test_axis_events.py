@@ -66,11 +66,15 @@ class TestAxisEvents(RtlSuite):
         AxisEvents(x0=0, y0=5, width=3, height=7, channels=1, bits=4, bin=1, time_bits=8),
     )
     mutants = (
-        ("again ? held : word[filling]", "word[filling]"),
+        ("again_2 ? held : word_2", "word_2"),
+        ("again_1 ? held : word[filling_1]", "word[filling_1]"),
+        ("{filling_2, place_2} == {filling, place}", "place_2 == place"),
+        ("if (leaving) walking", "if (swap) walking"),
         ("hit && n != '1", "hit"),
         ("(wiped || !fills)", "wiped"),
         ("(wiped || !fills)", "(!fills)"),
         ("!walking && !read", "!walking"),
+        ("!leaving && !walking", "!walking"),
         ("walking && enable", "walking"),
         ("fills || enable", "1'b1"),
         ("!fresh && !beyond", "!beyond"),
