@@ -121,6 +121,14 @@ class Design:
     def stages(self) -> tuple[Stage, ...]:
         return tuple(part.stage for part in self.parts if part.stage)
 
+    def altered(self, stage: Stage) -> Design:
+        """The design with another stage in the place of that of its name."""
+        parts = [
+            replace(part, stage=stage, instances=stage.instances) if part.name == stage.name else part
+            for part in self.parts
+        ]
+        return replace(self, parts=tuple(parts))
+
     @property
     def interval(self) -> int | None:
         """Cycles between images: the slowest stage, or the image's way in. None: data-dependent."""

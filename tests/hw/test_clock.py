@@ -315,7 +315,7 @@ def test_a_standstill_says_who_waits():
     buffer = stage.instances[0]
     small = replace(buffer, cfg=replace(buffer.cfg, depth=16))  # of 30 words that the second row of windows needs
     stuck = replace(stage, instances=(small, *stage.instances[1:]))
-    laid = replace(laid, stages=(laid.stages[0], stuck, *laid.stages[2:]))
+    laid = laid.altered(stuck)
     with pytest.raises(ValueError) as caught:
         predict(laid, np.zeros((1, 1, 9, 11), np.uint8))
     assert str(caught.value).splitlines() == [

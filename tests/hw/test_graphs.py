@@ -42,7 +42,9 @@ def _images(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.rtl
 @pytest.mark.parametrize("scheduler", ["list", "event"])
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.full] * (name in ("pruned", "soft"))) for name in GRAPHS]
+)
 def test_the_top_equals_golden_in_the_cycles_of_the_clock(name: str, scheduler: str, tmp_path: Path) -> None:
     graph = GRAPHS[name]
     laid, images = design(graph, folding(graph, scheduler)), _images(graph, 3)

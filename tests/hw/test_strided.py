@@ -109,7 +109,7 @@ def test_uneven_rows_ask_for_a_deeper_ring():
         assert buffer.cfg.depth == 2 * least
         buffer = replace(buffer, cfg=replace(buffer.cfg, depth=least))
         shallow = replace(stage, instances=(buffer, *stage.instances[1:]))
-        laid = replace(laid, stages=tuple(shallow if s is stage else s for s in laid.stages))
+        laid = laid.altered(shallow)
         assert stage_cycles(laid, stage.name, images_of(laid, 9)).interval[-1] > stage.law
 
 

@@ -325,3 +325,17 @@ def test_damaged_files_are_refused(make_graph, tmp_path):
     (tmp_path / "graph.json").write_text("{}")
     with pytest.raises(ValueError, match=r"graph\.json: damaged, or of another program: holds no format"):
         load(stem)
+
+
+def test_files_of_chains_are_still_read(make_graph, tmp_path):
+    """Format 1 is format 2 without what chains do not have."""
+    graph = make_graph(0)
+    save(graph, tmp_path / "graph")
+    file = tmp_path / "graph.json"
+    text = file.read_text()
+    assert '"scaflow graph 2"' in text and '"reads"' not in text
+    file.write_text(text.replace("scaflow graph 2", "scaflow graph 1"))
+    assert load(tmp_path / "graph") == graph
+    file.write_text(text.replace("scaflow graph 2", "scaflow graph 3"))
+    with pytest.raises(ValueError, match="format 'scaflow graph 3'; this is 'scaflow graph 2'"):
+        load(tmp_path / "graph")
