@@ -149,7 +149,7 @@ def law(
     """
     if isinstance(node, Readout):
         return law_words(windows, len(node.weight))
-    folds, edge = ceil_div(len(node.kept), pe), graph.read(node)[0]
+    folds, edge = ceil_div(graph.outputs(node), pe), graph.read(node)[0]
     words = words_of(graph, node, edge, folds, simd, lookups(group, edge.bits))
     return law_events(windows, folds, graph.time_steps, rounds, words)
 

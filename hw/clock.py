@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from scaflow.hw.timing import lanes, records
 from scaflow.hw.timing.kernel import advance
 from scaflow.hw.timing.layout import layout, places, standstill
 from scaflow.hw.timing.walks import bank_walks, word_walks
-from scaflow.quant.graph import IMAGE, Readout, execute
+from scaflow.quant.graph import IMAGE, Readout, Weighted, execute
 
 LANES = 16  # runs side by side: as many as a vector of 512 bits has times
 BATCH = 64  # images timed between two calls of `progress`
@@ -230,7 +231,7 @@ class Timer:
             record = self._state.stages[k]
             if stage.scheduler != "event":
                 continue
-            node = next(node for node, _ in self._graph.weighted if node.name == stage.name)
+            node = cast(Weighted, self._graph.node(stage.name))
             source = self._graph.sources[node.name][0]
             if source == IMAGE:
                 read = self._graph.seen(images)[:, :, None]

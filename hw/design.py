@@ -121,14 +121,6 @@ class Design:
     def stages(self) -> tuple[Stage, ...]:
         return tuple(part.stage for part in self.parts if part.stage)
 
-    def altered(self, stage: Stage) -> Design:
-        """The design with another stage in the place of that of its name."""
-        parts = [
-            replace(part, stage=stage, instances=stage.instances) if part.name == stage.name else part
-            for part in self.parts
-        ]
-        return replace(self, parts=tuple(parts))
-
     @property
     def interval(self) -> int | None:
         """Cycles between images: the slowest stage, or the image's way in. None: data-dependent."""
@@ -180,7 +172,8 @@ def design(
 
     Args:
         folding: PE, SIMD, scheduler and neurons of each weighted node.
-        orders: of a node's kept channels, by its name; ascending where it is not given (see `hw.banks.orders`).
+        orders: of the channels that travel of what a node writes, by its name; ascending where it is not given (see
+            `hw.banks.orders`).
         fifo_depths: of the queue behind a spiking stage, by its name; FIFO_DEPTH where it is not given.
         axi_bytes: of a beat in which images come in.
 
@@ -192,7 +185,7 @@ def design(
     problems = [f"axi_bytes={axi_bytes}: {problem}"] if (problem := axi_problem(axi_bytes)) else []
     if problems := problems + _problems(graph, folding, bits):
         raise ValueError("\n".join(problems))
-    return Design(graph, _Layout(graph, folding, orders or {}, fifo_depths or {}).parts(), axi_bytes)
+    return Design(graph, _Layout(graph, folding, bits, orders or {}, fifo_depths or {}).parts(), axi_bytes)
 
 
 class _Layout:
@@ -202,14 +195,14 @@ class _Layout:
         self,
         graph: Graph,
         folding: Folding,
+        bits: Mapping[str, Widths],
         orders: Mapping[str, Sequence[int]],
         depths: Mapping[str, int],
     ) -> None:
-        self._graph, self._folding, self._depths = graph, folding, depths
-        self._bits = widths(graph)
+        self._graph, self._folding, self._bits, self._depths = graph, folding, bits, depths
         self._orders = orders_of(graph, orders)  # of what each node writes
-        self._kept = {name: kept for name, (_, kept) in self._orders.items()}  # how many of it travel
-        self._folds = links.folds_of(graph, folding, self._kept)  # of currents
+        self._walked = {node.name: edge for node, edge in graph.weighted}
+        self._folds = links.folds_of(graph, folding)  # of currents
         self._least = skip.depths(graph, folding, self._folds)
         self._queues: dict[tuple[str, str], str] = {}  # the queue between a node and its reader
         self._lanes: dict[str, tuple[int, int]] = {}  # of currents: PE, and the bits of one
@@ -229,9 +222,6 @@ class _Layout:
                 found += self._divided(last, part)
         return tuple(found)
 
-    def _depth(self, name: str, least: int = FIFO_DEPTH) -> int:
-        return self._depths.get(name, least)
-
     def _reads(self, node: Node) -> tuple[str, ...]:
         sources = self._graph.sources[node.name]
         return tuple(self._queues[source, node.name] for source in sources if source != IMAGE)
@@ -245,7 +235,7 @@ class _Layout:
         names = [f"{writer}_to_{reader.name}" for reader in readers]
         least = [self._least[writer, reader.name] for reader in readers]
         ahead = [FIFO_DEPTH * self._folds.get(writer, 1) * isinstance(reader, Join) for reader in readers]
-        depths = [self._depth(name, n + more) for name, n, more in zip(names, least, ahead, strict=True)]
+        depths = [self._depths.get(name, n + more) for name, n, more in zip(names, least, ahead, strict=True)]
         self._queues |= {(writer, reader.name): name for name, reader in zip(names, readers, strict=True)}
         made = links.fork(f"{writer}_fork", queue, names, depths)
         return [Part(made[0].name, "fork", (queue.name,), made, part.beats, least=tuple(least))]
@@ -258,17 +248,17 @@ class _Layout:
             return Part(node.name, "stage", reads, stage.instances, self._beats(node, pools), stage)
         if isinstance(node, Neuron):
             pe, acc_bits = self._lanes[graph.sources[node.name][0]]
-            order, kept = self._orders[node.name]
+            order, kept = self._orders[node.name], len(graph.travelling[node.name])
             widths_of = replace(cast(ConvWidths, self._bits[node.name]), acc_bits=acc_bits)
-            made = links.neuron(graph, node, widths_of, pools, order, kept, pe, self._depth(node.name))
+            made = links.neuron(graph, node, widths_of, pools, order, kept, pe, self._depths.get(node.name, FIFO_DEPTH))
             return Part(node.name, "neuron", reads, _tied(made, reads), self._beats(node, pools))
         assert isinstance(node, Join)  # pools belong to what they follow
         a, b = graph.read(node)
-        lanes, in_bits = len(self._orders[node.name][0]), (a.bits, b.bits)
+        lanes, in_bits = len(self._orders[node.name]), (a.bits, b.bits)
         if a.kind == "currents":
             (lanes, a_bits), (_, b_bits) = (self._lanes[source] for source in graph.sources[node.name])
             in_bits = (a_bits, b_bits)
-        made = links.join(graph, node, pools, lanes, in_bits, self._depth(node.name))
+        made = links.join(graph, node, pools, lanes, in_bits, self._depths.get(node.name, FIFO_DEPTH))
         if a.kind == "currents":
             self._lanes[node.name] = lanes, made[0].cfg.out_bits
         return Part(node.name, "join", reads, _tied(made, reads), self._beats(node, pools))
@@ -278,25 +268,23 @@ class _Layout:
         if isinstance(node, Readout):
             return 1
         edge = self._graph.edge(pools[-1][0].name if pools else node.name)
-        _, height, width = edge.shape
-        folds = self._folds[node.name] if edge.kind == "currents" else 1
-        return height * width * edge.time_steps * folds
+        return edge.words * (self._folds[node.name] if edge.kind == "currents" else 1)
 
     def _stage(self, node: Weighted, pools: Pools) -> Stage:
         graph, fold = self._graph, self._folding[node.name]
-        source, edge = graph.sources[node.name][0], graph.read(node)[0]
-        in_order = tuple(range(graph.input_shape[0])) if source == IMAGE else self._orders[source][0]
-        kept_in = len(edge.kept) if source == IMAGE else self._kept[source]
+        source, edge = graph.sources[node.name][0], self._walked[node.name]
+        in_order = tuple(range(graph.input_shape[0])) if source == IMAGE else self._orders[source]
+        kept_in, kept_out = len(edge.kept), graph.outputs(node)
         at_once_here = isinstance(node, Conv) and at_once(node, edge, graph.time_steps)
-        out_order, kept_out, out_edge = None, len(node.weight), None
+        out_order, out_edge = None, None
         if isinstance(node, Readout):
             logits = cast(ReadoutWidths, self._bits[node.name])
             instances = layers.readout(graph, node, edge, logits, in_order, kept_in, fold)
         else:
-            out_order, kept_out = self._orders[node.name]
+            out_order = self._orders[node.name]
             out_edge = graph.edge(pools[-1][0].name if pools else node.name)
             walk = layers.scheduler(graph, node, edge, in_order, kept_in, kept_out, fold)
-            depth, sides = self._depth(node.name), (in_order, out_order, kept_in, kept_out, fold)
+            depth, sides = self._depths.get(node.name, FIFO_DEPTH), (in_order, out_order, kept_in, kept_out, fold)
             if isinstance(node, Current):
                 acc_bits = cast(CurrentWidths, self._bits[node.name]).acc_bits
                 instances = (*walk, *layers.currents(graph, node, edge, acc_bits, *sides, depth))

@@ -21,7 +21,7 @@ from scaflow.model.limits import (
     simd_problem,
 )
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Conv, Current, Edge, Graph, Readout, Weighted
+from scaflow.quant.graph import Conv, Current, Graph, Readout, Weighted
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def given(
     Raises:
         ValueError: a count or a value does not fit the network; all problems are listed.
     """
-    nodes = _weighted(graph)
+    nodes = [node for node, _ in graph.weighted]
     problems = []
     if len(pe) != len(nodes) - 1 or len(simd) != len(nodes):
         problems.append(
@@ -104,7 +104,7 @@ def balanced(graph: Graph, lanes: int, granularity: int = 1, asked: str = "fold.
     """
     top = granularity & -granularity if granularity > 1 else 16
     offered = []
-    for node, edge in _weighted_edges(graph):
+    for node, edge in graph.weighted:
         out, into = node.weight.shape[:2]
         simds = [s for s in (1, 2, 4, 8, 16) if s <= min(top, into)]
         pes = [out] if isinstance(node, Readout) else [p for p in (1, 2, 4, 8, 16) if p <= min(top, out)]
@@ -146,17 +146,11 @@ def _picked(graph: Graph, offered: Mapping[str, list[Fold]]) -> Folding | None:
     return picked
 
 
-def _written(graph: Graph) -> dict[str, int]:
-    """How many channels travel of what each node writes: of what is joined, all that one of them has."""
-    kept = [(trunk, {channel for node in trunk for channel in graph.edge(node.name).kept}) for trunk in graph.trunks]
-    return {node.name: len(channels) for trunk, channels in kept for node in trunk}
-
-
 def narrowed(graph: Graph, folding: Folding) -> Folding:
     """The folding of a network on what pruning left of it: no more lanes and neurons than channels."""
-    result, written = {}, _written(graph)
-    for node, edge in _weighted_edges(graph):
-        out = len(node.weight) if isinstance(node, Readout) else written[node.name]
+    result = {}
+    for node, edge in graph.weighted:
+        out = graph.outputs(node)
         fold = folding[node.name]
         groups = ceil_div(len(edge.kept), fold.group[1])
         neurons = fold.neurons if fold.neurons is None or fold.neurons < out else None
@@ -207,7 +201,7 @@ def dealt(graph: Graph, folding: Folding, edges: Mapping[str, np.ndarray]) -> di
         edges: what each event stage reads, by its name (`hw.activity.reads`), of some calibration images.
     """
     banks = {name: (fold.simd, fold.group) for name, fold in folding.items() if fold.scheduler == "event"}
-    walked = [node for node in _weighted(graph) if node.name in banks]
+    walked = [node for node, _ in graph.weighted if node.name in banks]
     events = {
         node.name: channel_events(edges[node.name], node, positions=folding[node.name].group[0]) for node in walked
     }
@@ -222,13 +216,13 @@ def _cheapest(
     ways: Callable[[Fold, int, int], list[Fold]],
 ) -> Folding:
     result, problems = dict(folding), []
-    for node, edge in _weighted_edges(graph):
-        out, into = len(node.weight) if isinstance(node, Readout) else len(node.kept), len(edge.kept)
+    for node, edge in graph.weighted:
+        out, into = graph.outputs(node), len(edge.kept)
         wanted, kernel = schedulers.get(node.name, "list"), Kernel.of(node)
         options: list[tuple[float, Fold]] = []
         against: list[str] = []
-        as_it_is = not isinstance(node, Conv)
-        for fold in [folding[node.name]] if as_it_is else ways(folding[node.name], out, into):
+        divided = isinstance(node, Conv)
+        for fold in ways(folding[node.name], out, into) if divided else [folding[node.name]]:
             pe, simd, rounds = fold.pe, fold.simd, fold.rounds
             if wanted != "event":
                 cycles = float(node_law(graph, node, edge, pe, simd, into, out, rounds))
@@ -255,11 +249,3 @@ def _bank_depth(node: Weighted, fold: Fold) -> int:
     out, into, height, width = node.weight.shape
     words: int = ceil_div(out, fold.pe) * ceil_div(into, fold.simd) * height * width
     return words
-
-
-def _weighted_edges(graph: Graph) -> list[tuple[Weighted, Edge]]:
-    return list(graph.weighted)
-
-
-def _weighted(graph: Graph) -> list[Weighted]:
-    return [node for node, _ in _weighted_edges(graph)]

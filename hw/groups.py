@@ -57,8 +57,7 @@ def window_rows(node: Weighted, edge: Edge, kept_in: int, group: Group) -> Windo
 
 def arriving(edge: Edge, rows: WindowRow | None = None) -> int:
     """Cycles in which an image's words come in, one a cycle."""
-    _, height, width = edge.shape
-    return rows.steps if rows else height * width * edge.time_steps
+    return rows.steps if rows else edge.words
 
 
 def group_bits(group: Group, bits: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from scaflow.quant.golden.synapse_event import SynapseEvent
 from scaflow.quant.golden.synapse_list import SynapseList
 from scaflow.quant.golden.synapse_word import SynapseWord
 from scaflow.quant.golden.window_buffer import WindowBuffer
-from scaflow.quant.graph import Conv, Current, Edge, Graph, Pool, Readout, SumPool, Weighted
+from scaflow.quant.graph import Conv, Current, Edge, Graph, Pool, Readout, Spiking, SumPool, Weighted
 from scaflow.quant.neuron import RESETS
 from scaflow.quant.widths import ConvWidths, ReadoutWidths
 
@@ -93,74 +93,53 @@ def neurons(
     fifo_depth: int,
 ) -> tuple[Instance, ...]:
     """From synapse steps to the words of the next map."""
-    pe, simd = fold.pe, fold.simd
-    folds = ceil_div(kept_out, pe)
-    rows = list(out_order[:kept_out])
-    spare = folds * pe - kept_out  # idle lanes of the last fold: weights 0, and bias 0, threshold 1 never fire
-    in_bits = group_bits(fold.group, edge.bits)
-    lookup, places = lookups(fold.group, edge.bits), fold.group[0] * fold.group[1]
-    weights = _weights(node, rows, in_order[:kept_in], edge.bits, fold)
-    weight_bits = _bits(weights) if lookup else node.weight_bits
+    pe = fold.pe
+    spare = -kept_out % pe  # idle lanes of the last fold: weights 0, and bias 0, threshold 1 never fire
+    rows, time_steps = list(out_order[:kept_out]), graph.time_steps
+    sums = _array(graph, node, edge, bits.acc_bits, in_order, out_order, kept_in, kept_out, fold)
+    folds = sums["folds"]
 
-    time_steps = graph.time_steps
     if at_once(node, edge, time_steps):
         silent = np.pad(
             silent_levels(node, time_steps, bits.acc_bits)[rows],
             ((0, spare), (0, 0)),
             constant_values=(1 << (bits.acc_bits - 1)) - 1,  # no sum is above it
         )
-        told = DirectPe(
-            pe=pe,
-            simd=simd,
-            in_bits=in_bits,
-            lookup=lookup,
-            places=places,
-            depth=weights.shape[1],
-            folds=folds,
-            time_steps=time_steps,
-            weight_bits=weight_bits,
-            acc_bits=bits.acc_bits,
-            weights=weights,
-            levels=silent.reshape(folds, pe, time_steps).transpose(0, 2, 1).reshape(folds, -1),
-        )
-        step_bits = simd * (in_bits + told.addr_bits) + 1
-        element = Instance("direct_pe", f"{node.name}_direct_pe", told, step_bits, time_steps * pe)
+        told = DirectPe(**sums, levels=silent.reshape(folds, pe, time_steps).transpose(0, 2, 1).reshape(folds, -1))
+        element = Instance("direct_pe", f"{node.name}_direct_pe", told, _step_bits(told), time_steps * pe)
         return (element, *words(node.name, len(node.weight), pools, pe, folds, time_steps, 1, fifo_depth))
 
-    at_once_served = fold.served
-    idle = fold.rounds * at_once_served - pe  # neurons of the last round that stand for no sum
+    idle = fold.rounds * fold.served - pe  # neurons of the last round that stand for no sum
 
     def levels(of_channel: np.ndarray, otherwise: int) -> np.ndarray:
         """Of each neuron in each round of each fold."""
         folded = np.pad(of_channel[rows], (0, spare), constant_values=otherwise).reshape(folds, pe)
-        return np.pad(folded, ((0, 0), (0, idle)), constant_values=otherwise).reshape(-1, at_once_served)
+        return np.pad(folded, ((0, 0), (0, idle)), constant_values=otherwise).reshape(-1, fold.served)
 
-    served = LifPe(
-        pe=pe,
-        neurons=at_once_served,
-        simd=simd,
-        in_bits=in_bits,
-        lookup=lookup,
-        places=places,
-        depth=weights.shape[1],
-        folds=folds,
-        time_steps=time_steps,
-        direct=int(edge.repeats(time_steps) > 1),
-        weight_bits=weight_bits,
-        acc_bits=bits.acc_bits,
-        v_bits=max(bits.v_bits, node.leak_shift + 1),  # a bit at least is left of what leaks
-        fraction_bits=node.fraction_bits,
-        leak_shift=node.leak_shift,
-        soft_reset=RESETS.index(node.reset),
-        weights=weights,
-        bias=levels(node.bias, 0),
-        threshold=levels(node.threshold, 1),
-        decay_factor=node.decay[0],
-        decay_shift=node.decay[1],
-        v_reset=levels(node.v_reset, 0) if node.v_reset.any() else ZERO,
-    )
-    element = Instance("lif_pe", f"{node.name}_lif_pe", served, simd * (in_bits + served.addr_bits) + 1, pe)
+    direct = int(edge.repeats(time_steps) > 1)
+    served = LifPe(**sums, neurons=fold.served, direct=direct, **membranes(node, bits.v_bits, levels))
+    element = Instance("lif_pe", f"{node.name}_lif_pe", served, _step_bits(served), pe)
     return (element, *words(node.name, len(node.weight), pools, pe, folds, 1, time_steps, fifo_depth))
+
+
+def membranes(node: Spiking, v_bits: int, levels: Callable[[np.ndarray, int], np.ndarray]) -> dict[str, Any]:
+    """The parameters of what updates the membranes of a node.
+
+    Args:
+        v_bits: that hold all it computes with.
+        levels: puts a number a channel where the hardware has it, and another one where there is no channel.
+    """
+    return {
+        "v_bits": max(v_bits, node.leak_shift + 1),  # a bit at least is left of what leaks
+        "fraction_bits": node.fraction_bits,
+        "leak_shift": node.leak_shift,
+        "soft_reset": RESETS.index(node.reset),
+        "bias": levels(node.bias, 0),
+        "threshold": levels(node.threshold, 1),
+        "decay_factor": node.decay[0],
+        "decay_shift": node.decay[1],
+        "v_reset": levels(node.v_reset, 0) if node.v_reset.any() else ZERO,
+    }
 
 
 def currents(
@@ -176,29 +155,48 @@ def currents(
     fifo_depth: int,
 ) -> tuple[Instance, ...]:
     """From synapse steps to currents, PE a beat, in order pixel, t, fold."""
-    pe, simd = fold.pe, fold.simd
-    in_bits, lookup = group_bits(fold.group, edge.bits), lookups(fold.group, edge.bits)
     computed = replace(node, weight=node.weight * np.isin(np.arange(len(node.weight)), node.kept)[:, None, None, None])
-    weights = _weights(computed, list(out_order[:kept_out]), in_order[:kept_in], edge.bits, fold)
-    cfg = CurrentPe(
-        pe=pe,
-        simd=simd,
-        in_bits=in_bits,
-        lookup=lookup,
-        places=fold.group[0] * fold.group[1],
-        depth=weights.shape[1],
-        folds=ceil_div(kept_out, pe),
-        time_steps=graph.time_steps,
-        direct=int(edge.repeats(graph.time_steps) > 1),
-        weight_bits=_bits(weights) if lookup else node.weight_bits,
-        acc_bits=acc_bits,
-        weights=weights,
-    )
-    bits = pe * acc_bits
+    sums = _array(graph, computed, edge, acc_bits, in_order, out_order, kept_in, kept_out, fold)
+    cfg = CurrentPe(**sums, direct=int(edge.repeats(graph.time_steps) > 1))
+    bits = fold.pe * acc_bits
     return (
-        Instance("current_pe", f"{node.name}_current_pe", cfg, simd * (in_bits + cfg.addr_bits) + 1, bits),
+        Instance("current_pe", f"{node.name}_current_pe", cfg, _step_bits(cfg), bits),
         queue(f"{node.name}_stream_fifo", bits, fifo_depth),
     )
+
+
+def _array(
+    graph: Graph,
+    node: Conv | Current,
+    edge: Edge,
+    acc_bits: int,
+    in_order: Sequence[int],
+    out_order: Sequence[int],
+    kept_in: int,
+    kept_out: int,
+    fold: Fold,
+) -> dict[str, Any]:
+    """The parameters of what forms a node's sums from synapse steps."""
+    lookup = lookups(fold.group, edge.bits)
+    weights = _weights(node, list(out_order[:kept_out]), in_order[:kept_in], edge.bits, fold)
+    return {
+        "pe": fold.pe,
+        "simd": fold.simd,
+        "in_bits": group_bits(fold.group, edge.bits),
+        "lookup": lookup,
+        "places": fold.group[0] * fold.group[1],
+        "depth": weights.shape[1],
+        "folds": ceil_div(kept_out, fold.pe),
+        "time_steps": graph.time_steps,
+        "weight_bits": _bits(weights) if lookup else node.weight_bits,
+        "acc_bits": acc_bits,
+        "weights": weights,
+    }
+
+
+def _step_bits(array: DirectPe | LifPe | CurrentPe) -> int:
+    """Of a synapse step: an activation and an address a bank, and whether it is a window's last."""
+    return array.simd * (array.in_bits + array.addr_bits) + 1
 
 
 def queue(name: str, bits: int, depth: int, reads: tuple[str, ...] = ()) -> Instance:

@@ -3,58 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from scaflow.hw.fold import Folding
-from scaflow.hw.layers import Instance, pooled, queue, words
+from scaflow.hw.layers import Instance, membranes, pooled, queue, words
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.golden.lif_neuron import LifNeuron
-from scaflow.quant.golden.lif_update import ZERO
 from scaflow.quant.golden.stream_fork import StreamFork
 from scaflow.quant.golden.stream_join import StreamJoin
 from scaflow.quant.graph import Current, Edge, Graph, Join, Neuron, Pool, SumPool
 from scaflow.quant.graph.edges import signed_bits
-from scaflow.quant.neuron import RESETS
 from scaflow.quant.widths import ConvWidths, neuron_bounds
 
 Pools = Sequence[tuple[Pool | SumPool, Edge]]  # and what each one reads
 
 
-def orders_of(graph: Graph, orders: Mapping[str, Sequence[int]]) -> dict[str, tuple[tuple[int, ...], int]]:
-    """Of what each node writes: the channel in each place, and how many of them travel, first.
+def orders_of(graph: Graph, orders: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """The channel in each place of what each node writes, those that travel first.
 
     Args:
-        orders: wanted for the kept channels of some nodes; of what is joined, that of the first with one.
+        orders: of the channels that travel, wanted for some nodes; in a trunk the first that there is.
     """
-    result: dict[str, tuple[tuple[int, ...], int]] = {}
-    for group in graph.trunks:
-        kept = sorted({channel for node in group for channel in graph.edge(node.name).kept})
-        wanted = next((list(orders[node.name]) for node in group if node.name in orders), kept)
-        channels = range(graph.edge(group[0].name).shape[0])
-        order = (*wanted, *sorted(set(channels) - set(wanted)))
-        result |= {node.name: (order, len(wanted)) for node in group}
+    result: dict[str, tuple[int, ...]] = {}
+    for trunk in graph.trunks:
+        first = trunk[0].name
+        wanted = next((orders[node.name] for node in trunk if node.name in orders), graph.travelling[first])
+        rest = sorted(set(range(graph.edge(first).shape[0])) - set(wanted))
+        result |= {node.name: (*wanted, *rest) for node in trunk}
     return result
 
 
-def folds_of(graph: Graph, folding: Folding, kept: Mapping[str, int]) -> dict[str, int]:
-    """Beats of a pixel and step, of each node that writes currents.
-
-    Args:
-        kept: channels that travel, of what each node writes.
-    """
+def folds_of(graph: Graph, folding: Folding) -> dict[str, int]:
+    """Beats of a pixel and step, of each node that writes currents."""
     found: dict[str, int] = {}
-    for group in graph.trunks:
-        pe = [folding[node.name].pe for node in group if isinstance(node, Current)]
-        found |= {node.name: ceil_div(kept[node.name], pe[0]) for node in group if graph.bounds(node.name)}
+    for trunk in graph.trunks:
+        pe = [folding[node.name].pe for node in trunk if isinstance(node, Current)]
+        writers = [node.name for node in trunk if graph.bounds(node.name)]
+        found |= {name: ceil_div(len(graph.travelling[name]), pe[0]) for name in writers}
     return found
 
 
 def problems(graph: Graph, folding: Folding) -> list[str]:
     """Currents that are joined, and the neurons that read them, come in beats of one width."""
     found = []
-    for group in graph.trunks:
-        lanes = {node.name: folding[node.name].pe for node in group if isinstance(node, Current)}
+    for trunk in graph.trunks:
+        lanes = {node.name: folding[node.name].pe for node in trunk if isinstance(node, Current)}
         if len(set(lanes.values())) > 1:
             told = ", ".join(f"{name} {pe}" for name, pe in lanes.items())
             found.append(f"pe of {told}: their currents are joined; give all the same")
@@ -77,9 +72,12 @@ def neuron(
 
     # a pruned neuron on a current that others read: no sum of all steps reaches its threshold
     silent = ~np.isin(np.arange(len(node.bias)), node.kept)
-    low, high = neuron_bounds(graph, node)
-    beyond = (np.maximum(high, 0) << node.fraction_bits) * graph.time_steps + 1
-    threshold = np.where(silent, beyond, node.threshold)
+    low, high = ((bound << node.fraction_bits) * graph.time_steps for bound in neuron_bounds(graph, node))
+    beyond = np.maximum(high, 0) + 1
+    quiet = replace(
+        node, bias=np.where(silent, 0, node.bias), threshold=np.where(silent, beyond, node.threshold)
+    )
+    held = signed_bits(np.minimum(low, 0)[silent] - beyond[silent], beyond[silent]) if silent.any() else 0
 
     def levels(of_channel: np.ndarray, otherwise: int) -> np.ndarray:
         return np.pad(of_channel[rows], (0, spare), constant_values=otherwise).reshape(folds, pe)
@@ -89,28 +87,10 @@ def neuron(
         folds=folds,
         time_steps=graph.time_steps,
         acc_bits=bits.acc_bits,
-        v_bits=max(bits.v_bits, node.leak_shift + 1, *_potential_bits(node, silent, low, beyond, graph.time_steps)),
-        fraction_bits=node.fraction_bits,
-        leak_shift=node.leak_shift,
-        soft_reset=RESETS.index(node.reset),
-        bias=levels(np.where(silent, 0, node.bias), 0),
-        threshold=levels(threshold, 1),
-        decay_factor=node.decay[0],
-        decay_shift=node.decay[1],
-        v_reset=levels(node.v_reset, 0) if node.v_reset.any() else ZERO,
+        **membranes(quiet, max(bits.v_bits, held), levels),
     )
     element = Instance("lif_neuron", f"{node.name}_lif_neuron", cfg, pe * bits.acc_bits, pe)
     return (element, *words(node.name, len(node.bias), pools, pe, folds, 1, graph.time_steps, fifo_depth))
-
-
-def _potential_bits(
-    node: Neuron, silent: np.ndarray, low: np.ndarray, beyond: np.ndarray, time_steps: int
-) -> tuple[int, ...]:
-    """Of the membranes of pruned neurons, if there are any."""
-    if not silent.any():
-        return ()
-    lowest = (np.minimum(low, 0) << node.fraction_bits) * time_steps
-    return (signed_bits(lowest[silent] - beyond[silent], beyond[silent]),)
 
 
 def join(

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from scaflow.hw.fold import Folding
-from scaflow.quant.graph import Conv, Current, Edge, Graph, Join, Neuron, Node, Pool, SumPool
+from scaflow.quant.graph import Conv, Current, Graph, Join, Neuron, Node, Pool, SumPool
 
-FALLBACK = 2  # of a queue that need hold nothing
+LEAST = 2  # of a queue that need hold nothing
 
 
 def depths(graph: Graph, folding: Folding, folds: Mapping[str, int]) -> dict[tuple[str, str], int]:
@@ -35,25 +35,19 @@ def depths(graph: Graph, folding: Folding, folds: Mapping[str, int]) -> dict[tup
         for name, own in wanted.items():
             meets = [meet for meet in own if any(meet in other for key, other in wanted.items() if key != name)]
             held = int(isinstance(graph.node(name), Join))
-            waits = [int((_most(wanted, meet) - 1 - own[meet]).max()) + held for meet in meets]
-            found[writer.name, name] = max(FALLBACK, *waits, FALLBACK)
+            most = {meet: np.max([needs[meet] for needs in wanted.values() if meet in needs], axis=0) for meet in meets}
+            waits = [int((most[meet] - 1 - own[meet]).max()) + held for meet in meets]
+            found[writer.name, name] = max([LEAST, *waits])
     return found
-
-
-def _most(wanted: Mapping[str, Mapping[str, np.ndarray]], meet: str) -> np.ndarray:
-    most: np.ndarray = np.max([needs[meet] for needs in wanted.values() if meet in needs], axis=0)
-    return most
 
 
 def _needs(
     graph: Graph, folding: Folding, folds: Mapping[str, int], writer: Node, reader: Node
 ) -> dict[str, np.ndarray]:
     """For each join behind a branch: how many of the branch's beats each beat that leaves it needs."""
-    edge = graph.edge(writer.name)
-    beats = np.arange(1, _beats(edge, folds.get(writer.name, 1)) + 1)
     joins: dict[str, np.ndarray] = {}
-    reached = {writer.name: beats}
-    for node in graph.nodes[graph.nodes.index(reader) : -1]:
+    reached = {writer.name: _each(graph.edge(writer.name).words * folds.get(writer.name, 1))}
+    for node in graph.nodes[:-1]:
         sources = [
             source
             for source in graph.sources[node.name]
@@ -68,34 +62,35 @@ def _needs(
     return joins
 
 
-def _beats(edge: Edge, folds: int) -> int:
-    _, height, width = edge.shape
-    return height * width * edge.time_steps * (folds if edge.kind == "currents" else 1)
+def _each(count: int) -> np.ndarray:
+    """Of so many beats each one's number, from 1 on."""
+    return np.arange(1, count + 1)
 
 
 def _taken(graph: Graph, folding: Folding, folds: Mapping[str, int], node: Node, source: str) -> np.ndarray:
     """How many beats of what it reads each beat needs that leaves a node."""
     edge = graph.edge(source)
     if isinstance(node, Join):
-        return np.arange(1, _beats(edge, folds.get(source, 1)) + 1)
+        return _each(edge.words * folds.get(source, 1))
     if isinstance(node, Neuron):
-        return np.arange(1, _beats(edge, 1) + 1) * folds[source]
+        return _each(edge.words) * folds[source]
     _, height, width = edge.shape
     _, out_h, out_w = graph.edge(node.name).shape
     if isinstance(node, Pool | SumPool):
         rows, columns = (np.arange(1, n + 1) * node.size - 1 for n in (out_h, out_w))
-        over = 0
+        listed = over = False
     else:
         assert isinstance(node, Conv | Current)  # nothing reads a read-out
         (kh, kw), pad, stride = node.kernel, node.padding, node.stride
         rows, columns = (np.arange(n) * stride - pad + k - 1 for n, k in ((out_h, kh), (out_w, kw)))
-        over = int(folding[node.name].scheduler == "event")
+        over = folding[node.name].scheduler == "event"
+        listed = not over
     last = np.minimum(rows, height - 1)[:, None] * width + np.minimum(columns, width - 1)
     if over:  # events of a window over the right edge are told with the words of the row below
         last[:-1] += np.maximum(columns - (width - 1), 0)
     last = np.minimum(last, height * width - 1)
     steps = edge.time_steps
-    at_once = isinstance(node, Conv | Current) and not over  # a window of a list begins when all its steps are there
-    words = last.ravel()[:, None] * steps + (np.full(steps, steps) if at_once else np.arange(1, steps + 1))
+    # a window of a list begins when all its steps are there
+    words = last.ravel()[:, None] * steps + (np.full(steps, steps) if listed else _each(steps))
     wanted: np.ndarray = words.ravel().repeat(folds.get(node.name, 1))
     return wanted

@@ -199,11 +199,10 @@ def _fed(graph: Graph, node: Weighted, edge: Edge, fold: Fold, cycles: float, ax
 
 def _list_folds(graph: Graph, node: Weighted, edge: Edge) -> list[tuple[Fold, float]]:
     kept_in = len(edge.kept)
-    classes = len(node.weight)
+    kept_out = graph.outputs(node)
     found: list[tuple[Fold, float]] = []
-    for pe in [classes] if isinstance(node, Readout) else _least(len(node.kept), len(node.kept)):
+    for pe in [kept_out] if isinstance(node, Readout) else _least(kept_out, kept_out):
         for simd in _least(kept_in, MOST_SIMD):
-            kept_out = classes if isinstance(node, Readout) else len(node.kept)
             for fold in _served(graph, node, edge, Fold(pe, simd)):
                 found.append((fold, node_law(graph, node, edge, pe, simd, kept_in, kept_out, fold.rounds)))
     return found
@@ -213,7 +212,7 @@ def _event_folds(graph: Graph, node: Weighted, edge: Edge, spikes: np.ndarray) -
     found = []
     kernel, readout = Kernel.of(node), isinstance(node, Readout)
     drawn = {positions: channel_events(spikes, node, DEAL_WINDOWS, positions) for positions in (1, kernel.size[1])}
-    out = len(node.weight) if isinstance(node, Readout) else len(node.kept)
+    out = graph.outputs(node)
     ways = [
         (simd, group)
         for group in _groups(node, edge)

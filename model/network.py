@@ -154,6 +154,7 @@ class SpikingNetwork(nn.Module):
     """
 
     readout: Any  # the linear factory's module
+    joined: dict[int, int]  # a block -> the block whose current its shortcut adds as it is
 
     def __init__(
         self, cfg: NetworkConfig, conv: ConvFactory = float_conv, linear: LinearFactory = float_linear
@@ -162,7 +163,7 @@ class SpikingNetwork(nn.Module):
         self.cfg = cfg
         self.shapes: list[tuple[int, int, int]] = []
         self.channels_last = False
-        self._joined: dict[int, int] = {}  # a block -> the block whose current its shortcut adds as it is
+        self.joined = {}
         blocks: list[SpikingBlock] = []
         shortcuts: dict[str, nn.Module] = {}
         currents: list[tuple[int, ...]] = []
@@ -182,7 +183,7 @@ class SpikingNetwork(nn.Module):
             if layer.shortcut is not None:
                 source = i + layer.shortcut
                 if currents[source] == currents[i]:
-                    self._joined[i] = source
+                    self.joined[i] = source
                     shortcuts[str(i)] = nn.Identity() if source else parallel.BatchNorm2d(layer.channels)
                 else:
                     before, *map_before = self.shapes[source]
@@ -201,7 +202,7 @@ class SpikingNetwork(nn.Module):
         groups: dict[int, list[int]] = {}  # by the first block
         first: dict[int, int] = {}
         for i in range(len(self.blocks)):
-            first[i] = first[self._joined[i]] if i in self._joined else i
+            first[i] = first[self.joined[i]] if i in self.joined else i
             groups.setdefault(first[i], []).append(i)
         return tuple(tuple(group) for group in groups.values())
 
@@ -230,8 +231,8 @@ class SpikingNetwork(nn.Module):
 
     def _join(self, i: int, spikes: list[Tensor], trunk: dict[int, Tensor], current: Tensor) -> Tensor:
         """Block i's current and what its shortcut adds, from the spikes so far; in `trunk` if a shortcut reads it."""
-        if i in self._joined:
-            added = self.shortcuts[str(i)](trunk[self._joined[i]])
+        if i in self.joined:
+            added = self.shortcuts[str(i)](trunk[self.joined[i]])
             if len(added) < len(current):  # the image's current is that of every step
                 current, added = current.unflatten(0, (self.cfg.time_steps, -1)), added.unsqueeze(0)
                 current = (current + added).flatten(0, 1)
@@ -241,7 +242,7 @@ class SpikingNetwork(nn.Module):
             source = self.cfg.layers[i].shortcut or 0
             z, scale = _convolve(self.shortcuts[str(i)], spikes[i + source])
             current = current + _scaled(z, scale)
-        if i in self._joined.values():
+        if i in self.joined.values():
             trunk[i] = current
         return current
 

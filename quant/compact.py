@@ -84,11 +84,12 @@ def _narrow(graph: Graph, name: str) -> tuple[Graph, list[RemovedChannel]]:
         gone.discard(node.kept[0])
         found = [channel for channel in found if channel.channel in gone]
     constant = [channel.channel for channel in found if channel.reason == "always fires"]
+    readers = [reader.name for reader in _weighted_readers(graph, node)]
     nodes: list[Node] = []
     for other in graph.nodes:
         if other.name == name:
             other = replace(node, kept=tuple(c for c in node.kept if c not in gone))
-        elif constant and other in _weighted_readers(graph, node):
+        elif constant and other.name in readers:
             assert isinstance(other, Conv | Readout)
             added = other.weight[:, constant].sum((1, 2, 3))
             scale = other.fraction_bits if isinstance(other, Conv) else 0

@@ -219,34 +219,38 @@ class FoldedNetwork(nn.Module):
 
     def nodes(self) -> list[Node]:
         """The integer graph without its read-out."""
-        return [node for i in range(len(self.blocks)) for node in self.block_nodes(i)]
+        nodes: list[Node] = []
+        for i in range(len(self.blocks)):
+            nodes += [self.conv_node(i), *self.pool_nodes(i)]
+        return nodes
 
-    def block_nodes(self, i: int) -> list[Node]:
-        """A block's Conv and, if it pools, its Pool. A pruned channel has weights 0, bias 0, threshold 1: it cannot
-        fire."""
+    def conv_node(self, i: int) -> Conv:
+        """A block's. A pruned channel has weights 0, bias 0, threshold 1: it cannot fire."""
         cfg, block = self.cfg, self.blocks[i]
         integers = self.integers(block)
         mask = block.mask.cpu().numpy()
         (stride, _), (padding, _) = block.conv.stride, block.conv.padding
-        nodes: list[Node] = [
-            Conv(
-                name=f"conv{i}",
-                weight=_whole(integers.weight) * mask[:, None, None, None],
-                bias=_whole(integers.bias) * mask,
-                threshold=np.where(mask, _whole(integers.threshold), 1),
-                v_reset=_whole(integers.v_reset) * mask,
-                stride=stride,
-                padding=padding,
-                leak_shift=cfg.neuron.leak_shift,
-                decay=cfg.neuron.decay or NO_DECAY,
-                reset=cfg.neuron.reset,
-                fraction_bits=cfg.quant.fraction_bits,
-                weight_bits=integers.weight_bits,
-                in_bits=cfg.quant.pixel_bits if block.first else 1,
-                kept=tuple(np.flatnonzero(mask)),
-            )
-        ]
-        return [*nodes, Pool(f"pool{i}", block.pool)] if block.pool > 1 else nodes
+        return Conv(
+            name=f"conv{i}",
+            weight=_whole(integers.weight) * mask[:, None, None, None],
+            bias=_whole(integers.bias) * mask,
+            threshold=np.where(mask, _whole(integers.threshold), 1),
+            v_reset=_whole(integers.v_reset) * mask,
+            stride=stride,
+            padding=padding,
+            leak_shift=cfg.neuron.leak_shift,
+            decay=cfg.neuron.decay or NO_DECAY,
+            reset=cfg.neuron.reset,
+            fraction_bits=cfg.quant.fraction_bits,
+            weight_bits=integers.weight_bits,
+            in_bits=cfg.quant.pixel_bits if block.first else 1,
+            kept=tuple(np.flatnonzero(mask)),
+        )
+
+    def pool_nodes(self, i: int) -> list[Pool]:
+        """The pool behind a block, if there is one."""
+        size = self.blocks[i].pool
+        return [Pool(f"pool{i}", size)] if size > 1 else []
 
     def _block(self, block: SpikingBlock, x: Tensor) -> Tensor:
         grid = 2**self.cfg.quant.fraction_bits
@@ -270,7 +274,7 @@ class FoldedNetwork(nn.Module):
             grid,
             time_steps,
         ).flatten(0, 1)
-        return functional.max_pool2d(spikes, block.pool) if block.pool > 1 else spikes
+        return pooled(block, spikes)
 
     def _integrate(self, spikes: Tensor) -> tuple[Tensor, Tensor]:
         """The integer logits, as whole numbers with gradients, and T times the value of their unit."""
@@ -287,6 +291,11 @@ class FoldedNetwork(nn.Module):
         if self.pixels > 1:  # the mean over pixels: each of them with the same weight, worth a part of it
             weight, scale = weight.repeat_interleave(self.pixels, 1), scale / self.pixels
         return weight, scale, round_through(self.readout.bias.double() / scale.double()), bits
+
+
+def pooled(block: SpikingBlock, spikes: Tensor) -> Tensor:
+    """A block's spikes behind its pool."""
+    return functional.max_pool2d(spikes, block.pool) if block.pool > 1 else spikes
 
 
 def exact(bound: float) -> torch.dtype:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from scaflow.model.network import SpikingBlock, SpikingNetwork, pixel_levels
-from scaflow.quant.folded import FoldedBlock, FoldedNetwork, IntegerNeuron, exact
+from scaflow.quant.folded import FoldedBlock, FoldedNetwork, IntegerNeuron, exact, pooled
 from scaflow.quant.graph import Current, Join, Neuron, Node
 from scaflow.quant.layers import SMALLEST_SCALE, integer_weight, round_through
 from scaflow.quant.neuron import NO_DECAY
@@ -64,7 +64,7 @@ class FoldedResidual(FoldedNetwork):
     def __init__(self, net: SpikingNetwork) -> None:
         super().__init__(net)
         self.shortcuts = net.shortcuts
-        self.joined = dict(net._joined)
+        self.joined = net.joined
         self.groups = net.groups
         if list(self.joined.values()).count(0) > 1:
             raise ValueError(
@@ -72,13 +72,19 @@ class FoldedResidual(FoldedNetwork):
                 " let later ones begin where the first one ends"
             )
 
-    def trunk_of(self, block: int) -> Trunk | None:
-        """The trunk that a block's convolution writes into; None: its neurons alone read it."""
-        group = next(group for group in self.groups if block in group)
-        if not any(str(i) in self.shortcuts for i in group):
-            return None
+    def trunks(self) -> list[Trunk | None]:
+        """What each block's convolution writes into; None: its neurons alone read it."""
+        found: list[Trunk | None] = [None] * len(self.blocks)
+        for group in self.groups:
+            if any(str(i) in self.shortcuts for i in group):
+                trunk = self._trunk(group)
+                for i in group:
+                    found[i] = trunk
+        return found
+
+    def _trunk(self, group: tuple[int, ...]) -> Trunk:
         gain: Tensor | None = None
-        constant = torch.zeros(len(self.blocks[block].mask), dtype=torch.float64)
+        constant = torch.zeros(len(self.blocks[group[0]].mask), dtype=torch.float64)
         given: list[tuple[str, Any, int]] = []
         for i in group:
             given.append((f"conv{i}", self.blocks[i].conv, self.largest_pixel if i == 0 else 1))
@@ -115,8 +121,7 @@ class FoldedResidual(FoldedNetwork):
         x = pixel_levels(x, self.cfg.quant.pixel_bits)
         spikes: list[Tensor] = []
         currents: dict[int, Joined] = {}
-        for i, block in enumerate(self.blocks):
-            trunk = self.trunk_of(i)
+        for i, (block, trunk) in enumerate(zip(self.blocks, self.trunks(), strict=True)):
             read = x if i == 0 else spikes[-1]
             if trunk is None:
                 spikes.append(self._block(block, read))
@@ -138,7 +143,7 @@ class FoldedResidual(FoldedNetwork):
                 2**self.cfg.quant.fraction_bits,
                 self.cfg.time_steps,
             ).flatten(0, 1)
-            spikes.append(functional.max_pool2d(fired, block.pool) if block.pool > 1 else fired)
+            spikes.append(pooled(block, fired))
         return spikes
 
     def _current(self, member: Member, x: Tensor, image: bool) -> Joined:
@@ -177,15 +182,14 @@ class FoldedResidual(FoldedNetwork):
         nodes: list[Node] = []
         spikes: list[str] = []  # what writes those of each block
         currents: dict[int, tuple[str, int]] = {}  # what writes the current of a block, and its exponent
-        for i, block in enumerate(self.blocks):
-            trunk, read = self.trunk_of(i), spikes[-1] if i else ""
-            own = self.block_nodes(i)
+        for i, (block, trunk) in enumerate(zip(self.blocks, self.trunks(), strict=True)):
+            read = spikes[-1] if i else ""
             if trunk is None:
-                made: list[Node] = [replace(own[0], reads=(read,) if read else ()), *own[1:]]
+                made: list[Node] = [replace(self.conv_node(i), reads=(read,) if read else ())]
             else:
                 made, currents[i] = self._written(i, trunk, read, spikes, currents)
                 made.append(self._neuron_node(i, block, trunk, *currents[i]))
-                made += own[1:]  # its pool
+            made += self.pool_nodes(i)
             nodes += made
             spikes.append(made[-1].name)
         return nodes

@@ -148,8 +148,7 @@ def places(parts: Sequence[Part]) -> list[int]:
 
 def _stage(record: np.void, stage: Stage, memory: _Memory, queue: int) -> None:
     modules = {instance.module: instance.cfg for instance in stage.instances}
-    _, height, width = stage.in_edge.shape
-    record["words"] = height * width * stage.in_edge.time_steps
+    record["words"] = stage.in_edge.words
     array = next(modules[name] for name in ("direct_pe", "lif_pe", "current_pe", "readout") if name in modules)
     lookup = int(array.in_bits > 1) if stage.out_edge is None else array.lookup
     record["array"] = array_latency(array.simd, array.in_bits, lookup)

@@ -33,6 +33,12 @@ class Edge:
         return time_steps // self.time_steps
 
     @property
+    def words(self) -> int:
+        """Of an image: one a pixel and step."""
+        _, height, width = self.shape
+        return height * width * self.time_steps
+
+    @property
     def largest(self) -> int:
         """Of the values, where these have no sign."""
         return self.most or (1 << self.bits) - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -92,25 +92,37 @@ class Graph(Frozen):
     def trunks(self) -> tuple[tuple[Node, ...], ...]:
         """Nodes whose channels belong together: what is joined, and what goes on with it. A Conv by itself, with the
         pools behind it, is one too."""
-        found: list[list[Node]] = []
-        of: dict[str, list[Node]] = {}
+        of: dict[str, str] = {}  # the trunk of each node, by the name of its last one
         for node in self.nodes[:-1]:
-            group = [node]
-            if isinstance(node, Join | Neuron | Pool | SumPool):
-                for source in self.sources[node.name]:
-                    if of[source] is not group:
-                        found.remove(of[source])
-                        group = of[source] + group if group == [node] else group[:-1] + of[source] + [node]
-                        of |= {member.name: group for member in group}
-            else:
-                of[node.name] = group
-            found = [*(other for other in found if other is not group), group]
-        return tuple(map(tuple, found))
+            goes_on = isinstance(node, Join | Neuron | Pool | SumPool)
+            before = {of[source] for source in self.sources[node.name]} if goes_on else set()
+            of = {name: node.name if trunk in before else trunk for name, trunk in of.items()}
+            of[node.name] = node.name
+        trunks = dict.fromkeys(of.values())
+        return tuple(tuple(node for node in self.nodes[:-1] if of[node.name] == trunk) for trunk in trunks)
+
+    @cached_property
+    def travelling(self) -> dict[str, tuple[int, ...]]:
+        """The channels that travel of what each node writes, rising: all that one of its trunk keeps."""
+        found: dict[str, tuple[int, ...]] = {}
+        for trunk in self.trunks:
+            kept = tuple(sorted({channel for node in trunk for channel in self.edge(node.name).kept}))
+            found |= {node.name: kept for node in trunk}
+        return found
+
+    def outputs(self, node: Weighted) -> int:
+        """Classes, or channels that travel, of what a node with weights writes."""
+        return len(node.weight) if isinstance(node, Readout) else len(self.travelling[node.name])
 
     @cached_property
     def weighted(self) -> tuple[tuple[Weighted, Edge], ...]:
-        """The nodes with weights, each a stage of hardware, and what they read."""
-        return tuple((n, self.read(n)[0]) for n in self.nodes if isinstance(n, Conv | Current | Readout))
+        """The nodes with weights, each a stage of hardware, and what they walk: of what they read all that travels."""
+        found: list[tuple[Weighted, Edge]] = []
+        for node in self.nodes:
+            if isinstance(node, Conv | Current | Readout):
+                source, edge = self.sources[node.name][0], self.read(node)[0]
+                found.append((node, replace(edge, kept=self.travelling.get(source, edge.kept))))
+        return tuple(found)
 
     def pools_behind(self, node: Node) -> tuple[tuple[Pool | SumPool, Edge], ...]:
         """The pools that alone read a node, one behind the other, and what each of them reads."""

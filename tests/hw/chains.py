@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from scaflow.hw.clock import predict
+from scaflow.hw.design import Design, Stage
 from scaflow.hw.stalls import OFFERS, TAKES
 from scaflow.quant.golden.beats import pack
 from scaflow.quant.graph import Conv, Readout, execute, validate
@@ -64,3 +65,10 @@ def assert_as_simulated(laid, images, source, sink, directory):
     assert np.array_equal(np.concatenate([clock.in_at[:, [0, -1]], clock.out_at[:, [0, -1]]], 1), run.at)
     assert run.counters[0].tolist() == [[s.busy, s.starved(total), s.stalled] for s in clock.stages]
     return clock, run
+
+
+def with_stage(laid: Design, stage: Stage) -> Design:
+    """The design with another stage in the place of that of its name."""
+    other = {"stage": stage, "instances": stage.instances}
+    parts = tuple(replace(part, **other) if part.name == stage.name else part for part in laid.parts)
+    return replace(laid, parts=parts)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from chains import assert_as_simulated, images_of, readout, spiking, stage_beats
+from chains import assert_as_simulated, images_of, readout, spiking, stage_beats, with_stage
 
 from scaflow.hw.clock import Timer, predict, predict_runs, stage_cycles
 from scaflow.hw.design import design
@@ -315,7 +315,7 @@ def test_a_standstill_says_who_waits():
     buffer = stage.instances[0]
     small = replace(buffer, cfg=replace(buffer.cfg, depth=16))  # of 30 words that the second row of windows needs
     stuck = replace(stage, instances=(small, *stage.instances[1:]))
-    laid = laid.altered(stuck)
+    laid = with_stage(laid, stuck)
     with pytest.raises(ValueError) as caught:
         predict(laid, np.zeros((1, 1, 9, 11), np.uint8))
     assert str(caught.value).splitlines() == [

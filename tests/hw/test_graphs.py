@@ -13,7 +13,7 @@ from scaflow.hw.activity import reads
 from scaflow.hw.clock import predict, stage_cycles
 from scaflow.hw.design import Design, design, from_manifest
 from scaflow.hw.emit import emit
-from scaflow.hw.fold import at_equal_lanes, balanced, narrowed
+from scaflow.hw.fold import at_equal_lanes, balanced, dealt, narrowed
 from scaflow.model.files import read_json
 from scaflow.quant.compact import compact
 from scaflow.quant.graph import Conv, Graph, Join, Neuron, execute, validate
@@ -47,7 +47,8 @@ def _images(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
 )
 def test_the_top_equals_golden_in_the_cycles_of_the_clock(name: str, scheduler: str, tmp_path: Path) -> None:
     graph = GRAPHS[name]
-    laid, images = design(graph, folding(graph, scheduler)), _images(graph, 3)
+    fold, images = folding(graph, scheduler), _images(graph, 3)
+    laid = design(graph, fold, dealt(graph, fold, reads(graph, images)))
     logits, spikes = execute(graph, images, trace=True)
     told = {n.name: spikes[n.name].mean() for n in graph.nodes if isinstance(n, Conv | Neuron)}
     assert all(0.02 < rate < 0.98 for rate in told.values()), told  # nothing is silent, nothing always fires
@@ -120,6 +121,17 @@ def test_a_design_is_laid_out_again_from_its_manifest(tmp_path: Path) -> None:
     assert [(i.name, i.reads) for i in again.instances()] == [(i.name, i.reads) for i in laid.instances()]
     depths = {q.name: q.cfg.depth for part in again.parts for q in part.queues}
     assert (depths["stem_to_join1"], depths["join2_stream_fifo"]) == (200, 32)
+
+
+def test_a_dealt_trunk_loses_no_channel_that_one_of_its_readers_does_without() -> None:
+    """Channel 2 is pruned where the first reader's banks are dealt, and needed behind."""
+    graph = GRAPHS["partly"]
+    fold = folding(graph, "event")
+    orders = dealt(graph, fold, reads(graph, _images(graph, 4)))
+    assert set(orders["fire0"]) == {0, 2, 3, 5}
+    for stage in design(graph, fold, orders).stages:
+        if stage.name in ("stem", "outer1"):
+            assert stage.out_order is not None and set(stage.out_order[: stage.kept_out]) == {0, 2, 3, 5}
 
 
 def test_currents_that_are_joined_have_one_pe() -> None:

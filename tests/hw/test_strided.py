@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from chains import assert_as_simulated, images_of, readout, spiking, stage_beats
+from chains import assert_as_simulated, images_of, readout, spiking, stage_beats, with_stage
 
 from scaflow.hw import ring
 from scaflow.hw.clock import predict, stage_cycles
@@ -109,7 +109,7 @@ def test_uneven_rows_ask_for_a_deeper_ring():
         assert buffer.cfg.depth == 2 * least
         buffer = replace(buffer, cfg=replace(buffer.cfg, depth=least))
         shallow = replace(stage, instances=(buffer, *stage.instances[1:]))
-        laid = laid.altered(shallow)
+        laid = with_stage(laid, shallow)
         assert stage_cycles(laid, stage.name, images_of(laid, 9)).interval[-1] > stage.law
 
 
