@@ -42,7 +42,7 @@ class TestDirectPe(RtlSuite):
     )
     mutants = (
         ("0, MIDDLE, 1'b0)", "0, MIDDLE, 1'b1)", 3),  # a sum that is its level fires
-        ("MIDDLE, HIGH, above_1[k][p])", "MIDDLE, HIGH, 1'b0)"),  # the lowest bits do not count
+        ("MIDDLE, HIGH, above_1[k][p])", "MIDDLE, HIGH, 1'b0)", 1),  # the lowest bits do not count
         ("HIGH, BITS, above_2[k][p])", "HIGH, BITS, 1'b0)"),
         ("level[fold_1]", "level[fold]", 1),  # a level of another fold
         ("level[fold_2]", "level[fold_1]", 1),

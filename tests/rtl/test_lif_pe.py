@@ -74,7 +74,7 @@ class TestLifPe(RtlSuite):
         (".MAP_PIXELS(MAP_PIXELS)", ".MAP_PIXELS(MAP_PIXELS + 1)", 14),
         (".DECAY_FACTOR(DECAY_FACTOR)", ".DECAY_FACTOR(1)", 12),
         (", .V_RESET_FILE(V_RESET_FILE)", "", 11),
-        ("acc_ready = 1'b1", "acc_ready = sum_ready", 7),  # the array stands still meanwhile
+        ("acc_ready = 1'b1", "acc_ready = sum_ready", 8),  # the array stands still meanwhile
     )
 
     def draw(self, rng):

@@ -47,7 +47,7 @@ class TestReadout(RtlSuite):
         ("else begins <= next_begins", "else begins <= ending", 4),
         ("if (loads) ending <= coming", "ending <= coming", 4),  # the end of the frame behind
         ("ending || count", "count", 6),  # an end is not told
-        ("told ? '0 : count", "count", 7),  # nor are they counted from there
+        ("told ? '0 : count", "count", 5),  # nor are they counted from there
         ("(turn - 1'b1)] <= logit[0]", "(turn)] <= logit[0]", 4),  # sums come to another class
         ("IN_FLIGHT = 5 + $clog2(SIMD)", "IN_FLIGHT = 3", 5),  # too few ends are kept
     )
