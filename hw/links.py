@@ -72,7 +72,7 @@ def neuron(
 
     # a pruned neuron on a current that others read: no sum of all steps reaches its threshold
     silent = ~np.isin(np.arange(len(node.bias)), node.kept)
-    low, high = ((bound << node.fraction_bits) * graph.time_steps for bound in neuron_bounds(graph, node))
+    low, high = ((bound << node.fraction_bits) * graph.steps for bound in neuron_bounds(graph, node))
     beyond = np.maximum(high, 0) + 1
     quiet = replace(
         node, bias=np.where(silent, 0, node.bias), threshold=np.where(silent, beyond, node.threshold)

@@ -77,7 +77,7 @@ def compact(graph: Graph, images: np.ndarray | None = None) -> tuple[Graph, Cert
 def _narrow(graph: Graph, name: str) -> tuple[Graph, list[RemovedChannel]]:
     """The graph in which a spiking node keeps only what can fire and need not; at least one channel."""
     node = cast(Spiking, graph.node(name))
-    bounds = potentials(node, neuron_bounds(graph, node), graph.time_steps)
+    bounds = potentials(node, neuron_bounds(graph, node), graph.steps)
     found = _removable(node, *bounds, _is_foldable(graph, node))
     gone = {channel.channel for channel in found}
     if gone.issuperset(node.kept):

@@ -1,7 +1,8 @@
 """How many bits each integer of a graph needs, from its weights alone: no input can overflow them.
 
 Two's complement throughout. x is the largest input (255 for pixels of 8 bits, 1 for spikes); sums go over one output
-channel's weights, those that meet an input channel which can be non-zero.
+channel's weights, those that meet an input channel which can be non-zero; T: the steps of an image, or the most frames
+of a recording.
 
     accumulator   P = x * sum of the positive weights, N = x * sum of the negative ones: N <= acc <= P, and so
                   is every partial sum, in whatever order the synapses come
@@ -58,12 +59,12 @@ def widths(graph: Graph) -> dict[str, Widths]:
     for node, edge in zip(graph.nodes, graph.edges(), strict=True):
         if isinstance(node, Conv | Neuron):
             acc = neuron_bounds(graph, node)
-            membrane = membrane_bounds(node, acc, graph.time_steps)
+            membrane = membrane_bounds(node, acc, graph.steps)
             result[node.name] = ConvWidths(signed_bits(*acc), signed_bits(*membrane))
         elif isinstance(node, Current):
             result[node.name] = CurrentWidths(signed_bits(*acc_bounds(node, edge)))
         elif isinstance(node, Readout):
-            result[node.name] = ReadoutWidths(signed_bits(*logit_bounds(node, edge, graph.time_steps)))
+            result[node.name] = ReadoutWidths(signed_bits(*logit_bounds(node, edge, graph.steps)))
     return result
 
 

@@ -21,19 +21,27 @@ Traced = tuple[np.ndarray, dict[str, np.ndarray]]  # logits, and spikes and curr
 
 
 @overload
-def execute(graph: Graph, images: np.ndarray, trace: Literal[False] = False) -> np.ndarray: ...
+def execute(
+    graph: Graph, images: np.ndarray, trace: Literal[False] = False, lengths: np.ndarray | None = None
+) -> np.ndarray: ...
 
 
 @overload
-def execute(graph: Graph, images: np.ndarray, trace: Literal[True]) -> Traced: ...
+def execute(
+    graph: Graph, images: np.ndarray, trace: Literal[True], lengths: np.ndarray | None = None
+) -> Traced: ...
 
 
-def execute(graph: Graph, images: np.ndarray, trace: bool = False) -> np.ndarray | Traced:
+def execute(
+    graph: Graph, images: np.ndarray, trace: bool = False, lengths: np.ndarray | None = None
+) -> np.ndarray | Traced:
     """Run the network exactly.
 
     Args:
-        images: uint8 [N, C, H, W].
+        images: uint8 [N, C, H, W]; of a graph of frames recordings, [N, T, C, H, W].
         trace: return also what each node writes, by its name: spikes, uint8 [N, T, C, H, W], and currents, int64.
+        lengths: frames of each recording, [N]; those behind them, which may hold anything, add nothing to its logits.
+            None: all.
 
     Returns:
         logits, int64 [N, classes]; the class is `logits.argmax(1)`. With `trace`, (logits, what nodes write).
@@ -42,34 +50,58 @@ def execute(graph: Graph, images: np.ndarray, trace: bool = False) -> np.ndarray
         ValueError: images of another type or shape.
     """
     images = np.asarray(images)
-    if images.dtype != np.uint8 or images.shape[1:] != graph.input_shape:
-        raise ValueError(
-            f"graph {graph.name!r}: images are {images.dtype} {images.shape};"
-            f" give uint8 (N, {', '.join(map(str, graph.input_shape))})"
-        )
-    chunks = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
+    lengths = _checked(graph, images, lengths)
+    chunks = [slice(start, start + _BATCH) for start in range(0, max(1, len(images)), _BATCH)]
     # Chunks in parallel, each product on one thread: threads that share a product wait for each other.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(processors()) as threads:
-        results = list(threads.map(lambda chunk: _run(graph, chunk, trace), chunks or [images]))
+        results = list(threads.map(lambda chunk: _run(graph, images[chunk], lengths[chunk], trace), chunks))
     logits = np.concatenate([result for result, _ in results])
     if not trace:
         return logits
     return logits, {name: np.concatenate([spikes[name] for _, spikes in results]) for name in results[0][1]}
 
 
-def _run(graph: Graph, images: np.ndarray, trace: bool) -> Traced:
-    values = {IMAGE: graph.seen(images).transpose(0, 2, 3, 1)[:, None]}  # [N, T or 1, H, W, C]
+def _checked(graph: Graph, images: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+    """The lengths of recordings; of an image the steps."""
+    before = images.shape[: 1 + (graph.order == "time")]  # N, of recordings N, T
+    if images.dtype != np.uint8 or images.shape != (*before, *graph.input_shape):
+        wanted = [*"NT"[: len(before)], *map(str, graph.input_shape)]
+        what = "recordings" if graph.frames else "images"
+        raise ValueError(
+            f"graph {graph.name!r}: {what} are {images.dtype} {images.shape}; give uint8 ({', '.join(wanted)})"
+        )
+    if not graph.frames:
+        return np.full(len(images), graph.time_steps)
+    there = before[1]
+    lengths = np.full(len(images), there) if lengths is None else np.asarray(lengths)
+    if wrong := np.flatnonzero((lengths < 1) | (lengths > min(there, graph.frames))).tolist():
+        raise ValueError(
+            f"graph {graph.name!r}: recording {wrong[0]} has {lengths[wrong[0]]} of {there} frames; it is built for"
+            f" 1 to {graph.frames}: give no more, or build it for more"
+        )
+    if images.max(initial=0) >> graph.pixel_bits:
+        raise ValueError(
+            f"graph {graph.name!r}: a frame has the value {images.max()}; its {graph.pixel_bits} bits hold"
+            f" {(1 << graph.pixel_bits) - 1}: cut counts off there"
+        )
+    return lengths
+
+
+def _run(graph: Graph, images: np.ndarray, lengths: np.ndarray, trace: bool) -> Traced:
+    recordings = images if graph.frames else images[:, None]
+    values = {IMAGE: graph.seen(recordings).transpose(0, 1, 3, 4, 2)}  # [N, T or 1, H, W, C]
+    steps = images.shape[1] if graph.frames else graph.time_steps
     left = {name: len(graph.readers(name)) for name in [IMAGE, *graph.sources]}
     told = {}
     for node in graph.nodes[:-1]:
         sources = graph.sources[node.name]
         x = values[sources[0]]
         if isinstance(node, Conv):
-            made = fire(node, accumulate(node, x), graph.time_steps)
+            made = fire(node, accumulate(node, x), steps)
         elif isinstance(node, Current):
-            made = _currents(node, x, graph.time_steps)
+            made = _currents(node, x, steps)
         elif isinstance(node, Neuron):
-            made = fire(node, x, graph.time_steps)
+            made = fire(node, x, steps)
         elif isinstance(node, Join):
             made = join(node, x, values[sources[1]])
         elif isinstance(node, Pool):
@@ -84,7 +116,7 @@ def _run(graph: Graph, images: np.ndarray, trace: bool) -> Traced:
             left[source] -= 1
             if not left[source]:
                 del values[source]
-    return integrate(graph.readout, values[graph.sources[graph.readout.name][0]]), told
+    return integrate(graph.readout, values[graph.sources[graph.readout.name][0]], lengths), told
 
 
 def _exact_float(weight: np.ndarray, largest_input: int) -> type:
@@ -164,10 +196,14 @@ def _pooled(x: np.ndarray, size: int, of_blocks: Callable[[np.ndarray], np.ndarr
     return of_blocks(blocks)
 
 
-def integrate(node: Readout, x: np.ndarray) -> np.ndarray:
+def integrate(node: Readout, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+    """Spikes [N, T, H, W, C], of which so many steps count, or all -> logits, int64 [N, classes]."""
     n, steps = x.shape[:2]
+    lengths = np.full(n, steps) if lengths is None else lengths
+    if (lengths < steps).any():
+        x = x * (np.arange(steps) < lengths[:, None])[:, :, None, None, None].astype(x.dtype)
     dtype = _exact_float(node.weight, steps * int(x.max(initial=1)))
     counts = x.sum(1, dtype=dtype).reshape(n, node.weight[0].size)  # spikes of an input over the steps
     rows: np.ndarray = node.weight.transpose(2, 3, 1, 0).reshape(-1, len(node.weight)).astype(dtype)
-    sums: np.ndarray = (counts @ rows).astype(np.int64) + steps * node.bias
+    sums: np.ndarray = (counts @ rows).astype(np.int64) + lengths[:, None] * node.bias
     return sums

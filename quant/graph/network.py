@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -30,13 +31,24 @@ class Graph(Frozen):
     input_shape: tuple[int, int, int]  # (C, H, W)
     time_steps: int
     nodes: tuple[Node, ...]
-    pixel_bits: int = PIXEL_BITS  # of each pixel of an image the highest are seen
+    pixel_bits: int = PIXEL_BITS  # of each pixel of an image the highest are seen; of a frame's there are no more
+    frames: int = 0  # the most of a recording, each a step, over which membranes live; 0: images of `time_steps`
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Graph) and (
-            (self.name, self.input_shape, self.time_steps, self.nodes, self.pixel_bits)
-            == (other.name, other.input_shape, other.time_steps, other.nodes, other.pixel_bits)
+            (self.name, self.input_shape, self.time_steps, self.nodes, self.pixel_bits, self.frames)
+            == (other.name, other.input_shape, other.time_steps, other.nodes, other.pixel_bits, other.frames)
         )
+
+    @property
+    def order(self) -> Literal["pixel", "time"]:
+        """What comes together: all steps of a pixel, or all pixels of a step."""
+        return "time" if self.frames else "pixel"
+
+    @property
+    def steps(self) -> int:
+        """The most in which a membrane or a logit grows."""
+        return self.frames or self.time_steps
 
     @property
     def readout(self) -> Readout:
@@ -139,5 +151,5 @@ class Graph(Frozen):
         return Edge(self.input_shape, 1, self.pixel_bits, tuple(range(self.input_shape[0])), "pixels")
 
     def seen(self, images: np.ndarray) -> np.ndarray:
-        """uint8 images as the first node sees them."""
-        return images >> (PIXEL_BITS - self.pixel_bits)
+        """uint8 images or frames as the first node sees them."""
+        return images if self.frames else images >> (PIXEL_BITS - self.pixel_bits)

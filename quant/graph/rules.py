@@ -61,6 +61,11 @@ def _graph_problems(graph: Graph) -> list[str]:
     problems: list[str] = []
     if graph.time_steps < 1:
         problems.append(f"graph: time_steps={graph.time_steps} must be at least 1")
+    if graph.frames < 0 or (graph.frames and graph.time_steps != 1):
+        problems.append(
+            f"graph: frames={graph.frames} must be at least 0, and 0 where time_steps={graph.time_steps} is not 1:"
+            " a frame is one step"
+        )
     if len(graph.input_shape) != 3 or min(graph.input_shape, default=0) < 1:
         problems.append(f"graph: input_shape={graph.input_shape} must be three positive numbers (C, H, W)")
     if not 1 <= graph.pixel_bits <= PIXEL_BITS:

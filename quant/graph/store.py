@@ -16,6 +16,7 @@ from scaflow.quant.graph.nodes import PIXEL_BITS, Node
 from scaflow.quant.graph.rules import validate
 
 FORMAT = "scaflow graph 2"
+OF_FRAMES = "scaflow graph 3"  # the same of frames: to a reader that knows none it is another network
 CHAINS = "scaflow graph 1"  # in which each node reads the one before it: still read
 REMEDY = "write the graph again (`scaflow compile`)"
 
@@ -42,11 +43,12 @@ def save(graph: Graph, stem: Path) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
     record = {
-        "format": FORMAT,
+        "format": OF_FRAMES if graph.frames else FORMAT,
         "name": graph.name,
         "input_shape": graph.input_shape,
         "time_steps": graph.time_steps,
         **({} if graph.pixel_bits == PIXEL_BITS else {"pixel_bits": graph.pixel_bits}),
+        **({"frames": graph.frames} if graph.frames else {}),
         "nodes": nodes,
         "arrays_sha256": hashlib.sha256(content.getbuffer()).hexdigest(),
     }
@@ -66,7 +68,7 @@ def load(stem: Path) -> Graph:
             raise ValueError(f"{path}: no such file; {REMEDY}")
     try:
         record = read_json(document, REMEDY, ("format",))
-        if record["format"] not in (FORMAT, CHAINS):
+        if record["format"] not in (OF_FRAMES, FORMAT, CHAINS):
             raise ValueError(
                 f"{document}: format {record['format']!r}; this is {FORMAT!r}: {REMEDY}"
             )
@@ -88,6 +90,7 @@ def load(stem: Path) -> Graph:
             record["time_steps"],
             tuple(nodes),
             record.get("pixel_bits", PIXEL_BITS),
+            record.get("frames", 0),
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{document}: not a graph: {error!r}; {REMEDY}") from None

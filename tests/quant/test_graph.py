@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute, load, save, validate
+from scaflow.quant.widths import widths
 
 
 def contract(graph: Graph, image: np.ndarray) -> tuple[list[int], dict[str, np.ndarray]]:
-    """One image through the graph, the contract in plain loops over Python integers."""
-    steps = graph.time_steps
-    x = [[[[int(v) for v in row] for row in plane] for plane in image]]  # [t][c][y][x]; the image has one t
+    """One image, or the frames of a recording, through the graph, the contract in plain loops over Python integers."""
+    frames = image if graph.frames else image[None]
+    steps = len(frames) if graph.frames else graph.time_steps
+    x = frames.tolist()  # [t][c][y][x]; the image has one t
     trace = {}
     for node in graph.nodes:
         height, width = len(x[0][0]), len(x[0][0][0])
@@ -81,6 +83,65 @@ def test_execution_is_the_contract(make_graph, seed):
         assert logits[i].tolist() == expected
         for name, plane in trace.items():
             np.testing.assert_array_equal(spikes[name][i], plane, err_msg=name)
+
+
+def of_frames(graph: Graph, frames: int, pixel_bits: int) -> Graph:
+    """The same nodes, fed by frames of so many bits."""
+    nodes = [replace(graph.nodes[0], in_bits=pixel_bits), *graph.nodes[1:]]
+    return validate(replace(graph, nodes=tuple(nodes), time_steps=1, frames=frames, pixel_bits=pixel_bits))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_recordings_are_the_contract_frame_by_frame(make_graph, seed):
+    bits = 1 + seed % 3
+    graph = of_frames(make_graph(seed), 5, bits)
+    rng = np.random.default_rng(seed)
+    recordings = rng.integers(0, 1 << bits, (4, 4, *graph.input_shape)).astype(np.uint8)
+    lengths = np.array([4, 1, 2, 3])
+    logits, spikes = execute(graph, recordings, trace=True, lengths=lengths)
+    for i, (recording, length) in enumerate(zip(recordings, lengths, strict=True)):
+        expected, trace = contract(graph, recording[:length])
+        assert logits[i].tolist() == expected
+        for name, plane in trace.items():
+            np.testing.assert_array_equal(spikes[name][i, :length], plane, err_msg=name)
+    assert execute(graph, recordings[:1]).tolist() == logits[:1].tolist()
+
+
+def test_widths_hold_over_the_longest_recording(make_graph):
+    """A membrane without leak grows as long as frames come."""
+    graph = of_frames(make_graph(0), 2, 1)
+    nodes = tuple(replace(node, leak_shift=0, decay=(1, 0)) if isinstance(node, Conv) else node for node in graph.nodes)
+    bits = [widths(replace(graph, nodes=nodes, frames=frames)) for frames in (1, 1000)]
+    for name, short in bits[0].items():
+        assert getattr(short, "v_bits", 0) < getattr(bits[1][name], "v_bits", 1)
+        assert getattr(short, "logit_bits", 0) < getattr(bits[1][name], "logit_bits", 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "lengths", "text"),
+    [
+        (4, None, "a frame has the value 4; its 2 bits hold 3"),
+        (3, [2, 4], "recording 1 has 4 of 3 frames; it is built for 1 to 2"),
+        (3, [0, 1], "recording 0 has 0 of 3 frames"),
+    ],
+)
+def test_recordings_that_do_not_fit_are_refused(make_graph, values, lengths, text):
+    graph = of_frames(make_graph(0), 2, 2)
+    frames = 2 if lengths is None else 3
+    recordings = np.full((2, frames, *graph.input_shape), values, np.uint8)
+    with pytest.raises(ValueError, match=text):
+        execute(graph, recordings, lengths=None if lengths is None else np.array(lengths))
+    with pytest.raises(ValueError, match=r"recordings are uint8 .*; give uint8 \(N, T, "):
+        execute(graph, recordings[0])
+
+
+def test_frames_are_a_step_each(make_graph, tmp_path):
+    graph = of_frames(make_graph(1), 7, 3)
+    save(graph, tmp_path / "graph")
+    assert '"scaflow graph 3"' in (tmp_path / "graph.json").read_text()
+    assert load(tmp_path / "graph") == graph != replace(graph, frames=6)
+    with pytest.raises(ValueError, match="a frame is one step"):
+        validate(replace(graph, time_steps=2))
 
 
 def test_random_graphs_are_no_trivial_cases(make_graph):
@@ -336,6 +397,6 @@ def test_files_of_chains_are_still_read(make_graph, tmp_path):
     assert '"scaflow graph 2"' in text and '"reads"' not in text
     file.write_text(text.replace("scaflow graph 2", "scaflow graph 1"))
     assert load(tmp_path / "graph") == graph
-    file.write_text(text.replace("scaflow graph 2", "scaflow graph 3"))
-    with pytest.raises(ValueError, match="format 'scaflow graph 3'; this is 'scaflow graph 2'"):
+    file.write_text(text.replace("scaflow graph 2", "scaflow graph 4"))
+    with pytest.raises(ValueError, match="format 'scaflow graph 4'; this is 'scaflow graph 2'"):
         load(tmp_path / "graph")
