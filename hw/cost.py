@@ -63,7 +63,7 @@ def outline(cfg: NetworkConfig) -> Graph:
             Conv(
                 f"conv{i}", np.zeros((layer.channels, channels, *kernel), np.int64), some, some, stride, padding,
                 cfg.neuron.leak_shift, cfg.neuron.reset, cfg.quant.fraction_bits, cfg.quant.weight_bits,
-                cfg.quant.pixel_bits if i == 0 else 1, tuple(range(layer.channels)),
+                cfg.pixel_bits if i == 0 else 1, tuple(range(layer.channels)),
                 decay=cfg.neuron.decay or NO_DECAY, v_reset=-some if cfg.neuron.v_reset else 0 * some,
             )
         )  # fmt: skip
@@ -78,7 +78,7 @@ def outline(cfg: NetworkConfig) -> Graph:
     nodes.append(
         Readout("readout", np.zeros((classes, *shape), np.int64), np.zeros(classes, np.int64), cfg.quant.last_bits)
     )
-    return Graph(cfg.name, cfg.input_shape, cfg.time_steps, tuple(nodes), cfg.quant.pixel_bits)
+    return Graph(cfg.name, cfg.input_shape, cfg.time_steps, tuple(nodes), cfg.pixel_bits, frames=cfg.frames)
 
 
 def _table(graph: Graph, node: Weighted, edge: Edge, folding: Folding) -> ListStage:

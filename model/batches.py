@@ -1,4 +1,4 @@
-"""The images of a run as batches: subset, order and augmentation, each a function of the seed."""
+"""The images or recordings of a run as batches: subset, order and augmentation, each a function of the seed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from scaflow.model.config import AugmentConfig, NetworkConfig
 from scaflow.model.data import Dataset, split
+from scaflow.model.network import full_scale
 
 
 def augment(
@@ -19,10 +20,13 @@ def augment(
 ) -> Tensor:
     """Each image of [N, C, H, W] mirrored or not, then moved by up to `how.crop` pixels each way, over zeros.
 
-    The images may be the `part` of a batch of so many: they are changed as they were among all of it.
+    The frames of a recording, [N, T, C, H, W], are changed as one. The images may be the `part` of a batch of so many:
+    they are changed as they were among all of it.
     """
     if not how.crop and not how.flip:
         return images
+    if images.dim() == 5:
+        return augment(images.flatten(1, 2), how, generator, batch, part).unflatten(1, images.shape[1:3])
     n, _, height, width = images.shape
     padded = functional.pad(images, (how.crop,) * 4)
     dy, dx = torch.randint(0, 2 * how.crop + 1, (2, batch or n, 1), generator=generator)[:, part]
@@ -37,12 +41,15 @@ def augment(
 
 @dataclass(frozen=True)
 class Images:
-    """Images uint8 [N, C, H, W] and labels int64 [N]: what is learnt from, and what selects the model."""
+    """What is learnt from, and what selects the model: images uint8 [N, C, H, W], or recordings [N, T, C, H, W] with
+    their lengths in frames, int64 [N]; labels int64 [N]."""
 
     train: Tensor
     train_labels: Tensor
     validation: Tensor
     validation_labels: Tensor
+    train_lengths: Tensor | None = None
+    validation_lengths: Tensor | None = None
 
     @classmethod
     def of(cls, cfg: NetworkConfig, dataset: Dataset) -> Images:
@@ -54,8 +61,14 @@ class Images:
             parts.train_labels[chosen],
             parts.validation_images,
             parts.validation_labels,
+            None if parts.train_lengths is None else parts.train_lengths[chosen],
+            parts.validation_lengths,
         )
-        return cls(*(torch.from_numpy(array) for array in arrays))
+        return cls(*(array if array is None else torch.from_numpy(array) for array in arrays))
+
+    def lengths(self, chosen: Tensor) -> Tensor | None:
+        """Of these of the training recordings; None: they are images."""
+        return None if self.train_lengths is None else self.train_lengths[chosen]
 
     def batches(
         self, cfg: NetworkConfig, stage: str, epoch: int, part: slice = slice(None), device: torch.device | None = None
@@ -71,7 +84,7 @@ class Images:
         for i in range(self.steps(cfg)):
             chosen = order[i * size : (i + 1) * size][part]
             images = augment(self.train[chosen], cfg.train.augment, generator, size, part)
-            yield images.to(device).float() / 255, self.train_labels[chosen].to(device), chosen
+            yield images.to(device).float() / full_scale(cfg), self.train_labels[chosen].to(device), chosen
 
     def batch(self, cfg: NetworkConfig) -> int:
         """Images of a batch; all there are, if a batch wants more."""

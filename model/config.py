@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from scaflow.model.decay import nearest
+from scaflow.model.input import InputConfig, input_problems
 from scaflow.model.limits import AXI_BYTES, axi_problem, hardware_problems
 
 
@@ -246,9 +247,10 @@ class FoldConfig(_Section):
 
 class NetworkConfig(_Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
-    dataset: Literal["digits", "mnist", "fashion-mnist", "cifar10", "folder"]
+    dataset: Literal["digits", "mnist", "fashion-mnist", "cifar10", "nmnist", "folder"]
     data: Annotated[FolderConfig | None, Field(exclude_if=_is_none)] = None  # where dataset is "folder"
-    time_steps: int = Field(ge=1, le=64)
+    input: InputConfig = _unset(InputConfig())
+    time_steps: int = Field(ge=1, le=64)  # of an image; each frame of a recording is one
     layers: tuple[LayerConfig, ...]
     # what the read-out sees: every pixel of the last map, or the mean over its pixels
     readout: Annotated[Literal["map", "mean"], Field(exclude_if=_is_map)] = "map"
@@ -259,9 +261,28 @@ class NetworkConfig(_Section):
     fold: FoldConfig = FoldConfig()
 
     @property
+    def frames(self) -> int:
+        """The most frames of a recording; 0: the network sees images."""
+        return self.input.frames if self.input.kind == "frames" else 0
+
+    @property
+    def steps(self) -> int:
+        """The most time steps that its neurons see."""
+        return self.frames or self.time_steps
+
+    @property
+    def pixel_bits(self) -> int:
+        """Of a pixel as the first layer sees it."""
+        return self.input.bits if self.frames else self.quant.pixel_bits
+
+    @property
     def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of an image."""
-        return self.data.shape if self.data else INPUT_SHAPES[self.dataset]
+        """(C, H, W) of an image, or of a frame."""
+        shape = self.data.shape if self.data else INPUT_SHAPES[self.dataset]
+        if not self.frames:
+            return shape
+        columns, rows = self.input.crop[2:] if self.input.crop else (shape[2], shape[1])
+        return self.input.channels, rows, columns
 
     @property
     def classes(self) -> int:
@@ -272,6 +293,15 @@ class NetworkConfig(_Section):
         """Has it shortcuts?"""
         return any(layer.shortcut is not None for layer in self.layers)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_step(cls, given: Any) -> Any:
+        """A frame is a time step: of recordings nothing is said of steps."""
+        if isinstance(given, dict) and "time_steps" not in given and isinstance(given.get("input"), dict | InputConfig):
+            kind = given["input"].get("kind") if isinstance(given["input"], dict) else given["input"].kind
+            return {**given, "time_steps": 1} if kind == "frames" else given
+        return given
+
     @model_validator(mode="after")
     def _shapes(self) -> NetworkConfig:
         problems = []
@@ -281,8 +311,7 @@ class NetworkConfig(_Section):
         if (self.dataset == "folder") != (self.data is not None):
             wrong = "is missing" if self.data is None else f"is for dataset = \"folder\", not {self.dataset!r}"
             raise ValueError(f"data: the section {wrong}; give it exactly with dataset = \"folder\"")
-        if self.data and self.data.shape[0] == 2:
-            problems.append("data.shape: 2 channels; images have 1 (grey) or 3 (colour)")
+        problems += input_problems(self, INPUT_SHAPES.get(self.dataset))
         _, height, width = self.input_shape
         flat = False
         maps: list[tuple[int, int, int]] = []  # of the currents
@@ -381,6 +410,7 @@ INPUT_SHAPES: dict[str, tuple[int, int, int]] = {
     "mnist": (1, 28, 28),
     "fashion-mnist": (1, 28, 28),
     "cifar10": (3, 32, 32),
+    "nmnist": (2, 34, 34),
 }
 
 
@@ -447,7 +477,7 @@ def _rules_of_the_rest(data: dict[str, Any], error: ValidationError) -> list[str
     break no rule.
     """
     faulty = {item["loc"][0] for item in error.errors() if item["loc"]}
-    if not faulty or faulty & {"layers", "dataset", "data"}:
+    if not faulty or faulty & {"layers", "dataset", "data", "input"}:
         return []
     harmless = {"name": "x", "time_steps": 1, "train": {"epochs": 1}, "sca": {"keep": 1.0}}
     rest = {key: value for key, value in data.items() if key not in faulty}

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scaflow.model.network import SpikingBlock, SpikingNetwork
+from scaflow.model.network import SpikingBlock, SpikingNetwork, full_scale
 from scaflow.model.neurons import lif_step
 from scaflow.model.pruning import Order
 
@@ -77,7 +77,7 @@ class Probe:
                 for module, hook in _hooks(block, i, kinds, sums):
                     hooks.callback(module.register_forward_hook(hook).remove)
             for part in images.split(batch):
-                spikes = self.net.spikes(part.to(device).float() / 255)
+                spikes = self.net.spikes(part.to(device).float() / full_scale(self.net.cfg))
                 if "rate" in kinds:
                     for i, s in enumerate(spikes):
                         sums["rate"][i] += s.double().mean((0, 2, 3)) * len(part)
@@ -96,7 +96,7 @@ def _hooks(
 
     def criticality(_module: nn.Module, _inputs: object, current: Tensor) -> None:
         neuron, steps = block.neuron.neuron, block.neuron.time_steps
-        currents = [current] * steps if block.first else current.chunk(steps)
+        currents = [current] * steps if block.constant else current.chunk(steps)
         left, total = torch.zeros_like(currents[0]), torch.zeros_like(currents[0])
         for each in currents:
             total += 1 / (1 + (math.pi * (left + each - 1)).square())

@@ -1,4 +1,5 @@
-"""Image sets as arrays, checked against what is known of them when they come from files."""
+"""Sets of images, and of recordings in frames, as arrays; checked against what is known of them when they come from files.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +38,14 @@ DIGITS_TEST = 360
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images uint8 [N, C, H, W], labels int64 [N]."""
+    """Images uint8 [N, C, H, W], labels int64 [N]. Or recordings [N, T, C, H, W], zeros behind their lengths int64 [N]."""
 
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
+    train_lengths: np.ndarray | None = None
+    test_lengths: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Split:
     train_labels: np.ndarray
     validation_images: np.ndarray
     validation_labels: np.ndarray
+    train_lengths: np.ndarray | None = None
+    validation_lengths: np.ndarray | None = None
 
 
 def dataset_of(cfg: NetworkConfig, root: Path, say: Callable[[str], None] = lambda line: None) -> Dataset:
@@ -64,6 +69,10 @@ def dataset_of(cfg: NetworkConfig, root: Path, say: Callable[[str], None] = lamb
     Raises:
         ValueError: missing or damaged files, or images that are not as [data] says: all are listed.
     """
+    if cfg.frames:
+        from scaflow.model.events.dataset import recordings_of  # which reads images by this file
+
+        return recordings_of(cfg, root, say)
     return Dataset(*read_folder(root, cfg.data, say)) if cfg.data else load_dataset(cfg.dataset, root)
 
 
@@ -117,8 +126,10 @@ def split(dataset: Dataset, validation: int, seed: int) -> Split:
         )
     order = np.random.default_rng(seed).permutation(total)
     held, kept = np.sort(order[:validation]), np.sort(order[validation:])
-    images, labels = dataset.train_images, dataset.train_labels
-    return Split(images[kept], labels[kept], images[held], labels[held])
+    images, labels, lengths = dataset.train_images, dataset.train_labels, dataset.train_lengths
+    if lengths is None:
+        return Split(images[kept], labels[kept], images[held], labels[held])
+    return Split(images[kept], labels[kept], images[held], labels[held], lengths[kept], lengths[held])
 
 
 def spellings(file: str) -> list[str]:

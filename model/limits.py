@@ -134,7 +134,7 @@ def hardware_problems(cfg: NetworkConfig) -> list[str]:
         )
     if not built:
         return found
-    found += _group_problems(fold.event, shapes, cfg.quant.pixel_bits)
+    found += _group_problems(fold.event, shapes, cfg.pixel_bits)
     groups = fold.event.groups or [(1, 1)] * len(shapes)
     simds = fold.event.simd or [min(shape.inputs, MOST_SIMD) for shape in shapes]
     for i, (shape, scheduler, simd, group) in enumerate(zip(shapes, schedulers, simds, groups, strict=False)):
@@ -192,11 +192,11 @@ def _shapes(cfg: NetworkConfig) -> Iterator[LayerShape]:
 
 def _logit_problems(cfg: NetworkConfig, last: LayerShape) -> list[str]:
     """Of the read-out, whose weights can all be of one sign."""
-    most = cfg.time_steps * last.outputs * last.pixels << (cfg.quant.last_bits - 1)
+    most = cfg.steps * last.outputs * last.pixels << (cfg.quant.last_bits - 1)
     if (bits := (most - 1).bit_length() + 1) <= LOGIT_BITS:
         return []
     return [
-        f"readout: {cfg.time_steps} steps of {last.outputs} channels of {last.pixels} pixels with weights of"
+        f"readout: {cfg.steps} steps of {last.outputs} channels of {last.pixels} pixels with weights of"
         f" {cfg.quant.last_bits} bits: logits of {bits} bits, and {LOGIT_BITS} go out; use a pool, fewer steps,"
         " channels or quant.last_bits"
     ]

@@ -45,9 +45,28 @@ def float_linear(in_features: int, out_features: int, bits: int) -> nn.Module:
 PIXEL_MAX = 255  # of an image as it comes
 
 
+def full_scale(cfg: NetworkConfig) -> int:
+    """The largest value of an image, or of a frame, as it comes: 1 for a network in floating point."""
+    return (1 << cfg.input.bits) - 1 if cfg.frames else PIXEL_MAX
+
+
 def pixel_levels(images: Tensor, bits: int) -> Tensor:
     """What is seen of images in 0..1: the highest `bits` of each pixel's 8, as whole numbers in floating point."""
     return (images * PIXEL_MAX).round().div(1 << (8 - bits)).floor()
+
+
+def in_time(x: Tensor) -> Tensor:
+    """Recordings [N, T, C, H, W] as rows [T*N, C, H, W], time-major."""
+    return x.transpose(0, 1).flatten(0, 1)
+
+
+def counted(spikes: Tensor, steps: int, lengths: Tensor | None) -> Tensor:
+    """The sum of [T*N, ...] over the steps, [N, ...]; `lengths` [N]: over so many of each."""
+    each = spikes.unflatten(0, (steps, -1))
+    if lengths is not None:
+        there = torch.arange(steps, device=each.device)[:, None] < lengths.to(each.device)
+        each = each * there.view(steps, -1, *[1] * (each.dim() - 2))
+    return each.sum(0, dtype=torch.float32)
 
 
 class _StraightThroughMask(torch.autograd.Function):
@@ -69,7 +88,7 @@ class _StraightThroughMask(torch.autograd.Function):
 class SpikingBlock(nn.Module):
     """conv, batch normalisation, straight-through mask, neuron, OR-pooling of the spikes.
 
-    `first`: the input is the image (N rows); its current is computed once and fed to all T steps.
+    `first`: the input is pixels. `constant`: of an image (N rows), whose current is computed once and fed to all T steps.
     """
 
     mask: Tensor  # bool [C]: False is a pruned channel, which gets no current
@@ -77,7 +96,7 @@ class SpikingBlock(nn.Module):
     neuron: MultiStepNeuron
 
     def __init__(
-        self, conv: nn.Module, channels: int, neuron: MultiStepNeuron, pool: int, first: bool
+        self, conv: nn.Module, channels: int, neuron: MultiStepNeuron, pool: int, first: bool, constant: bool
     ) -> None:
         super().__init__()
         self.conv = conv
@@ -85,6 +104,7 @@ class SpikingBlock(nn.Module):
         self.neuron = neuron
         self.pool = pool
         self.first = first
+        self.constant = constant
         self.in_bfloat16 = False  # convolve in bfloat16 while training; see SpikingNetwork.accelerate
         self.register_buffer("mask", torch.ones(channels, dtype=torch.bool))
 
@@ -101,7 +121,7 @@ class SpikingBlock(nn.Module):
         y = self.bn(join(_scaled(z, None)) if join else z)
         if not self.mask.all():
             y = _StraightThroughMask.apply(y, self.mask)
-        spikes = self.neuron(y, constant=self.first)
+        spikes = self.neuron(y, constant=self.constant)
         return functional.max_pool2d(spikes, self.pool) if self.pool > 1 else spikes
 
     def _fused(self, x: Tensor, join: Join | None) -> Tensor:
@@ -120,7 +140,7 @@ class SpikingBlock(nn.Module):
             self.neuron.neuron,
             self.neuron.time_steps,
             scale=scale,
-            constant=self.first,
+            constant=self.constant,
             pool=self.pool,
             record=self.neuron.record,
             dtype=dtype,
@@ -145,7 +165,8 @@ def _scaled(z: Tensor, scale: Tensor | None) -> Tensor:
 class SpikingNetwork(nn.Module):
     """Spiking blocks, shortcuts between them, and an integrating read-out.
 
-    Inside, the batch axis is time-major: row t*N + n. `shapes[i]` is the shape [C, H, W] of block i's output.
+    Its input is images [N, C, H, W] in 0..1, or recordings [N, T, C, H, W], of T frames each; those behind a recording's
+    end, of which `lengths` [N] tells (none given: all are T frames long), change nothing of its logits. Inside, the batch axis is time-major: row t*N + n. `shapes[i]` is the shape [C, H, W] of block i's output.
 
     A shortcut adds to a block's current, before its batch normalisation, that of a block before ("pre-activation": sums
     are of currents, and what a convolution sees are spikes). Where the two maps differ, the spikes of the block before
@@ -173,8 +194,9 @@ class SpikingNetwork(nn.Module):
             kernel, stride, padding = _geometry(layer, height, width)
             bits = layer.bits or (cfg.quant.first_bits if i == 0 else cfg.quant.weight_bits)
             weighted = conv(channels, layer.channels, kernel, stride, padding, bits, i == 0)
-            neuron = MultiStepNeuron(cfg.neuron, cfg.time_steps)
-            blocks.append(SpikingBlock(weighted, layer.channels, neuron, layer.pool, i == 0))
+            neuron = MultiStepNeuron(cfg.neuron, cfg.steps)
+            constant = i == 0 and not cfg.frames
+            blocks.append(SpikingBlock(weighted, layer.channels, neuron, layer.pool, i == 0, constant))
             size = [
                 (extent + 2 * padding - k) // stride + 1
                 for extent, k in zip((height, width), _pair(kernel), strict=True)
@@ -211,14 +233,15 @@ class SpikingNetwork(nn.Module):
         """Is each block read by the next one alone?"""
         return not self.shortcuts
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Images [N, C, H, W] in 0..1 -> logits [N, classes], the mean of the read-out over t."""
-        return self.integrate(self.spikes(x)[-1])
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Images or recordings -> logits [N, classes], the mean of the read-out over t."""
+        return self.integrate(self.spikes(x)[-1], lengths)
 
     def spikes(self, x: Tensor) -> list[Tensor]:
-        """Images [N, C, H, W] in 0..1 -> each block's spikes after its pool, [T*N, C, H, W]."""
-        bits = self.cfg.quant.pixel_bits
-        if bits < 8:
+        """Images or recordings -> each block's spikes after its pool, [T*N, C, H, W]."""
+        if self.cfg.frames:
+            x = in_time(x)
+        elif (bits := self.cfg.pixel_bits) < 8:
             x = pixel_levels(x, bits) / ((1 << bits) - 1)
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
@@ -246,10 +269,14 @@ class SpikingNetwork(nn.Module):
             trunk[i] = current
         return current
 
-    def integrate(self, spikes: Tensor) -> Tensor:
+    def integrate(self, spikes: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The last block's spikes -> logits [N, classes]."""
         # the read-out is affine: of the mean over t it gives the mean over t
-        rates = spikes.unflatten(0, (self.cfg.time_steps, -1)).mean(0, dtype=torch.float32)
+        steps = self.cfg.steps
+        if lengths is None:
+            rates = spikes.unflatten(0, (steps, -1)).mean(0, dtype=torch.float32)
+        else:
+            rates = counted(spikes, steps, lengths) / lengths.to(spikes.device).view(-1, 1, 1, 1)
         return self.readout(rates.mean((2, 3)) if self.cfg.readout == "mean" else rates.flatten(1))
 
     def accelerate(self, bfloat16: bool) -> SpikingNetwork:

@@ -32,7 +32,7 @@ from scaflow.model.checkpoint import (
 from scaflow.model.config import NetworkConfig
 from scaflow.model.criteria import forget
 from scaflow.model.narrow import indices, narrowed, picked, picked_optimizer, widened
-from scaflow.model.network import ConvFactory, LinearFactory, SpikingNetwork
+from scaflow.model.network import PIXEL_MAX, ConvFactory, LinearFactory, SpikingNetwork, full_scale
 from scaflow.model.pruner import Pruner
 from scaflow.model.pruning import KeepMask, Schedule, Statistics, get_mask, set_mask
 from scaflow.model.rate import spike_cost
@@ -188,7 +188,10 @@ class Run:
     def validate(self, module: Module) -> float:
         """Part of the validation images that are classified right; each rank looks at some of them."""
         mine = slice(parallel.rank(), None, parallel.ranks())
-        right = count_right(module, self.images.validation[mine], self.images.validation_labels[mine])
+        held = self.images.validation_lengths
+        lengths = None if held is None else held[mine]
+        images, labels = self.images.validation[mine], self.images.validation_labels[mine]
+        right = count_right(module, images, labels, lengths, full_scale(self.cfg))
         return int(parallel.total(torch.tensor(right))) / len(self.images.validation)
 
     def offer(self, module: Module, validation: float) -> None:
@@ -226,12 +229,12 @@ class Run:
                 self.cfg, self.state.stage, self.state.epoch, self.part, self.device
             ):
                 optimizer.zero_grad()
-                spikes = module.spikes(images)
-                logits = module.integrate(spikes[-1])
+                spikes, lengths = module.spikes(images), self.images.lengths(chosen)
+                logits = module.integrate(spikes[-1], lengths)
                 loss = functional.cross_entropy(logits, labels)
                 if self.teacher and self.state.stage == "float":
                     soft = self.cfg.sca.soft
-                    loss = (1 - soft) * loss + soft * self.teacher.loss(logits, images, chosen)
+                    loss = (1 - soft) * loss + soft * self.teacher.loss(logits, images, chosen, lengths)
                 if self.state.stage == "float" and self.cfg.train.weight_l1:
                     norms = (layer.weight.abs().sum() for layer in module.modules() if isinstance(layer, nn.Conv2d))
                     loss = loss + self.cfg.train.weight_l1 * sum(norms)
@@ -338,14 +341,27 @@ def _optimizer(
 
 
 @torch.no_grad()
-def count_right(module: Module, images: Tensor, labels: Tensor, batch: int = 500) -> int:
-    """Of how many images the arg-max logit (lowest index on a tie) is the label."""
+def count_right(
+    module: Module,
+    images: Tensor,
+    labels: Tensor,
+    lengths: Tensor | None = None,
+    full: int = PIXEL_MAX,
+    batch: int = 500,
+) -> int:
+    """Of how many images, or recordings of these lengths, the arg-max logit (lowest index on a tie) is the label.
+
+    Args:
+        full: what is 1 for the network.
+    """
     was_training = module.training
     module.eval()
     device = next((parameter.device for parameter in module.parameters()), None)
     correct = 0
     for start in range(0, len(images), batch):
-        logits = module(images[start : start + batch].to(device).float() / 255)
-        correct += int((logits.argmax(1).cpu() == labels[start : start + batch]).sum())
+        part = slice(start, start + batch)
+        seen = images[part].to(device).float() / full
+        logits = module(seen) if lengths is None else module(seen, lengths[part])
+        correct += int((logits.argmax(1).cpu() == labels[part]).sum())
     module.train(was_training)
     return correct

@@ -70,7 +70,7 @@ def work(cfg: NetworkConfig, shapes: Sequence[tuple[int, int, int]], images: int
     total, before = 0, cfg.input_shape
     for layer, shape in zip(cfg.layers, shapes, strict=True):
         inputs, window = (before[0], layer.kernel**2) if layer.kind == "conv" else (math.prod(before), 1)
-        places = shape[1] * shape[2] * layer.pool**2 * cfg.time_steps
+        places = shape[1] * shape[2] * layer.pool**2 * cfg.steps
         total += _padded(inputs) * window * _padded(layer.channels) * places
         before = shape
     return total * images

@@ -99,7 +99,7 @@ def train(
     run = Run(cfg, pruner, images, out, console, identity, (conv, linear), where)
     run.shapes = net.shapes
     if soft and teacher is not None:
-        run.teacher = Teacher.of(teacher, cfg, images.train, (conv, linear), where)
+        run.teacher = Teacher.of(teacher, cfg, images, (conv, linear), where)
     if pruner is not None:
         pruner.check(net)
     if begin.saved is not None:
@@ -124,7 +124,7 @@ def evaluate(
     module: Module, images: np.ndarray | Tensor, labels: np.ndarray | Tensor, batch: int = 500
 ) -> float:
     """Part of the images uint8 [N, C, H, W] whose arg-max logit (lowest index on a tie) is the label."""
-    return count_right(module, torch.as_tensor(images), torch.as_tensor(labels), batch) / len(images)
+    return count_right(module, torch.as_tensor(images), torch.as_tensor(labels), batch=batch) / len(images)
 
 
 def use_bfloat16(precision: str, device: torch.device | None = None) -> bool:

@@ -18,7 +18,7 @@ from torch.autograd import Function
 from torch.nn import functional
 
 from scaflow.model.config import NeuronConfig
-from scaflow.model.network import PIXEL_MAX, SpikingBlock, SpikingNetwork, pixel_levels
+from scaflow.model.network import PIXEL_MAX, SpikingBlock, SpikingNetwork, counted, full_scale, in_time, pixel_levels
 from scaflow.quant.graph import Conv, Graph, Node, Pool, Readout, validate
 from scaflow.quant.layers import integer_weight, round_through
 from scaflow.quant.neuron import NO_DECAY
@@ -184,23 +184,27 @@ class FoldedNetwork(nn.Module):
         self.readout = net.readout
         self.pixels = math.prod(net.shapes[-1][1:]) if net.cfg.readout == "mean" else 1  # that a read-out weight serves
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Images [N, C, H, W] in 0..1 -> logits [N, classes]: the integers times scale / T, for the loss."""
-        return self.integrate(self.spikes(x)[-1])
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Images or recordings in 0..1 -> logits [N, classes]: the integers times scale / T, for the loss."""
+        return self.integrate(self.spikes(x)[-1], lengths)
 
-    def integrate(self, spikes: Tensor) -> Tensor:
+    def integrate(self, spikes: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The last block's spikes -> logits [N, classes]."""
-        total, scale = self._integrate(spikes)
-        return (total * (scale / self.cfg.time_steps)).float()
+        total, scale = self._integrate(spikes, lengths)
+        steps = self.cfg.steps if lengths is None else lengths.to(total.device).view(-1, 1)
+        return (total * (scale / steps)).float()
 
     @torch.no_grad()
-    def logits_int(self, x: Tensor) -> Tensor:
-        """Images [N, C, H, W] in 0..1 -> the integer logits, int64 [N, classes]."""
-        return self._integrate(self.spikes(x)[-1])[0].to(torch.int64)
+    def logits_int(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Images or recordings in 0..1 -> the integer logits, int64 [N, classes]."""
+        return self._integrate(self.spikes(x)[-1], lengths)[0].to(torch.int64)
 
     def spikes(self, x: Tensor) -> list[Tensor]:
-        """Images [N, C, H, W] in 0..1 -> each block's spikes after its pool, [T*N, C, H, W], time-major."""
-        x = pixel_levels(x, self.cfg.quant.pixel_bits)
+        """Images or recordings in 0..1 -> each block's spikes after its pool, [T*N, C, H, W], time-major."""
+        if self.cfg.frames:
+            x = (in_time(x) * full_scale(self.cfg)).round()
+        else:
+            x = pixel_levels(x, self.cfg.pixel_bits)
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         spikes = []
@@ -211,7 +215,7 @@ class FoldedNetwork(nn.Module):
 
     @property
     def largest_pixel(self) -> int:
-        return (1 << self.cfg.quant.pixel_bits) - 1
+        return (1 << self.cfg.pixel_bits) - 1
 
     def integers(self, block: SpikingBlock) -> FoldedBlock:
         """One of its blocks as integers."""
@@ -243,7 +247,7 @@ class FoldedNetwork(nn.Module):
             reset=cfg.neuron.reset,
             fraction_bits=cfg.quant.fraction_bits,
             weight_bits=integers.weight_bits,
-            in_bits=cfg.quant.pixel_bits if block.first else 1,
+            in_bits=cfg.pixel_bits if block.first else 1,
             kept=tuple(np.flatnonzero(mask)),
         )
 
@@ -255,7 +259,7 @@ class FoldedNetwork(nn.Module):
     def _block(self, block: SpikingBlock, x: Tensor) -> Tensor:
         grid = 2**self.cfg.quant.fraction_bits
         folded = self.integers(block)
-        time_steps = self.cfg.time_steps
+        time_steps = self.cfg.steps
         largest = folded.weight.detach().abs().sum((1, 2, 3)) * (self.largest_pixel if block.first else 1)
         # Reset and leak only shrink a membrane: it stays within T full currents and one threshold. A decay multiplies.
         bound = time_steps * (largest.double() * grid + folded.bias.abs()) + 2 * folded.threshold + folded.v_reset.abs()
@@ -266,7 +270,7 @@ class FoldedNetwork(nn.Module):
             x.to(dtype), folded.weight.to(dtype), stride=conv.stride, padding=conv.padding
         ).to(exact(float(bound.max())))
         spikes = IntegerNeuron.apply(  # type: ignore[no-untyped-call]
-            acc.unflatten(0, (1 if block.first else time_steps, -1)),
+            acc.unflatten(0, (1 if block.constant else time_steps, -1)),
             folded.offset,
             folded,
             block.mask,
@@ -276,14 +280,15 @@ class FoldedNetwork(nn.Module):
         ).flatten(0, 1)
         return pooled(block, spikes)
 
-    def _integrate(self, spikes: Tensor) -> tuple[Tensor, Tensor]:
+    def _integrate(self, spikes: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         """The integer logits, as whole numbers with gradients, and T times the value of their unit."""
         weight, scale, bias, _ = self._readout_integers()
-        time_steps = self.cfg.time_steps
-        counts = spikes.flatten(1).unflatten(0, (time_steps, -1)).sum(0)
-        bound = time_steps * (weight.detach().abs().sum(1).double() + bias.detach().abs())
+        steps = self.cfg.steps
+        counts = counted(spikes.flatten(1), steps, lengths)
+        bound = steps * (weight.detach().abs().sum(1).double() + bias.detach().abs())
         dtype = exact(float(bound.max()))
-        return functional.linear(counts.to(dtype), weight.to(dtype), (time_steps * bias).to(dtype)), scale
+        each = steps if lengths is None else lengths.to(bias.device).view(-1, 1)
+        return functional.linear(counts.to(dtype), weight.to(dtype)) + (each * bias).to(dtype), scale
 
     def _readout_integers(self) -> tuple[Tensor, Tensor, Tensor, int]:
         """Weight [classes, inputs], scale [], bias [classes] in float64, weight bits."""
@@ -329,7 +334,7 @@ def to_graph(folded: FoldedNetwork) -> Graph:
     """The integer graph."""
     cfg = folded.cfg
     weight, _, bias, bits = folded._readout_integers()
-    graph = Graph(cfg.name, cfg.input_shape, cfg.time_steps, tuple(folded.nodes()), cfg.quant.pixel_bits)
+    graph = Graph(cfg.name, cfg.input_shape, cfg.time_steps, tuple(folded.nodes()), cfg.pixel_bits, frames=cfg.frames)
     shape = graph.edge(graph.nodes[-1].name).shape
     readout = Readout("readout", _whole(weight).reshape(len(weight), *shape), _whole(bias), bits)
     return validate(replace(graph, nodes=(*graph.nodes, readout)))

@@ -118,7 +118,7 @@ class FoldedResidual(FoldedNetwork):
         return Trunk(members, step, constant, gain)
 
     def spikes(self, x: Tensor) -> list[Tensor]:
-        x = pixel_levels(x, self.cfg.quant.pixel_bits)
+        x = pixel_levels(x, self.cfg.pixel_bits)
         spikes: list[Tensor] = []
         currents: dict[int, Joined] = {}
         for i, (block, trunk) in enumerate(zip(self.blocks, self.trunks(), strict=True)):

@@ -48,6 +48,10 @@ class RecordingSet:
         """The entries of these parts."""
         return tuple(entry for entry in self.entries if entry.part in parts)
 
+    def mark(self, entry: Entry) -> str:
+        """What tells the file of an entry from another one."""
+        return self._tree.marks[entry.name]
+
     def read(self, entry: Entry) -> Recording:
         """
         Raises:
