@@ -56,15 +56,15 @@ class Images:
         parts = split(dataset, cfg.train.validation, cfg.train.seed)
         count = cfg.train.train_images or len(parts.train_images)
         chosen = np.random.default_rng((cfg.train.seed, 1)).permutation(len(parts.train_images))[:count]
-        arrays = (
-            parts.train_images[chosen],
-            parts.train_labels[chosen],
-            parts.validation_images,
-            parts.validation_labels,
-            None if parts.train_lengths is None else parts.train_lengths[chosen],
-            parts.validation_lengths,
+        lengths, held = parts.train_lengths, parts.validation_lengths
+        return cls(
+            torch.from_numpy(parts.train_images[chosen]),
+            torch.from_numpy(parts.train_labels[chosen]),
+            torch.from_numpy(parts.validation_images),
+            torch.from_numpy(parts.validation_labels),
+            None if lengths is None else torch.from_numpy(lengths[chosen]),
+            None if held is None else torch.from_numpy(held),
         )
-        return cls(*(array if array is None else torch.from_numpy(array) for array in arrays))
 
     def lengths(self, chosen: Tensor) -> Tensor | None:
         """Of these of the training recordings; None: they are images."""

@@ -1,5 +1,4 @@
-"""Sets of images, and of recordings in frames, as arrays; checked against what is known of them when they come from files.
-"""
+"""Sets of images, and of recordings in frames, as arrays; files are checked against what is known of them."""
 
 from __future__ import annotations
 
@@ -38,7 +37,7 @@ DIGITS_TEST = 360
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images uint8 [N, C, H, W], labels int64 [N]. Or recordings [N, T, C, H, W], zeros behind their lengths int64 [N]."""
+    """Images uint8 [N, C, H, W], labels int64 [N]; or recordings [N, T, C, H, W], zeros behind their lengths [N]."""
 
     train_images: np.ndarray
     train_labels: np.ndarray

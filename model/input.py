@@ -112,5 +112,7 @@ def input_problems(cfg: NetworkConfig, known: tuple[int, int, int] | None) -> li
         )
     _, height, width = known or (data.shape if data else (0, 0, 0))
     if told.crop and (told.crop[0] + told.crop[2] > width or told.crop[1] + told.crop[3] > height):
-        problems.append(f"input.crop={list(told.crop)} reaches beyond {width} columns and {height} rows; make it smaller")
+        problems.append(
+            f"input.crop={list(told.crop)} reaches beyond {width} columns and {height} rows; make it smaller"
+        )
     return problems

@@ -88,7 +88,7 @@ class _StraightThroughMask(torch.autograd.Function):
 class SpikingBlock(nn.Module):
     """conv, batch normalisation, straight-through mask, neuron, OR-pooling of the spikes.
 
-    `first`: the input is pixels. `constant`: of an image (N rows), whose current is computed once and fed to all T steps.
+    `first`: the input is pixels. `constant`: of an image (N rows); its current is computed once and fed to all T steps.
     """
 
     mask: Tensor  # bool [C]: False is a pruned channel, which gets no current
@@ -165,8 +165,9 @@ def _scaled(z: Tensor, scale: Tensor | None) -> Tensor:
 class SpikingNetwork(nn.Module):
     """Spiking blocks, shortcuts between them, and an integrating read-out.
 
-    Its input is images [N, C, H, W] in 0..1, or recordings [N, T, C, H, W], of T frames each; those behind a recording's
-    end, of which `lengths` [N] tells (none given: all are T frames long), change nothing of its logits. Inside, the batch axis is time-major: row t*N + n. `shapes[i]` is the shape [C, H, W] of block i's output.
+    Its input is images [N, C, H, W] in 0..1, or recordings [N, T, C, H, W], of T frames each; what lies behind a
+    recording's end, of which `lengths` [N] tells (None: all are T frames long), changes nothing of its logits. Inside,
+    the batch axis is time-major: row t*N + n. `shapes[i]` is the shape [C, H, W] of block i's output.
 
     A shortcut adds to a block's current, before its batch normalisation, that of a block before ("pre-activation": sums
     are of currents, and what a convolution sees are spikes). Where the two maps differ, the spikes of the block before

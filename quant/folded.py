@@ -201,10 +201,7 @@ class FoldedNetwork(nn.Module):
 
     def spikes(self, x: Tensor) -> list[Tensor]:
         """Images or recordings in 0..1 -> each block's spikes after its pool, [T*N, C, H, W], time-major."""
-        if self.cfg.frames:
-            x = (in_time(x) * full_scale(self.cfg)).round()
-        else:
-            x = pixel_levels(x, self.cfg.pixel_bits)
+        x = (in_time(x) * full_scale(self.cfg)).round() if self.cfg.frames else pixel_levels(x, self.cfg.pixel_bits)
         if self.channels_last:
             x = x.contiguous(memory_format=torch.channels_last)
         spikes = []

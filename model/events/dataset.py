@@ -1,7 +1,7 @@
 """Labelled recordings as the frames that a network sees: real ones of a folder or .zip, or simulated from MNIST.
 
-Simulating and reading many recordings takes minutes, so the frames are kept in `build/data` (or $SCAFLOW_BUILD/data), some
-recordings a file, under a digest of what they were made from: what was cut off goes on behind the last whole file.
+Simulating and reading many recordings takes minutes, so the frames are kept in `build/data` (or $SCAFLOW_BUILD/data),
+some recordings a file, under a digest of what they were made from: what was cut off goes on behind the last whole file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from scaflow.model.files import whole
 from scaflow.model.filetree import shown
 
 EACH = 1000  # recordings of a file that is kept
-REAL = 1000  # images of MNIST, from the first on, whose real recordings the simulation is held against: none is simulated
+REAL = 1000  # images of MNIST, from the first on, whose real recordings are for tests: none of them is simulated
 SIMULATED_TEST = 1000  # recordings, of the first test images of MNIST, where there are no real ones
 FOLDER, ARCHIVE = "nmnist", "nmnist*.zip"
 
@@ -38,7 +38,7 @@ Made = Callable[[int], Recording]
 
 @dataclass(frozen=True)
 class Labelled:
-    """frames: uint8 [N, T, C, H, W], zeros behind a recording's end; lengths: its frames, int64 [N]; labels int64 [N]."""
+    """frames: uint8 [N, T, C, H, W], zeros behind a recording's end; lengths: its frames; labels: int64 [N] both."""
 
     frames: np.ndarray
     lengths: np.ndarray

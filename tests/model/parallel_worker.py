@@ -87,7 +87,7 @@ def run(out: Path, data: Path, cfg: NetworkConfig, **options) -> None:
 def in_double(scenario: Callable[[], None]) -> None:
     """With every float32 of the training as float64, in plain torch: rounding then moves no spike in a short run."""
 
-    def integrate(self: SpikingNetwork, spikes: torch.Tensor) -> torch.Tensor:
+    def integrate(self: SpikingNetwork, spikes: torch.Tensor, lengths: None = None) -> torch.Tensor:
         return self.readout(spikes.unflatten(0, (self.cfg.time_steps, -1)).mean(0).flatten(1))
 
     with (
