@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from scaflow.hw.cost import folding_of, outline
+from scaflow.hw.cost import ends, folding_of, outline
 from scaflow.hw.cycles import node_law
 from scaflow.hw.fold import Folding, divisions
 from scaflow.hw.groups import arriving
 from scaflow.model.config import NetworkConfig
 from scaflow.model.limits import event_problems
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Conv, Graph
+from scaflow.quant.graph import Conv, Current, Graph, Readout
 
 
 def problems(cfg: NetworkConfig) -> list[str]:
-    """What cannot be, a line each: lanes too few, events where they cannot be had, cycles that no pruning reaches.
-
-    Of a network with shortcuts, which no hardware runs, nothing is asked.
-    """
-    if cfg.residual:
-        return []
+    """What cannot be, a line each: lanes too few, events where they cannot be had, cycles that no pruning reaches."""
     graph = outline(cfg)
     try:
         folding = folding_of(cfg, graph)
@@ -38,12 +33,13 @@ def problems(cfg: NetworkConfig) -> list[str]:
 def _events(cfg: NetworkConfig, graph: Graph, folding: Folding) -> list[str]:
     """Of event stages that share out the lanes of the list design; what pruning leaves asks for no more."""
     wanted = cfg.fold.event.scheduler
-    convolutions = [node for node in graph.nodes if isinstance(node, Conv)]
     readout = graph.readout
     found = []
-    for i, node in enumerate(convolutions):
+    for (node, _), (_, i) in zip(graph.weighted[:-1], ends(cfg), strict=False):
+        assert isinstance(node, Conv | Current)
         out, into = node.weight.shape[:2]
-        simds = [simd for _, simd in divisions(folding[node.name], out, into)]
+        own = folding[node.name]
+        simds = [simd for _, simd in divisions(own, out, into)] if isinstance(node, Conv) else [own.simd]
         ways = [event_problems(node.kernel, node.padding, into, simd) for simd in simds]
         if (wanted if isinstance(wanted, str) else wanted[i]) == "event" and all(ways):
             found += [f"fold.event.scheduler: layers[{i}]: {problem}; use auto or list" for problem in ways[-1]]
@@ -56,19 +52,20 @@ def _events(cfg: NetworkConfig, graph: Graph, folding: Folding) -> list[str]:
 def _least_part(cfg: NetworkConfig, graph: Graph, folding: Folding) -> float:
     """What every layer at its floor costs of the dense design's cycles, where events are counted without any spike."""
     least, dense = [], []
-    into = whole = graph.input_shape[0]
-    for node, edge in graph.weighted:
-        fold, out = folding[node.name], len(node.weight)
-        kept = cfg.sca.least(out) if isinstance(node, Conv) else out
-        if isinstance(node, Conv) and cfg.sca.scheduler == "event" and edge.kind == "spikes":
+    whole = [*(layer.channels for layer in cfg.layers), cfg.classes, graph.input_shape[0]]  # the image is layer -1
+    kept = [*(cfg.sca.least(layer.channels) for layer in cfg.layers), cfg.classes, graph.input_shape[0]]
+    for (node, edge), (read, written) in zip(graph.weighted, ends(cfg), strict=True):
+        fold = folding[node.name]
+        if not isinstance(node, Readout) and cfg.sca.scheduler == "event" and edge.kind == "spikes":
             _, height, width = edge.shape
             rows, columns = (
                 (size + 2 * node.padding - k) // node.stride + 1
                 for size, k in zip((height, width), node.kernel, strict=True)
             )
-            least.append(max(ceil_div(kept, fold.pe) * rows * columns * graph.time_steps, arriving(edge)))
+            windows = rows * columns * graph.time_steps * fold.rounds
+            least.append(max(ceil_div(kept[written], fold.pe) * windows, arriving(edge)))
         else:
-            least.append(node_law(graph, node, edge, fold.pe, fold.simd, into, kept, fold.rounds))
-        dense.append(node_law(graph, node, edge, fold.pe, fold.simd, whole, out, fold.rounds))
-        into, whole = kept, out
+            law = node_law(graph, node, edge, fold.pe, fold.simd, kept[read], kept[written], fold.rounds)
+            least.append(law)
+        dense.append(node_law(graph, node, edge, fold.pe, fold.simd, whole[read], whole[written], fold.rounds))
     return sum(least) / sum(dense) if cfg.sca.objective == "sum" else max(least) / max(dense)

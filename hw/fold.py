@@ -53,10 +53,10 @@ BLOCK_RAM_DEPTH = 1024  # words of 18 bits in an ECP5 or 7-series block
 
 
 def given(
-    graph: Graph, pe: tuple[int, ...], simd: tuple[int, ...], neurons: tuple[int, ...] | None = None
+    graph: Graph, pe: tuple[int, ...], simd: tuple[int, ...], neurons: tuple[int | None, ...] | None = None
 ) -> Folding:
     """The folding a user wrote down: PE per spiking layer, SIMD per spiking layer and the read-out; neurons per spiking
-    layer, or as many as PE.
+    layer, or (None) as many as PE. What is a spiking layer here is a stage of currents, too.
 
     Raises:
         ValueError: a count or a value does not fit the network; all problems are listed.
@@ -74,7 +74,7 @@ def given(
         problems += [
             f"node {node.name!r}: {problem}"
             for node, served, p in zip(nodes, neurons or (), pe, strict=False)
-            if (problem := neurons_problem(served, p))
+            if served is not None and (problem := neurons_problem(served, p))
         ]
         pe = (*pe, len(nodes[-1].weight))
         for node, p, s in zip(nodes, pe, simd, strict=True):

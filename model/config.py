@@ -26,6 +26,7 @@ from pydantic import (
 from scaflow.model.decay import nearest
 from scaflow.model.input import InputConfig, input_problems
 from scaflow.model.limits import AXI_BYTES, axi_problem, hardware_problems
+from scaflow.model.shortcuts import shortcut_problems
 
 
 def _is_none(value: object) -> bool:
@@ -345,7 +346,7 @@ class NetworkConfig(_Section):
                 )
                 break
             maps.append((layer.channels, height, width))
-            problems += _shortcut_problems(where, layer.shortcut, maps, pooled)
+            problems += shortcut_problems(where, layer.shortcut, maps, pooled)
             height, width = height // layer.pool, width // layer.pool
             pooled.append((height, width))
             if height < 1 or width < 1:
@@ -362,10 +363,6 @@ class NetworkConfig(_Section):
         )
         if (self.sca.keep is None) == (self.sca.cycles is None):
             problems.append("sca: give keep (a part of the channels) or cycles (of the dense design's), one of them")
-        elif self.residual and self.sca.cycles is not None:
-            problems.append(
-                f"sca.cycles={self.sca.cycles}: no hardware runs shortcuts, so that no cycles are known; give sca.keep"
-            )
         elif self.sca.keep is not None and least > self.sca.keep * total:
             problems.append(
                 f"sca: keep={self.sca.keep} of {total} channels is less than the {least} that floor="
@@ -379,30 +376,6 @@ class NetworkConfig(_Section):
         if problems:
             raise ValueError("\n".join(problems))
         return self
-
-
-def shortcut_stride(source: tuple[int, int], current: tuple[int, int]) -> int | None:
-    """Stride of the 1x1 convolution that takes spikes of the map `source` to `current`; None: there is none."""
-    stride = -(-source[0] // current[0])
-    fits = all((extent - 1) // stride + 1 == wanted for extent, wanted in zip(source, current, strict=True))
-    return stride if fits else None
-
-
-def _shortcut_problems(
-    where: str, shortcut: int | None, maps: list[tuple[int, int, int]], pooled: list[tuple[int, int]]
-) -> list[str]:
-    """Of the last of the layers whose currents have the shapes `maps`, [C, H, W]."""
-    if shortcut is None:
-        return []
-    if len(maps) - 1 + shortcut < 0:
-        return [f"{where}: shortcut={shortcut} points before the first layer; there are {len(maps) - 1} before it"]
-    source = maps[shortcut - 1]
-    if source == maps[-1] or shortcut_stride(pooled[shortcut], maps[-1][1:]):
-        return []
-    return [
-        f"{where}: shortcut={shortcut}: no stride takes its map {list(pooled[shortcut])} to this layer's "
-        f"{list(maps[-1][1:])}; change strides, padding or pools between them"
-    ]
 
 
 INPUT_SHAPES: dict[str, tuple[int, int, int]] = {

@@ -41,27 +41,29 @@ class EventStage:
 class CycleModel:
     """Cycles of the accelerator by the masks of a network's layers.
 
-    One stage a spiking layer, in their order, then the read-out. `dense`: the cycles of each stage of the dense
-    network's list design, by which budgets are told.
+    One stage a spiking layer, and one a convolution of a shortcut, in the order of the graph, then the read-out.
+    `dense`: the cycles of each stage of the dense network's list design, by which budgets are told.
     """
 
     stages: tuple[ListStage | EventStage, ...]
     inputs: int  # channels of the image
     classes: int
     dense: tuple[float, ...]
+    ends: tuple[tuple[int, int], ...] = ()  # of each stage, the layers it reads and writes; none: those of a chain
 
     def __call__(self, masks: Sequence[np.ndarray], rates: Sequence[np.ndarray] | None = None) -> np.ndarray:
-        """Cycles an image of each stage, float64 [layers + 1].
+        """Cycles an image of each stage, float64 [stages].
 
         Args:
             masks: per spiking layer, bool [C].
             rates: per spiking layer, spikes a pixel and time step behind the pool [C]; event stages ask for them.
         """
-        edges = [np.ones(self.inputs, dtype=bool), *masks, np.ones(self.classes, dtype=bool)]
-        heard = [None, *(rates if rates is not None else [None] * len(masks))]
+        edges = [*masks, np.ones(self.classes, dtype=bool), np.ones(self.inputs, dtype=bool)]  # the image is layer -1
+        heard = [*(rates if rates is not None else [None] * len(masks)), None, None]
+        ends = self.ends or tuple((i - 1, i) for i in range(len(masks) + 1))
         return np.array([
-            stage(read, written, rate)
-            for stage, read, written, rate in zip(self.stages, edges[:-1], edges[1:], heard, strict=True)
+            stage(edges[read], edges[written], heard[read])
+            for stage, (read, written) in zip(self.stages, ends, strict=True)
         ])
 
 

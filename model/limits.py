@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scaflow.model.shortcuts import Shortcuts, shortcuts
+
 if TYPE_CHECKING:
     from scaflow.model.config import EventFoldConfig, FoldConfig, NetworkConfig
 
@@ -111,19 +113,19 @@ def event_problems(
 
 
 def hardware_problems(cfg: NetworkConfig) -> list[str]:
-    """What the hardware could not be built with, of a whole description; a line each.
-
-    A network with shortcuts trains and is never built: of it, only what can be of no network is told.
-    """
+    """What the hardware could not be built with, of a whole description; a line each."""
     shapes = list(_shapes(cfg))
-    fold, built = cfg.fold, not cfg.residual
+    fold, led = cfg.fold, shortcuts(cfg)
     found = _list_problems("fold", fold, shapes, "then they are balanced for fold.lanes")
     found += _list_problems("fold.event", fold.event, shapes, "then each stage keeps its lanes")
-    least = len(shapes) + cfg.classes
-    if built and fold.pe is None and fold.simd is None and fold.lanes < least:
+    for where, section in (("fold", fold), ("fold.event", fold.event)):
+        found += _trunk_problems(where, section, led, len(shapes))
+    least = len(shapes) + len(led.strides) + cfg.classes
+    if fold.pe is None and fold.simd is None and fold.lanes < least:
+        beside = f", {len(led.strides)} shortcuts" if led.strides else ""
         found.append(
-            f"fold.lanes={fold.lanes}: at least {least}, a lane for each of {len(shapes)} layers and {cfg.classes}"
-            " classes; raise fold.lanes"
+            f"fold.lanes={fold.lanes}: at least {least}, a lane for each of {len(shapes)} layers{beside} and"
+            f" {cfg.classes} classes; raise fold.lanes"
         )
     schedulers = fold.event.scheduler
     if isinstance(schedulers, str):
@@ -132,8 +134,6 @@ def hardware_problems(cfg: NetworkConfig) -> list[str]:
         found.append(
             f"fold.event.scheduler: {len(schedulers)} values for {len(shapes)} spiking layers; give one, or one a layer"
         )
-    if not built:
-        return found
     found += _group_problems(fold.event, shapes, cfg.pixel_bits)
     groups = fold.event.groups or [(1, 1)] * len(shapes)
     simds = fold.event.simd or [min(shape.inputs, MOST_SIMD) for shape in shapes]
@@ -199,6 +199,25 @@ def _logit_problems(cfg: NetworkConfig, last: LayerShape) -> list[str]:
         f"readout: {cfg.steps} steps of {last.outputs} channels of {last.pixels} pixels with weights of"
         f" {cfg.quant.last_bits} bits: logits of {bits} bits, and {LOGIT_BITS} go out; use a pool, fewer steps,"
         " channels or quant.last_bits"
+    ]
+
+
+def _trunk_problems(where: str, fold: FoldConfig | EventFoldConfig, led: Shortcuts, layers: int) -> list[str]:
+    """Of layers whose currents are joined: one PE, and all of its neurons."""
+    if fold.pe is None or len(fold.pe) != layers:
+        return []
+    pe, trunks = fold.pe, led.trunks(layers)
+    problems = [
+        f"{where}.pe: {[pe[i] for i in group]} of layers {list(group)}: shortcuts add their currents; give all the same"
+        for group in led.groups(layers)
+        if trunks.issuperset(group) and len({pe[i] for i in group}) > 1
+    ]
+    served = fold.neurons if fold.neurons is not None and len(fold.neurons) == layers else pe
+    return problems + [
+        f"{where}.neurons[{i}]: layers[{i}]: neurons={served[i]}: a shortcut adds its current, and currents go on PE a"
+        f" cycle; give its pe={pe[i]}"
+        for i in sorted(trunks)
+        if served[i] != pe[i]
     ]
 
 

@@ -18,6 +18,8 @@ from scaflow.model.network import SpikingNetwork
 
 Index = tuple[Tensor, ...]  # of one tensor: which entries of its first dimensions stay
 
+_NORMALISATION = ("weight", "bias", "running_mean", "running_var")  # a number a channel each
+
 
 def narrowed(cfg: NetworkConfig, masks: Sequence[np.ndarray]) -> NetworkConfig:
     """The description of the network whose layers have the kept channels only."""
@@ -27,16 +29,25 @@ def narrowed(cfg: NetworkConfig, masks: Sequence[np.ndarray]) -> NetworkConfig:
     return cfg.model_copy(update={"layers": tuple(layers)})
 
 
+def narrows(net: SpikingNetwork, masks: Sequence[np.ndarray]) -> bool:
+    """Is the network without the pruned channels one of the same description? A shortcut between layers that differ in
+    their channels alone has a convolution, and would have none where as many are left of both."""
+    with torch.device("meta"):
+        return net.is_chain or SpikingNetwork(narrowed(net.cfg, masks)).joined == net.joined
+
+
 def indices(net: SpikingNetwork, masks: Sequence[np.ndarray]) -> dict[str, Index]:
     """By name in the state of the whole network, what of each tensor stays; a name that is missing stays whole."""
     kept = [torch.from_numpy(np.flatnonzero(mask)) for mask in masks]
     result: dict[str, Index] = {}
     for i, channels in enumerate(kept):
-        result |= {
-            f"blocks.{i}.{name}": (channels,)
-            for name in ("mask", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
-        }
+        result[f"blocks.{i}.mask"] = (channels,)
+        result |= {f"blocks.{i}.bn.{name}": (channels,) for name in _NORMALISATION}
         result[f"blocks.{i}.conv.weight"] = (channels,) if i == 0 else (channels, kept[i - 1])
+        if net.joined.get(i) == 0:
+            result |= {f"shortcuts.{i}.{name}": (channels,) for name in _NORMALISATION}
+        elif str(i) in net.shortcuts and i not in net.joined:
+            result[f"shortcuts.{i}.weight"] = (channels, kept[i + (net.cfg.layers[i].shortcut or 0)])
     classes, inputs = net.readout.weight.shape
     pixels = inputs // net.shapes[-1][0]  # a channel; one, where the read-out sees their mean
     columns = (kept[-1][:, None] * pixels + torch.arange(pixels)).flatten()

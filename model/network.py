@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scaflow.model import fused, parallel
-from scaflow.model.config import LayerConfig, NetworkConfig, shortcut_stride
+from scaflow.model.config import LayerConfig, NetworkConfig
 from scaflow.model.neurons import MultiStepNeuron
+from scaflow.model.shortcuts import shortcuts
 
 # A convolution may have a method `scaled(x) -> (z, scale [C])` beside, with z * scale what it gives for x: where z is a
 # sum of whole numbers, bfloat16 holds its weights exactly. Training on a CPU takes it.
@@ -176,7 +177,6 @@ class SpikingNetwork(nn.Module):
     """
 
     readout: Any  # the linear factory's module
-    joined: dict[int, int]  # a block -> the block whose current its shortcut adds as it is
 
     def __init__(
         self, cfg: NetworkConfig, conv: ConvFactory = float_conv, linear: LinearFactory = float_linear
@@ -185,10 +185,11 @@ class SpikingNetwork(nn.Module):
         self.cfg = cfg
         self.shapes: list[tuple[int, int, int]] = []
         self.channels_last = False
-        self.joined = {}
+        led = shortcuts(cfg)
+        self.joined = led.joined  # a block -> the block whose current its shortcut adds as it is
+        self.groups = led.groups(len(cfg.layers))  # blocks that are pruned as one
         blocks: list[SpikingBlock] = []
-        shortcuts: dict[str, nn.Module] = {}
-        currents: list[tuple[int, ...]] = []
+        added: dict[str, nn.Module] = {}
         shape = cfg.input_shape
         for i, layer in enumerate(cfg.layers):
             channels, height, width = shape
@@ -202,32 +203,17 @@ class SpikingNetwork(nn.Module):
                 (extent + 2 * padding - k) // stride + 1
                 for extent, k in zip((height, width), _pair(kernel), strict=True)
             ]
-            currents.append((layer.channels, *size))
-            if layer.shortcut is not None:
-                source = i + layer.shortcut
-                if currents[source] == currents[i]:
-                    self.joined[i] = source
-                    shortcuts[str(i)] = nn.Identity() if source else parallel.BatchNorm2d(layer.channels)
-                else:
-                    before, *map_before = self.shapes[source]
-                    step = shortcut_stride((map_before[0], map_before[1]), (size[0], size[1]))
-                    shortcuts[str(i)] = conv(before, layer.channels, 1, step, 0, bits, False)
+            if i in led.joined:
+                added[str(i)] = nn.Identity() if led.joined[i] else parallel.BatchNorm2d(layer.channels)
+            elif i in led.strides:
+                before = cfg.layers[i + (layer.shortcut or 0)].channels
+                added[str(i)] = conv(before, layer.channels, 1, led.strides[i], 0, bits, False)
             shape = (layer.channels, size[0] // layer.pool, size[1] // layer.pool)
             self.shapes.append(shape)
         self.blocks = cast("Sequence[SpikingBlock]", nn.ModuleList(blocks))
-        self.shortcuts = nn.ModuleDict(shortcuts)  # by the block they lead to
+        self.shortcuts = nn.ModuleDict(added)  # by the block they lead to
         inputs = shape[0] if cfg.readout == "mean" else shape[0] * shape[1] * shape[2]
         self.readout = linear(inputs, cfg.classes, cfg.quant.last_bits)
-
-    @property
-    def groups(self) -> tuple[tuple[int, ...], ...]:
-        """Blocks whose channels are pruned as one, because a shortcut adds the current of one to that of another."""
-        groups: dict[int, list[int]] = {}  # by the first block
-        first: dict[int, int] = {}
-        for i in range(len(self.blocks)):
-            first[i] = first[self.joined[i]] if i in self.joined else i
-            groups.setdefault(first[i], []).append(i)
-        return tuple(tuple(group) for group in groups.values())
 
     @property
     def is_chain(self) -> bool:

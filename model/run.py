@@ -31,7 +31,7 @@ from scaflow.model.checkpoint import (
 )
 from scaflow.model.config import NetworkConfig
 from scaflow.model.criteria import forget
-from scaflow.model.narrow import indices, narrowed, picked, picked_optimizer, widened
+from scaflow.model.narrow import indices, narrowed, narrows, picked, picked_optimizer, widened
 from scaflow.model.network import PIXEL_MAX, ConvFactory, LinearFactory, SpikingNetwork, full_scale
 from scaflow.model.pruner import Pruner
 from scaflow.model.pruning import KeepMask, Schedule, Statistics, get_mask, set_mask
@@ -139,7 +139,7 @@ class Run:
         while self.state.epoch < min(epochs, until or epochs):
             epoch, started = self.state.epoch, time.perf_counter()
             plan = pruner.plan(epoch, epochs) if pruner else None
-            if pruner and plan and plan.final and pruner.memory.whole is None and whole.is_chain:
+            if pruner and plan and plan.final and pruner.memory.whole is None and narrows(whole, get_mask(whole).layers):
                 pruner.memory.whole = _copied(whole)
                 module, optimizer, scheduler = self._narrow(whole, optimizer, scheduler)
             statistics = Statistics(module) if plan and plan.event else None

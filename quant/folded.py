@@ -311,21 +311,6 @@ def exact(bound: float) -> torch.dtype:
     return torch.float64
 
 
-def fold(net: SpikingNetwork) -> FoldedNetwork:
-    """The integer form of a chain made with the Brevitas factories; it shares the network's parameters.
-
-    Raises:
-        ValueError: the network has shortcuts.
-    """
-    if not net.is_chain:
-        layers = ", ".join(f"layers[{i}]" for i in net.shortcuts)
-        raise ValueError(
-            f"{net.cfg.name}: the shortcuts to {layers} have no form in a QONNX file: only a chain of layers is"
-            " folded in training and exported; remove them, or train without folding"
-        )
-    return FoldedNetwork(net)
-
-
 @torch.no_grad()
 def to_graph(folded: FoldedNetwork) -> Graph:
     """The integer graph."""

@@ -23,13 +23,14 @@ def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarr
     """The event design of a graph.
 
     Args:
+        cfg: by stage (`hw.cost.by_stage`).
         lanes: the folding of the other designs, whose lanes a stage has unless `cfg.event` says its own: these are for
             the dense network, and no more than what pruning left of it.
         calibration: uint8 [N, C, H, W], images whose activity decides.
     """
     edges = reads(graph, calibration)
     wanted = cfg.event
-    names = [node.name for node in graph.nodes if isinstance(node, Conv)]
+    names = [node.name for node, _ in graph.weighted if not isinstance(node, Readout)]
     policies = (wanted.scheduler,) * len(names) if isinstance(wanted.scheduler, str) else wanted.scheduler
     schedulers = dict(zip(names, policies, strict=True)) | {graph.readout.name: wanted.readout}
     if wanted.pe is None or wanted.simd is None:

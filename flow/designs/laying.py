@@ -89,7 +89,7 @@ def _drawn(
 ) -> dict[str, Design]:
     """The designs, their queues not yet chosen."""
     from scaflow.flow.activity.events import CALIBRATION_IMAGES, lay_out
-    from scaflow.hw.cost import folding_of
+    from scaflow.hw.cost import by_stage, folding_of
     from scaflow.hw.design import design
 
     folding, axi_bytes = folding_of(project.network, graphs["dense"]), project.network.fold.axi_bytes
@@ -97,7 +97,7 @@ def _drawn(
     laid = {variant: design(graph, folding, axi_bytes=axi_bytes) for variant, graph in of.items()}
     progress("event design: schedulers and banks by the activity of some training images")
     calibration = data.train_images[:CALIBRATION_IMAGES]
-    return laid | {"event": lay_out(small, folding, project.network.fold, calibration)}
+    return laid | {"event": lay_out(small, folding, by_stage(project.network), calibration)}
 
 
 def _save_raster(project: Project, pruned: Graph, image: np.ndarray) -> None:

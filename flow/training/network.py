@@ -12,16 +12,13 @@ from scaflow.model.data import Dataset
 from scaflow.model.files import readable
 from scaflow.model.network import SpikingNetwork
 from scaflow.model.train import load_trained, train
-from scaflow.quant.folded import FoldedNetwork, fold
+from scaflow.quant.fold import fold
+from scaflow.quant.folded import FoldedNetwork
 from scaflow.quant.layers import brevitas_conv, brevitas_linear
 
 
 def train_network(cfg: NetworkConfig, data: Dataset, out: Path, *, prune: bool, **options: Any) -> Path:
-    """`model.train.train` of a quantised network; a network with shortcuts trains and prunes, no more.
-
-    Raises:
-        ValueError: as `train`; cycles asked of a network with shortcuts.
-    """
+    """`model.train.train` of a quantised network."""
     budget = None
     if prune and cfg.sca.cycles is not None:
         budget = Budget(cycle_model(cfg, cfg.sca.scheduler), cfg.sca.objective)
@@ -32,7 +29,7 @@ def train_network(cfg: NetworkConfig, data: Dataset, out: Path, *, prune: bool, 
         prune=prune,
         conv=brevitas_conv,
         linear=brevitas_linear,
-        fold=None if cfg.residual else fold,
+        fold=fold,
         budget=budget,
         **options,
     )

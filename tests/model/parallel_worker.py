@@ -20,7 +20,7 @@ from scaflow.model.data import load_dataset
 from scaflow.model.network import SpikingNetwork
 from scaflow.model.pruning import KeepMask, Statistics, set_mask
 from scaflow.model.train import train
-from scaflow.quant.folded import fold
+from scaflow.quant.fold import fold
 from scaflow.quant.layers import brevitas_conv, brevitas_linear
 
 SEED = 3

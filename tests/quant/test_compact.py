@@ -9,7 +9,8 @@ import pytest
 
 from scaflow.quant import compact as module
 from scaflow.quant.compact import compact
-from scaflow.quant.folded import fold, to_graph
+from scaflow.quant.fold import fold
+from scaflow.quant.folded import to_graph
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute, validate
 from scaflow.quant.widths import widths
 from tests.hw.graphs import added, preactivated

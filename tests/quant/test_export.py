@@ -11,7 +11,8 @@ from qonnx.core.datatype import DataType
 from qonnx.core.modelwrapper import ModelWrapper
 
 from scaflow.quant.export import export
-from scaflow.quant.folded import fold, to_graph
+from scaflow.quant.fold import fold
+from scaflow.quant.folded import to_graph
 from scaflow.quant.graph import execute
 from scaflow.quant.importer import execute_qonnx, import_qonnx, import_with_report
 

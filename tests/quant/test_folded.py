@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from scaflow.quant.folded import fold, to_graph
+from scaflow.quant.fold import fold
+from scaflow.quant.folded import to_graph
 from scaflow.quant.graph import Conv, execute
 from scaflow.quant.layers import brevitas_conv, brevitas_linear, integer_weight
 

@@ -14,7 +14,8 @@ from scaflow.model.config import NetworkConfig, load_network
 from scaflow.model.network import SpikingNetwork
 from scaflow.quant.compact import compact
 from scaflow.quant.export import export
-from scaflow.quant.folded import FoldedNetwork, fold, to_graph
+from scaflow.quant.fold import fold
+from scaflow.quant.folded import FoldedNetwork, to_graph
 from scaflow.quant.graph import Readout, execute
 from scaflow.quant.importer import execute_qonnx, import_qonnx
 from scaflow.quant.layers import brevitas_conv, brevitas_linear

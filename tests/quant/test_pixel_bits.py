@@ -13,7 +13,8 @@ from qonnx.core.modelwrapper import ModelWrapper
 
 from scaflow.quant.compact import compact
 from scaflow.quant.export import export
-from scaflow.quant.folded import fold, to_graph
+from scaflow.quant.fold import fold
+from scaflow.quant.folded import to_graph
 from scaflow.quant.graph import execute, load, save, validate
 from scaflow.quant.importer import execute_qonnx, import_qonnx, import_with_report
 from scaflow.quant.widths import acc_bounds, widths
