@@ -139,7 +139,8 @@ class Run:
         while self.state.epoch < min(epochs, until or epochs):
             epoch, started = self.state.epoch, time.perf_counter()
             plan = pruner.plan(epoch, epochs) if pruner else None
-            if pruner and plan and plan.final and pruner.memory.whole is None and narrows(whole, get_mask(whole).layers):
+            still = pruner is not None and plan is not None and plan.final  # the mask does
+            if still and pruner and pruner.memory.whole is None and narrows(whole, get_mask(whole).layers):
                 pruner.memory.whole = _copied(whole)
                 module, optimizer, scheduler = self._narrow(whole, optimizer, scheduler)
             statistics = Statistics(module) if plan and plan.event else None

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from scaflow.model.config import NeuronConfig
 from scaflow.model.network import PIXEL_MAX, SpikingBlock, SpikingNetwork, counted, full_scale, in_time, pixel_levels
-from scaflow.quant.graph import Conv, Graph, Node, Pool, Readout, validate
+from scaflow.quant.graph import Conv, Graph, Node, Pool, Readout, plain, validate
 from scaflow.quant.layers import integer_weight, round_through
 from scaflow.quant.neuron import NO_DECAY
 
@@ -225,6 +225,11 @@ class FoldedNetwork(nn.Module):
             nodes += [self.conv_node(i), *self.pool_nodes(i)]
         return nodes
 
+    @torch.no_grad()
+    def steps(self) -> dict[str, Tensor]:
+        """For a file: what a step of each convolution's sums is worth [C], as a power of two, by the node's name."""
+        return {f"conv{i}": power_of_two(self.integers(block).step) for i, block in enumerate(self.blocks)}
+
     def conv_node(self, i: int) -> Conv:
         """A block's. A pruned channel has weights 0, bias 0, threshold 1: it cannot fire."""
         cfg, block = self.cfg, self.blocks[i]
@@ -295,6 +300,11 @@ class FoldedNetwork(nn.Module):
         return weight, scale, round_through(self.readout.bias.double() / scale.double()), bits
 
 
+def power_of_two(x: Tensor) -> Tensor:
+    """The nearest, float64."""
+    return torch.exp2(x.detach().double().log2().round())
+
+
 def pooled(block: SpikingBlock, spikes: Tensor) -> Tensor:
     """A block's spikes behind its pool."""
     return functional.max_pool2d(spikes, block.pool) if block.pool > 1 else spikes
@@ -319,7 +329,7 @@ def to_graph(folded: FoldedNetwork) -> Graph:
     graph = Graph(cfg.name, cfg.input_shape, cfg.time_steps, tuple(folded.nodes()), cfg.pixel_bits, frames=cfg.frames)
     shape = graph.edge(graph.nodes[-1].name).shape
     readout = Readout("readout", _whole(weight).reshape(len(weight), *shape), _whole(bias), bits)
-    return validate(replace(graph, nodes=(*graph.nodes, readout)))
+    return validate(replace(graph, nodes=plain((*graph.nodes, readout))))
 
 
 def _whole(x: Tensor) -> np.ndarray:

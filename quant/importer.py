@@ -8,7 +8,14 @@ What is understood, from the image to the logits:
     layer     Conv, or Flatten and MatMul/Gemm, with a weight of 2 to 8 bits by Quant, IntQuant or BipolarQuant; bias
               any constant; then, in any order, BatchNormalization and Mul, Div, Add, Sub by a constant per channel;
               then LIF. In the first layer a Tile repeats the batch T times, before or after the weights.
+    fork      a tensor that several nodes read; the image only one. Sums that others read as well (or that are joined)
+              go to LIFs by factors above 0
+    join      Add or Sub of two currents of one shape, in front of LIF: the scales of one are those of the other,
+              channel by channel, times one power of two; or Add of spikes of one worth, numbers then, below 256
     MaxPool   on spikes, windows that do not overlap
+    sums      AveragePool and LpPool (p=1) on spikes, windows that do not overlap, GlobalAveragePool, ReduceMean and
+              ReduceSum over rows and columns; Mul or Div by a positive scalar, Round where that makes whole numbers.
+              In front of a linear layer they are in its weights, else a node, square and below 256
     Pad       with zeros, of the image or of spikes; like uneven pads and dilations, a larger kernel in the graph
     read-out  MatMul/Gemm with a Quant weight of one scale, Add, Reshape to [T, N, classes],
               ReduceSum or ReduceMean over axis 0, Mul/Div by a positive scalar

@@ -15,13 +15,13 @@ from scaflow.quant.qonnx_run import Runner
 
 QUANT = ("Quant", "IntQuant")
 AFFINE = ("Mul", "Div", "Add", "Sub")
+JOINS = ("Add", "Sub")
 WEIGHTED = ("Conv", "MatMul", "Gemm")
 TRANSPARENT = ("Identity", "Dropout")
 _ON_WEIGHTS = (*TRANSPARENT, "Cast", "Transpose", "Reshape", "Flatten")  # they move values and keep them
 _REMEDIES = {
-    "GlobalAveragePool": "use a read-out over the whole map, or a strided convolution",
-    "AveragePool": "use MaxPool on spikes, or a strided convolution",
-    "Concat": "the graph is a chain: use one path from the image to the logits",
+    "Concat": "let paths meet in an Add",
+    "Sum": "let paths meet in an Add",
     "Softmax": "end with the logits",
     "ArgMax": "end with the logits",
 }
@@ -160,7 +160,8 @@ def _dropout(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> 
 
 def _affine(node: NodeProto, attribute: dict[str, Any], constant: Constant) -> Iterator[str]:
     values = [constant(name) for name in node.input]
-    if sum(value is not None for value in values) != 1:
-        yield "one operand must be a constant: the graph is a chain; remove the second path"
+    given = sum(value is not None for value in values)
+    if given != 1 and (given or node.op_type not in JOINS):
+        yield "one operand must be a constant; paths meet in an Add only"
     elif node.op_type == "Div" and values[1] is not None and (values[1] == 0).any():
         yield f"{node.input[1]!r} divides by 0: the quotient is not finite; leave out the node or mend its constant"

@@ -1,13 +1,14 @@
 """The map between two layers of a file: its sizes, the order in which its axes come, the zeros around it.
 
 Transposes and Pad nodes change what a map looks like, not what is on it; the layer that reads it takes them into its
-weights.
+weights. So does a linear layer with the sums over windows, which average pooling is.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,11 @@ class Map:
         self.sizes = sizes
         self.order = (0, 1, 2)  # axis i of the data, behind the batch, is axis order[i] of the map
         self.pads = ((0, 0), (0, 0), (0, 0))  # zeros before and behind, by axis of the map
+        self.under: tuple[Sizes, tuple[int, int]] | None = None  # a map of these sizes was summed over such windows
+
+    def copy(self) -> Map:
+        """Of a map that several read."""
+        return copy(self)
 
     @property
     def plain(self) -> bool:
@@ -73,7 +79,13 @@ class Map:
             return f"reads {weight.shape[1]} values of a {tuple(sizes)} map; flatten the map before it"
         placed = weight.reshape(len(weight), *sizes).transpose(0, *(1 + self.order.index(axis) for axis in range(3)))
         (_, (top, _), (left, _)), (_, height, width) = self.pads, self.sizes
-        return self._seen(placed[:, :, top : top + height, left : left + width])
+        seen = self._seen(placed[:, :, top : top + height, left : left + width])
+        if self.under is None:
+            return seen
+        (_, rows, columns), (high, wide) = self.under
+        full = np.zeros((*seen.shape[:2], rows, columns), seen.dtype)
+        full[:, :, : height * high, : width * wide] = seen.repeat(high, 2).repeat(wide, 3)
+        return full
 
     def _seen(self, weight: np.ndarray) -> np.ndarray:
         """Channels of zeros need no weights."""
@@ -81,7 +93,8 @@ class Map:
         return weight[:, before : before + self.sizes[0]]
 
     def pool(self, attribute: Mapping[str, Any], outputs: tuple[int, ...]) -> int | str:
-        """The size of a MaxPool's windows, where they lie side by side on the map; `outputs`: those of the file."""
+        """The size of windows that lie side by side on the map, which is then that of their maxima or sums; `outputs`:
+        rows and columns of the file's."""
         if self.order != (0, 1, 2):
             return "pools a map whose axes have changed places; put channels, rows, columns back in order"
         _, (top, bottom), (left, right) = self.pads
@@ -101,3 +114,11 @@ class Map:
             )
         self.sizes, self.pads = (self.sizes[0], outputs[0], outputs[1]), (self.pads[0], (0, 0), (0, 0))
         return int(kernel[0])
+
+    def all_pixels(self) -> tuple[int, int] | str:
+        """The window that is the whole map, which then has one pixel."""
+        if not self.plain:
+            return "pools a map that is padded or whose axes have changed places; leave that out"
+        channels, height, width = self.sizes
+        self.sizes = (channels, 1, 1)
+        return height, width

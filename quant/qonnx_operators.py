@@ -52,6 +52,8 @@ OPERATORS: Mapping[str, Operator] = {
     "Sub": _AFFINE,
     "Mul": _AFFINE,
     "Div": _AFFINE,
+    # count_include_pad: of pads, which are refused
+    "AveragePool": _operator(1, "auto_pad ceil_mode dilations kernel_shape pads strides", ignored="count_include_pad"),
     "BatchNormalization": _operator(
         5,
         "epsilon",
@@ -65,7 +67,9 @@ OPERATORS: Mapping[str, Operator] = {
     "Expand": _operator(2),
     "Flatten": _operator(1, "axis"),
     "Gemm": _operator(3, "alpha beta transB", neutral={"transA": 0, "broadcast": 0}),
+    "GlobalAveragePool": _operator(1),
     "Identity": _operator(1),
+    "LpPool": _operator(1, "auto_pad ceil_mode dilations kernel_shape p pads strides"),
     "MatMul": _operator(2),
     "MaxPool": _operator(
         1,
@@ -76,6 +80,7 @@ OPERATORS: Mapping[str, Operator] = {
     "ReduceMean": _REDUCE,
     "ReduceSum": _REDUCE,
     "Reshape": _operator(2, "allowzero shape", ignored="consumed_inputs"),
+    "Round": _operator(1),
     "Tile": _operator(2),  # of opset 1 with a third input, the axis: refused
     "Transpose": _operator(1, "perm"),
     "Quant": _QUANT,

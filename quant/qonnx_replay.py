@@ -1,7 +1,7 @@
 """An import held against its file, layer by layer: what the reader believes counts for nothing here.
 
-Each layer of the integer graph is given the spikes that the file's layer before it made, and spikes at random, put
-into the file at the same place. Its current must be that of the file, up to the rounding of the bias and of floating
+Each layer of the integer graph is given the spikes that the file's layers before it made, and spikes at random, put
+into the file at the same places. Its current must be that of the file, up to the rounding of the bias and of floating
 point. Membranes then follow the file's own spikes, so that no difference outlives its cause; a spike may differ only
 where the membrane is nearer to the threshold than the rounding of both can account for. Last, the read-out on the
 file's own spikes must give the file's logits, up to the rounding of its bias. With `step` only ties may differ.
@@ -9,12 +9,30 @@ file's own spikes must give the file's logits, up to the rounding of its bias. W
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from scaflow.quant.graph import PIXEL_BITS, Conv, Pool, Readout, accumulate, execute, integrate, pool
+from scaflow.quant.graph import (
+    IMAGE,
+    PIXEL_BITS,
+    Conv,
+    Current,
+    Graph,
+    Join,
+    Neuron,
+    Pool,
+    Readout,
+    SumPool,
+    accumulate,
+    execute,
+    integrate,
+    join,
+    pool,
+    sum_pool,
+)
 from scaflow.quant.neuron import remains
 from scaflow.quant.qonnx_layer import Rounding
 from scaflow.quant.qonnx_operators import refusal, title
@@ -67,23 +85,32 @@ def replay(reading: Reading, images: np.ndarray) -> tuple[list[LayerReport], lis
         ValueError: a node of the file cannot be executed.
     """
     graph, output = reading.graph, reading.runner.file.outputs[0]
-    convs = [node for node in graph.nodes if isinstance(node, Conv)]
-    neurons, readout = reading.roundings[:-1], graph.nodes[-1]
-    assert isinstance(readout, Readout)
-    *own, logits = run_file(reading, images, [*(name for rounding in neurons for name in _tensors(rounding)), output])
+    spiking = [node for node in graph.nodes if isinstance(node, Conv | Neuron)]
+    neurons, readout = dict(zip([node.name for node in spiking], reading.roundings, strict=False)), graph.readout
+    tensors = [name for rounding in neurons.values() for name in _tensors(rounding)]
+    *own, logits = run_file(reading, images, [*tensors, output])
     found = [_by_image(chunks, graph.time_steps)[: len(images)] for chunks in own]
+    currents = {node.name: current for node, current in zip(spiking, found[::2], strict=True)}
+    fired = {node.name: spikes for node, spikes in zip(spiking, found[1::2], strict=True)}
     ours, ours_spikes = execute(graph, images, trace=True)
+    rng = np.random.default_rng(1)
+    struck = {node.name: _struck(rng, node.kept, fired[node.name]) for node in spiking}
+    pixels = np.concatenate([images, np.zeros((len(_DENSITIES), *graph.input_shape), np.uint8)])
+    seen = _seen(graph, pixels, {name: np.concatenate([spikes, struck[name]]) for name, spikes in fired.items()})
     reports: list[LayerReport] = []
     problems = list(_levels(reading))
     alike = np.ones(len(images), bool)  # images of which no layer's spike differs
     same = np.ones(len(images), bool)  # images of which no spike differs, each layer reading our own
-    rng = np.random.default_rng(1)
-    x = graph.seen(images).transpose(0, 2, 3, 1)[:, None]
-    more = [found[0][:0], found[1][:0]]
-    for layer, (node, rounding) in enumerate(zip(convs, neurons, strict=True)):
-        current, spikes = found[2 * layer : 2 * layer + 2]
-        all_spikes = np.concatenate([spikes, more[1]])
-        wrong, differing = _layer_problem(node, rounding, x, np.concatenate([current, more[0]]), all_spikes)
+    for node in spiking:
+        rounding, spikes = neurons[node.name], fired[node.name]
+        if _heard(graph, node.name):
+            others = {neurons[name].source.output[0]: rows for name, rows in struck.items() if name != node.name}
+            theirs = _run_from(reading, others, _tensors(rounding))
+            more = [_by_image(chunks, graph.time_steps)[: len(_DENSITIES)] for chunks in theirs]
+        else:
+            more = [currents[node.name][:0], spikes[:0]]
+        current, all_spikes = (np.concatenate(pair) for pair in ((currents[node.name], more[0]), (spikes, more[1])))
+        wrong, differing = _layer_problem(graph, node, rounding, seen, current, all_spikes)
         problems += wrong
         alike &= differing[: len(images)] == 0
         other = spikes.reshape(ours_spikes[node.name].shape) != ours_spikes[node.name]
@@ -101,12 +128,12 @@ def replay(reading: Reading, images: np.ndarray) -> tuple[list[LayerReport], lis
                 rounding=float(((rounding.bias + rounding.threshold)[kept] / node.threshold[kept]).max()),
             )
         )
-        struck = _struck(rng, node.kept, spikes)
-        last = layer + 1 == len(convs)
-        more = _run_from(reading, rounding, struck, [output] if last else _tensors(neurons[layer + 1]), last)
-        x = _pooled(reading, node, np.concatenate([spikes, struck]))
-    theirs = np.concatenate([logits.reshape(-1, logits.shape[-1])[: len(images)], more[0]])
-    problems += _readout_problem(readout, reading.roundings[-1], x, theirs / reading.logit_scale)
+    x = seen[graph.sources[readout.name][0]]
+    others = {neurons[name].source.output[0]: rows for name, rows in struck.items()}
+    (told,) = _run_from(reading, others, [output])
+    rows = [chunks.reshape(-1, chunks.shape[-1]) for chunks in (logits, told)]
+    units = np.concatenate([rows[0][: len(images)], rows[1][: len(_DENSITIES)]]) / reading.logit_scale
+    problems += _readout_problem(readout, reading.roundings[-1], x, units)
     same &= (ours == integrate(readout, x[: len(images)])).all(1)
     if not problems and (alike & ~same).any():
         n = int((alike & ~same).argmax())
@@ -144,34 +171,63 @@ def _struck(rng: np.random.Generator, kept: tuple[int, ...], like: np.ndarray) -
     return struck
 
 
-def _run_from(
-    reading: Reading, before: Rounding, spikes: np.ndarray, tensors: list[str], logits: bool
-) -> list[np.ndarray]:
-    """Tensors of the file where the layer `before` makes these spikes [N, T, C, ...]; per image, as those are."""
+def _run_from(reading: Reading, given: Mapping[str, np.ndarray], tensors: list[str]) -> list[np.ndarray]:
+    """Tensors of the file, [batches, rows, ...], for empty images where other tensors are `given`, [N, T, C, ...]."""
     batch, steps = reading.input.batch, reading.graph.time_steps
     empty = reading.feed(np.zeros((batch, *reading.graph.input_shape), np.uint8))
-    filled = _filled(spikes, batch)
+    filled = {name: _filled(spikes, batch) for name, spikes in given.items()}
     found = []
-    for start in range(0, len(filled), batch):
-        rows = filled[start : start + batch].swapaxes(0, 1).reshape(steps * batch, *spikes.shape[2:])
-        feeds = {reading.input.name: empty, before.source.output[0]: rows}
+    for start in range(0, len(_filled(np.empty(len(_DENSITIES)), batch)), batch):
+        feeds = {reading.input.name: empty}
+        for name, spikes in filled.items():
+            rows = spikes[start : start + batch].swapaxes(0, 1)
+            feeds[name] = rows.reshape(steps * batch, *spikes.shape[2:])
         found.append(reading.runner.run(feeds, tensors))
-    stacked = [np.stack(chunks) for chunks in zip(*found, strict=True)]
-    if logits:
-        return [chunks.reshape(-1, chunks.shape[-1])[: len(spikes)] for chunks in stacked]
-    return [_by_image(chunks, steps)[: len(spikes)] for chunks in stacked]
+    return [np.stack(chunks) for chunks in zip(*found, strict=True)]
 
 
-def _pooled(reading: Reading, conv: Conv, spikes: np.ndarray) -> np.ndarray:
-    """Spikes [N, T, C, ...] of the layer as the next one reads them, uint8 [N, T, H, W, C]."""
-    nodes = reading.graph.nodes
-    full = spikes.reshape(*spikes.shape[:3], *(spikes.shape[3:] or (1, 1)))
-    x = full.astype(np.uint8).transpose(0, 1, 3, 4, 2)
-    for node in nodes[nodes.index(conv) + 1 :]:
-        if not isinstance(node, Pool):
-            break
-        x = pool(node, x)
-    return x
+def _heard(graph: Graph, name: str) -> bool:
+    """Does a node read what neurons wrote, and not the image alone?"""
+    nodes = {node.name: node for node in graph.nodes}
+    sources = [source for source in graph.sources[name] if source in nodes]
+    return any(not isinstance(nodes[source], Current | Join) or _heard(graph, source) for source in sources)
+
+
+def _seen(graph: Graph, images: np.ndarray, spikes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What nodes write that is no current, by their names, where the neurons write `spikes`, [N, T, C, ...] each."""
+    seen = {IMAGE: graph.seen(images).transpose(0, 2, 3, 1)[:, None]}
+    for node in graph.nodes[:-1]:
+        sources = graph.sources[node.name]
+        if isinstance(node, Conv | Neuron):
+            given = spikes[node.name]
+            full = given.reshape(*given.shape[:3], *(given.shape[3:] or (1, 1)))
+            seen[node.name] = full.astype(np.uint8).transpose(0, 1, 3, 4, 2)
+        elif isinstance(node, Pool):
+            seen[node.name] = pool(node, seen[sources[0]])
+        elif isinstance(node, SumPool):
+            seen[node.name] = sum_pool(node, seen[sources[0]])
+        elif isinstance(node, Join) and sources[0] in seen:
+            seen[node.name] = join(node, *(seen[source] for source in sources))
+    return seen
+
+
+Sums = tuple[np.ndarray, np.ndarray, np.ndarray]  # the integer sums, those of what was added without signs, its terms
+
+
+def _sums(graph: Graph, name: str, seen: Mapping[str, np.ndarray], n: int) -> Sums:
+    """What neurons read of image n, [1, T or 1, H, W, C] each."""
+    node = graph.node(name)
+    sources = graph.sources[name]
+    if isinstance(node, Conv | Current):
+        x = seen[sources[0]][n : n + 1]
+        weigh = replace(node, weight=abs(node.weight))
+        count = replace(node, weight=(node.weight != 0).astype(np.int64))
+        return accumulate(node, x), accumulate(weigh, x), accumulate(count, (x != 0).astype(np.uint8))
+    if isinstance(node, Neuron):
+        return _sums(graph, sources[0], seen, n)
+    assert isinstance(node, Join)
+    (a, a_size, a_terms), (b, b_size, b_terms) = (_sums(graph, source, seen, n) for source in sources)
+    return join(node, a, b), join(node, a_size, b_size), a_terms + b_terms + 1
 
 
 def _levels(reading: Reading) -> Iterator[str]:
@@ -199,27 +255,27 @@ def _levels(reading: Reading) -> Iterator[str]:
 
 
 def _layer_problem(
-    node: Conv, rounding: Rounding, x: np.ndarray, current: np.ndarray, spikes: np.ndarray
+    graph: Graph,
+    node: Conv | Neuron,
+    rounding: Rounding,
+    seen: Mapping[str, np.ndarray],
+    current: np.ndarray,
+    spikes: np.ndarray,
 ) -> tuple[list[str], np.ndarray]:
     """What is wrong, and of each image how many spikes differ within the rounding.
 
     Args:
-        x: what the layer reads, [N, T or 1, H, W, Ci].
+        seen: what the layer and the currents before it read, by the node that writes it.
         current, spikes: of the file's LIF, [N, T, Co, ...].
     """
     kept = list(node.kept)
-    weigh = replace(node, weight=abs(node.weight))
-    count = replace(node, weight=(node.weight != 0).astype(np.int64))
-    differing = np.zeros(len(x), np.int64)
-    for n in range(len(x)):
-        given = x[n : n + 1]
-        acc, size, terms = (
-            accumulate(part, y)[0].transpose(0, 3, 1, 2)[:, kept]
-            for part, y in ((node, given), (weigh, given), (count, (given != 0).astype(np.uint8)))
-        )
+    channels = len(node.bias)
+    differing = np.zeros(len(current), np.int64)
+    for n in range(len(current)):
+        acc, size, terms = (part[0].transpose(0, 3, 1, 2)[:, kept] for part in _sums(graph, node.name, seen, n))
         shape = (len(current[n]), len(kept), *acc.shape[2:])
-        theirs = current[n].reshape(len(current[n]), len(node.weight), *acc.shape[2:])[:, kept].astype(np.float64)
-        fired = spikes[n].reshape(len(spikes[n]), len(node.weight), *acc.shape[2:]) != 0
+        theirs = current[n].reshape(len(current[n]), channels, *acc.shape[2:])[:, kept].astype(np.float64)
+        fired = spikes[n].reshape(len(spikes[n]), channels, *acc.shape[2:]) != 0
         if np.delete(fired, kept, axis=1).any():
             return [refusal(rounding.source, f"a channel outside {node.kept} spikes in the file; {_REMEDY}")], differing
         if not np.isfinite(theirs).all():
@@ -257,11 +313,14 @@ def _layer_problem(
 
 
 def _membranes(
-    node: Conv, rounding: Rounding, kept: list[int], current: np.ndarray, error: np.ndarray, fired: np.ndarray
+    node: Conv | Neuron, rounding: Rounding, kept: list[int], current: np.ndarray, error: np.ndarray, fired: np.ndarray
 ) -> tuple[str, int]:
     """Integer membranes that follow the file's spikes; `slack` bounds how far the file's own are from them."""
     threshold = node.threshold[kept][:, None, None]
-    columns = replace(node, weight=node.weight[kept], threshold=node.threshold[kept], v_reset=node.v_reset[kept])
+    levels: dict[str, Any] = {"bias": node.bias[kept], "threshold": node.threshold[kept], "v_reset": node.v_reset[kept]}
+    columns: Conv | Neuron = (
+        replace(node, weight=node.weight[kept], **levels) if isinstance(node, Conv) else replace(node, **levels)
+    )
     keep = node.decay[0] * 2.0 ** -node.decay[1] * (1 - 2.0**-node.leak_shift if node.leak_shift else 1.0)
     off = 0.0 if rounding.exact else rounding.threshold[kept][:, None, None]
     of_reset = 0.0 if rounding.exact else rounding.v_reset[kept][:, None, None]

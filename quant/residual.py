@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from scaflow.model.network import SpikingBlock, SpikingNetwork, pixel_levels
-from scaflow.quant.folded import FoldedBlock, FoldedNetwork, IntegerNeuron, exact, pooled
+from scaflow.quant.folded import FoldedBlock, FoldedNetwork, IntegerNeuron, exact, pooled, power_of_two
 from scaflow.quant.graph import Current, Join, Neuron, Node
 from scaflow.quant.layers import SMALLEST_SCALE, integer_weight, round_through
 from scaflow.quant.neuron import NO_DECAY
@@ -177,6 +177,16 @@ class FoldedResidual(FoldedNetwork):
             weight_bits=0,
         )
         return integers, slope / step
+
+    @torch.no_grad()
+    def steps(self) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for i, (block, trunk) in enumerate(zip(self.blocks, self.trunks(), strict=True)):
+            if trunk is None:
+                found[f"conv{i}"] = power_of_two(self.integers(block).step)
+            else:
+                found |= {m.name: power_of_two(trunk.step) * 2.0**m.exponent for m in trunk.members.values()}
+        return found
 
     def nodes(self) -> list[Node]:
         nodes: list[Node] = []

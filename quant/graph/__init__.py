@@ -4,9 +4,10 @@ A directed graph of the nodes of nodes.py, each of which reads what nodes before
 what flows between them. The semantics are the integer contract of docs/architecture.md.
 """
 
+from scaflow.quant.graph.arrange import arranged
 from scaflow.quant.graph.edges import Edge
 from scaflow.quant.graph.execute import accumulate, execute, integrate, join, pool, sum_pool
-from scaflow.quant.graph.network import Graph
+from scaflow.quant.graph.network import Graph, plain
 from scaflow.quant.graph.nodes import (
     IMAGE,
     PIXEL_BITS,
@@ -41,10 +42,12 @@ __all__ = [
     "SumPool",
     "Weighted",
     "accumulate",
+    "arranged",
     "execute",
     "integrate",
     "join",
     "load",
+    "plain",
     "pool",
     "save",
     "sum_pool",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -23,6 +24,14 @@ from scaflow.quant.graph.nodes import (
     SumPool,
     Weighted,
 )
+
+
+def plain(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """The nodes, which name what they read only where that is not the node before."""
+    before = (IMAGE, *(node.name for node in nodes))
+    return tuple(
+        replace(node, reads=()) if node.reads == (name,) else node for node, name in zip(nodes, before, strict=False)
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,10 @@ from scaflow.hw.cost import cycle_model
 from scaflow.model.config import NetworkConfig
 from scaflow.model.cost import Budget
 from scaflow.model.pruning import channel_groups, floor_part
+from scaflow.model.shortcuts import shortcuts
 
 LAYERS = [{"channels": 8}, {"channels": 12, "kernel": 1, "stride": 2, "padding": 0}, {"channels": 16, "pool": 2}]
+RESIDUAL = [{"channels": 8}, {"channels": 12}, {"channels": 8, "shortcut": -2}, {"channels": 16, "shortcut": -1}]
 
 
 def describe(layers=LAYERS, **sections):
@@ -25,14 +27,15 @@ def describe(layers=LAYERS, **sections):
 @pytest.mark.parametrize("objective", ["sum", "bottleneck"])
 @pytest.mark.parametrize("scheduler", ["list", "event"])
 @pytest.mark.parametrize("floor", [0.1, 0.5])
-def test_the_least_cycles_are_those_of_pruning(objective, scheduler, floor):
-    cfg = describe(sca={
+@pytest.mark.parametrize("layers", [LAYERS, RESIDUAL], ids=["chain", "residual"])
+def test_the_least_cycles_are_those_of_pruning(layers, objective, scheduler, floor):
+    cfg = describe(layers, sca={
         "cycles": 1e-6, "objective": objective, "scheduler": scheduler, "floor": floor, "granularity": 2,
     }, fold={"lanes": 40})  # fmt: skip
     budget = Budget(cycle_model(cfg, scheduler), objective)
     channels = [layer.channels for layer in cfg.layers]
     silent = [np.zeros(count) for count in channels]
-    groups = channel_groups([(i,) for i in range(len(channels))], channels, floor, 2)
+    groups = channel_groups(shortcuts(cfg).groups(len(channels)), channels, floor, 2)
     least = floor_part(groups, budget, silent)
     assert [f"with every layer at its floor {least:.4f} of" in line for line in problems(cfg)] == [True]
     reached = cfg.model_copy(update={"sca": cfg.sca.model_copy(update={"cycles": least})})

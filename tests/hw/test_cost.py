@@ -2,11 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 
-from scaflow.hw.cost import cycle_model, folding_of, outline
+from scaflow.hw.cost import by_stage, cycle_model, ends, folding_of, outline
 from scaflow.hw.cycles import node_law
 from scaflow.model.config import NetworkConfig
-from scaflow.quant.graph import Pool, validate
+from scaflow.model.narrow import narrowed
+from scaflow.model.network import SpikingNetwork
+from scaflow.quant.fold import fold
+from scaflow.quant.folded import to_graph
+from scaflow.quant.graph import Current, Pool, Readout, validate
+from scaflow.quant.layers import brevitas_conv, brevitas_linear
 
 NET = {
     "name": "priced",
@@ -81,3 +87,81 @@ def test_events_are_not_priced_below_what_their_neurons_take(narrow):
     masks = [np.ones(layer.channels, bool) for layer in narrow.layers]
     silent = [np.zeros(layer.channels) for layer in narrow.layers]
     assert events(masks, silent)[1] == -(-16 // 3) * 3 * 49 * 2
+
+
+RESIDUAL = NET | {
+    "layers": [
+        {"channels": 8, "pool": 2},
+        {"channels": 16},
+        {"channels": 12, "shortcut": -2},
+        {"channels": 16},
+        {"channels": 12, "shortcut": -2, "pool": 2},
+        {"channels": 20, "stride": 2, "shortcut": -1},
+    ],
+    "sca": {"cycles": 0.5, "granularity": 4},
+    "fold": {
+        "pe": [4, 3, 4, 2, 4, 5], "simd": [1, 2, 16, 4, 4, 4, 2],
+        "event": {
+            "pe": [4, 3, 4, 2, 4, 5], "simd": [1, 2, 16, 4, 4, 4, 2], "neurons": [4, 1, 4, 2, 4, 5],
+            "groups": [[1, 1], [3, 1], [3, 2], [3, 1], [1, 2], [3, 1], [1, 1]],
+            "scheduler": ["list", "event", "event", "auto", "list", "auto"],
+        },
+    },
+}  # fmt: skip
+
+
+def test_the_outline_of_a_network_with_shortcuts_is_its_graph_in_shapes():
+    cfg = NetworkConfig.model_validate(RESIDUAL)
+    torch.manual_seed(0)
+    trained = to_graph(fold(SpikingNetwork(cfg, brevitas_conv, brevitas_linear)))
+    graph = validate(outline(cfg))
+    assert [(type(n), n.name, graph.sources[n.name]) for n in graph.nodes] == [
+        (type(n), n.name, trained.sources[n.name]) for n in trained.nodes
+    ]
+    for node in graph.nodes[:-1]:
+        assert graph.edge(node.name).shape == trained.edge(node.name).shape
+    for (node, _), (other, _) in zip(graph.weighted, trained.weighted, strict=True):
+        assert node.weight.shape == other.weight.shape
+        assert isinstance(node, Readout) or (node.stride, node.padding) == (other.stride, other.padding)
+
+
+def test_prices_of_a_network_with_shortcuts_are_the_laws_of_what_is_left():
+    cfg = NetworkConfig.model_validate(RESIDUAL)
+    model, folding = cycle_model(cfg), folding_of(cfg, outline(cfg))
+    assert len(model.stages) == len(cfg.layers) + 2 + 1
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        masks = [rng.random(layer.channels) < rng.uniform(0.3, 1) for layer in cfg.layers]
+        for mask in masks:
+            mask[0] = True
+        masks[4] = masks[2]
+        left = outline(narrowed(cfg, masks))
+        law = [
+            node_law(left, node, edge, fold.pe, fold.simd, len(edge.kept), len(node.weight))
+            for (node, edge), fold in zip(left.weighted, folding.values(), strict=True)
+        ]
+        assert model(masks).tolist() == law
+    assert list(model.dense) == model([np.ones(layer.channels, bool) for layer in cfg.layers]).tolist()
+    rates = [np.full(layer.channels, 0.5) for layer in cfg.layers]
+    events = cycle_model(cfg, "event")([np.ones(layer.channels, bool) for layer in cfg.layers], rates)
+    inner, across = (ends(cfg).index(end) for end in ((1, 2), (0, 2)))
+    assert events[inner] == pytest.approx(model.dense[inner] * 0.5)
+    assert events[across] == model.dense[across] == 3 * 3 * 14 * 14  # a cycle a window and fold, whatever spikes
+
+
+def test_what_is_given_a_layer_is_that_of_its_shortcut_too():
+    """On one position, on the channels that it reads; currents have no neurons."""
+    cfg = NetworkConfig.model_validate(RESIDUAL)
+    graph = outline(cfg)
+    names = [node.name for node, _ in graph.weighted]
+    assert names == ["conv0", "conv1", "conv2", "shortcut2", "conv3", "conv4", "conv5", "shortcut5", "readout"]
+    found = by_stage(cfg)
+    assert found.pe == found.event.pe == (4, 3, 4, 4, 2, 4, 5, 5)
+    assert found.simd == found.event.simd == (1, 2, 16, 8, 4, 4, 4, 4, 2)
+    assert found.event.neurons == (4, 1, None, None, 2, None, None, None)
+    assert found.event.groups == ((1, 1), (3, 1), (3, 2), (1, 2), (3, 1), (1, 2), (3, 1), (1, 1), (1, 1))
+    assert found.event.scheduler == ("list", "event", "event", "event", "auto", "list", "auto", "auto")
+    assert [f.neurons for f, (n, _) in zip(folding_of(cfg, graph).values(), graph.weighted, strict=True)] == [None] * 9
+    assert sum(isinstance(node, Current) for node, _ in graph.weighted) == 5
+    chain = NetworkConfig.model_validate(NET)
+    assert by_stage(chain) == chain.fold

@@ -129,10 +129,23 @@ def test_logits_beyond_a_word(tmp_path):
         load_network(path)
 
 
-def test_a_network_with_shortcuts_is_asked_for_no_hardware(tmp_path):
-    residual = "{ channels = 4 }, { channels = 4, shortcut = -1 }"
-    assert refusal(tmp_path, 'lanes = 1\n[fold.event]\nscheduler = "event"', residual) == []
-    assert len(refusal(tmp_path, "pe = [1]\nsimd = [1, 1, 9]", residual)) == 2  # of no network
-    assert refusal(tmp_path, "", residual, "cycles = 0.5") == [
-        "sca.cycles=0.5: no hardware runs shortcuts, so that no cycles are known; give sca.keep"
+def test_what_shortcuts_join_has_one_pe_and_all_of_its_neurons(tmp_path):
+    residual = "{ channels = 4 }, { channels = 4 }, { channels = 4, shortcut = -2 }, { channels = 8, shortcut = -1 }"
+    assert refusal(tmp_path, "lanes = 14", residual) == [
+        "fold.lanes=14: at least 15, a lane for each of 4 layers, 1 shortcuts and 10 classes; raise fold.lanes"
     ]
+    lanes = "pe = [2, 1, {}, 4]\nsimd = [1, 2, 4, 4, 8]\n"
+    assert refusal(tmp_path, lanes.format(2), residual, "cycles = 0.5") == []
+    assert refusal(tmp_path, lanes.format(4), residual) == [
+        "fold.pe: [2, 4] of layers [0, 2]: shortcuts add their currents; give all the same"
+    ]
+    found = refusal(tmp_path, lanes.format(2) + "neurons = [2, 1, 1, 4]", residual)
+    assert [line[:60] for line in found] == ["fold.neurons[2]: layers[2]: neurons=1: a shortcut adds its c"]
+    found = refusal(tmp_path, f"{lanes.format(2)}[fold.event]\n{lanes.format(1)}", residual)
+    assert [line[:40] for line in found] == ["fold.event.pe: [2, 1] of layers [0, 2]: "]
+
+
+def test_faulty_shortcuts_are_told_and_no_more(tmp_path):
+    faults = "{ channels = 4, shortcut = -1 }, { channels = 4, kernel = 15, padding = 0, shortcut = -1 }"
+    found = refusal(tmp_path, "lanes = 64", faults)
+    assert any("shortcut=-1 points before the first layer" in line for line in found), found

@@ -121,7 +121,10 @@ REFUSED = {
     ),
     "groups": (of("current", group=2), "group=2 must be 1"),
     "uneven strides": (of("current", strides=[1, 2]), "strides=.1, 2. must be the same"),
-    "average pool": (behind("pooled", "AveragePool", kernel_shape=[2, 2]), "use MaxPool on spikes"),
+    "overlapping averages": (
+        behind("pooled", "AveragePool", kernel_shape=[2, 2]),
+        "node 'pooled_averagepool_node' .AveragePool.: windows must be square, side by side",
+    ),
     "flatten elsewhere": (
         of("flat", axis=2),
         "node 'flat_node' .Flatten.: is understood only where a map is flattened",

@@ -16,7 +16,7 @@ from scaflow.quant.compact import compact
 from scaflow.quant.export import export
 from scaflow.quant.fold import fold
 from scaflow.quant.folded import FoldedNetwork, to_graph
-from scaflow.quant.graph import Readout, execute
+from scaflow.quant.graph import Join, Readout, execute
 from scaflow.quant.importer import execute_qonnx, import_qonnx
 from scaflow.quant.layers import brevitas_conv, brevitas_linear
 
@@ -36,8 +36,8 @@ def describe(**changes) -> NetworkConfig:
     return NetworkConfig.model_validate({**base, **changes})
 
 
-def vgg16(width: int) -> NetworkConfig:
-    described = load_network(CONFIGS / "vgg16.toml").model_dump()
+def narrow(name: str, width: int) -> NetworkConfig:
+    described = load_network(CONFIGS / f"{name}.toml").model_dump()
     for layer in described["layers"]:
         layer["channels"] //= width
     return NetworkConfig.model_validate(described)
@@ -55,8 +55,10 @@ def lively(cfg: NetworkConfig) -> SpikingNetwork:
         if isinstance(part, nn.BatchNorm2d):
             part.momentum = None
             part.bias.data.normal_(0.7, 0.3)
-    for block in net.blocks:
-        block.mask.copy_(torch.rand(block.mask.shape) > 0.25)
+    for group in net.groups:
+        mask = torch.rand(net.blocks[group[0]].mask.shape) > 0.25
+        for i in group:
+            net.blocks[i].mask.copy_(mask)
     with torch.no_grad():
         net(torch.from_numpy(noise(cfg, 16)).float() / 255)
     return net.eval()
@@ -107,7 +109,13 @@ def test_a_mean_read_out_is_every_pixel_with_the_same_weight():
 
 @pytest.mark.parametrize(("width", "images"), [(8, 4), (1, 2)])
 def test_vgg16(tmp_path, width, images):
-    check_the_chain(vgg16(width), tmp_path / "model.onnx", images)
+    check_the_chain(narrow("vgg16", width), tmp_path / "model.onnx", images)
+
+
+@pytest.mark.parametrize(("width", "images"), [(16, 4), pytest.param(1, 1, marks=pytest.mark.full)])
+def test_resnet18(tmp_path, width, images):
+    folded = check_the_chain(narrow("resnet18", width), tmp_path / "model.onnx", images)
+    assert sum(isinstance(node, Join) for node in folded.nodes()) == 8
 
 
 def test_a_quantised_residual_network_trains_alike_by_either_way(monkeypatch):
@@ -124,8 +132,3 @@ def test_a_quantised_residual_network_trains_alike_by_either_way(monkeypatch):
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in net.parameters()]))
     torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-5)
 
-
-def test_a_residual_network_has_no_form_in_a_file():
-    net = SpikingNetwork(load_network(CONFIGS / "resnet18.toml"), brevitas_conv, brevitas_linear)
-    with pytest.raises(ValueError, match=r"^resnet18: the shortcuts to layers\[2\], layers\[4\].*QONNX file.*remove"):
-        fold(net)
