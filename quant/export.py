@@ -236,7 +236,12 @@ def export_graph(
     Args:
         steps: what a step of a convolution's sums is worth, a power of two for each channel, by its name.
         logit: what one integer of a logit is worth.
+
+    Raises:
+        ValueError: a graph of frames, which has no form in a file.
     """
+    if graph.frames:
+        raise ValueError(f"graph {graph.name!r}: is of frames, and a QONNX file of images; keep it as a graph (save)")
     bits, worth = widths(graph), dict(steps or {})
     parts: dict[str, nn.Module] = {}
     for node in graph.nodes:

@@ -226,7 +226,7 @@ class FoldedResidual(FoldedNetwork):
         mask = self.blocks[i].mask.cpu().numpy()
         (stride, _), (padding, _) = member.conv.stride, member.conv.padding
         weight = _whole(member.weight) * mask[:, None, None, None]
-        bits = 1 if read else self.cfg.quant.pixel_bits
+        bits = 1 if read else self.cfg.pixel_bits
         kept = tuple(np.flatnonzero(mask).tolist())
         return Current(member.name, weight, stride, padding, member.bits, bits, kept, (read,) if read else ())
 

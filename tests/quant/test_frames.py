@@ -8,7 +8,8 @@ import torch
 
 from scaflow.model.config import NetworkConfig
 from scaflow.model.network import SpikingNetwork
-from scaflow.quant.folded import fold, to_graph
+from scaflow.quant.fold import fold
+from scaflow.quant.folded import to_graph
 from scaflow.quant.graph import execute, load, save
 from scaflow.quant.layers import brevitas_conv, brevitas_linear
 

@@ -367,3 +367,9 @@ def test_a_misread_node_is_found_where_neurons_see_it(fault, tmp_path, monkeypat
     assert f"node {source!r} (LIF)" in str(error.value)
     # what a trunk carries on is seen by all neurons there
     assert f"{2 if name == 'conv0' else 1} problem(s)" in str(error.value)
+
+
+def test_a_graph_of_frames_has_no_file(tmp_path) -> None:
+    graph = replace(preactivated(time_steps=1), frames=4)
+    with pytest.raises(ValueError, match="graph 'preactivated': is of frames, and a QONNX file of images"):
+        export_graph(graph, tmp_path / "model.onnx")
