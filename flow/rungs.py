@@ -15,7 +15,7 @@ import numpy as np
 
 from scaflow.hw.design import Design
 from scaflow.hw.emit import TOP, beat_bytes, emit_stage
-from scaflow.quant.golden.beats import pack
+from scaflow.quant.golden.beats import address_bits, pack
 from scaflow.quant.graph import IMAGE, Conv, Current, Graph, Pool, execute
 from scaflow.sim.rtl import Frames, SimulationError, simulate_axis, simulate_top
 
@@ -133,17 +133,22 @@ def run_stage_alone(design: Design, name: str, images: np.ndarray, directory: Pa
 
 
 def _stage_beats(design: Design, name: str, images: np.ndarray) -> tuple[list[int], list[int]]:
-    """What a stage reads and must write, as packed beats."""
+    """What a stage reads and must write, as packed beats. A frame is a recording, whose end its last word tells."""
     graph = design.graph
-    logits, spikes = execute(graph, images, trace=True)
+    logits, spikes = execute(graph, images[:, None] if graph.frames else images, trace=True)
     stage = next(stage for stage in design.stages if stage.name == name)
     node, source = graph.node(name), graph.sources[name][0]
     read = graph.seen(images)[:, None] if source == IMAGE else spikes[source]
     beats = _words(read, stage.in_order, stage.in_edge.bits)
+    if graph.frames:
+        words = len(beats) // len(images)
+        above = stage.in_edge.bits * len(stage.in_order)
+        beats = [beat | (3 << above) * (i % words == words - 1) for i, beat in enumerate(beats)]
     if stage.out_order is None:
         module = design.readout
         shift = module.classes * module.logit_bits
-        expected = [pack(v, module.logit_bits) | int(np.argmax(v)) << shift for v in logits.tolist()]
+        ends = module.frames << shift + address_bits(module.classes)
+        expected = [pack(v, module.logit_bits) | int(np.argmax(v)) << shift | ends for v in logits.tolist()]
         return beats, expected
     if isinstance(node, Current):
         element = next(i.cfg for i in stage.instances if i.module == "current_pe")

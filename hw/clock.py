@@ -15,6 +15,7 @@ import numpy as np
 from scaflow.hw import groups
 from scaflow.hw.design import Design
 from scaflow.hw.groups import SYNAPSE, Kernel
+from scaflow.hw.recordings import Offered, leaving, told
 from scaflow.hw.timing import lanes, records
 from scaflow.hw.timing.kernel import advance
 from scaflow.hw.timing.layout import layout, places, standstill
@@ -117,6 +118,39 @@ def predict_runs(
     return told
 
 
+@dataclass(frozen=True)
+class RecordingsClock:
+    """The same of recordings of events."""
+
+    in_at: np.ndarray  # int64 [N, 2]: the first and the last event of each
+    out_at: np.ndarray  # int64 [results, output beats of one], in their order
+    final: np.ndarray  # int64 [N]: the result of each recording that is told at its end
+    stages: tuple[StageCycles, ...]
+
+    @property
+    def latency(self) -> np.ndarray:
+        """int64 [N]: cycles from a recording's first event in to the last beat of its final result, both included."""
+        cycles: np.ndarray = self.out_at[self.final, -1] - self.in_at[:, 0] + 1
+        return cycles
+
+
+def predict_recordings(
+    design: Design,
+    recordings: Sequence[Offered],
+    source_stalls: np.ndarray | None = None,
+    sink_stalls: np.ndarray | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+    until: int | None = None,
+) -> RecordingsClock:
+    """As `predict`, of recordings one after the other.
+
+    Raises:
+        ValueError: as `predict`; an event is later than the module can tell.
+    """
+    timer = Timer(design, None, 1, _pair(source_stalls, sink_stalls), until)
+    return timer.run_recordings(recordings, progress)
+
+
 def stage_cycles(
     design: Design,
     name: str,
@@ -146,7 +180,8 @@ class Timer:
         until: int | None = None,
     ) -> None:
         """The whole design, or one stage between plain streams; at most LANES of it; otherwise as `predict`."""
-        self._graph = design.graph
+        self._graph, self._events = design.graph, design.events
+        self._tell_every, self._frames = design.readout.tell_every, 0  # frames timed
         self._parts = [part for part in design.parts if stage in (None, part.name)]
         self._chain = [part.stage for part in self._parts if part.stage]
         self._runs, self._lanes = runs, 1 if runs == 1 else LANES
@@ -184,26 +219,75 @@ class Timer:
             part = slice(start, min(start + size, count))
             given = None if spikes is None else {name: trace[:, part] for name, trace in spikes.items()}
             walks = self._walks(images[:, part], given)
-            times = [lanes.array(at[0, part].size, self._lanes) for at in (in_at, out_at)]
-            self._move_on()
-            ends = state.ends[0]
-            ends["beats"] = ends["given"] = 0
-            held = state.stages, state.pools, state.memory, state.tables
-            advance(*held, ends, walks, self._source, self._sink, *times)
-            if ends["given"] < len(times[1]):
-                raise ValueError("\n".join(["the design stands still for good:", *standstill(self._parts, state)]))
-            for at, found in zip((in_at, out_at), times, strict=True):
-                cycles = found["lanes"][:, : self._runs] + self._origin[: self._runs]
+            found = self._advance(walks, in_at[0, part].size, out_at[0, part].size)
+            for at, cycles in zip((in_at, out_at), found, strict=True):
                 at[:, part] = cycles.T.reshape(at[:, part].shape)
-            for counted, field in zip(self._counted, ("busy", "stalled"), strict=True):
-                counted += state.stages[field][self._places]
-                state.stages[field] = 0
             progress(part.stop * self._runs)
+        return [Clock(i, o, told) for i, o, told in zip(in_at, out_at, self._stages(), strict=True)]
+
+    def run_recordings(
+        self, recordings: Sequence[Offered], progress: Callable[[int], None] = lambda done: None
+    ) -> RecordingsClock:
+        """Feed recordings and return their times.
+
+        Args:
+            progress: called with the number of recordings timed.
+        """
+        cfg, state = self._events, self._state
+        assert cfg is not None and self._runs == 1
+        in_at, out_at = np.empty((len(recordings), 2), np.int64), []
+        results: list[int] = []
+        for i, recording in enumerate(recordings):
+            frames = recording.frames
+            after = told([len(frames)], self._tell_every)[0]
+            events = 2 * leaving(cfg, recording.beats)
+            events[-1] += 1
+            if events.max() > np.iinfo(np.int16).max or events.sum() // 2 + 1 != len(frames):
+                raise ValueError(
+                    f"recording {i}: its events are binned to {events.sum() // 2 + 1} frames, given are {len(frames)};"
+                    " bin them as the design does, to fewer than 16,384 frames"
+                )
+            traces = execute(self._graph, frames[None], trace=True)[1]
+            spikes = {name: trace.swapaxes(0, 1)[None] for name, trace in traces.items()}  # each frame a step by itself
+            walks = self._walks(frames[None], spikes)
+            notes = lanes.array(len(events) + len(after), 1, np.int16)
+            notes["lanes"][:, 0] = np.concatenate([events, after])
+            joined = lanes.array(len(walks) + len(notes), 1, np.int16)
+            joined["lanes"] = np.concatenate([walks["lanes"], notes["lanes"]])
+            state.ends["events"] = len(walks)
+            state.ends["told"] = len(walks) + len(events) - self._frames
+            self._frames += len(frames)
+            taken, given = self._advance(joined, len(events), sum(after) * state.out_beats)
+            in_at[i] = taken[[0, -1], 0]
+            out_at.append(given.reshape(-1, state.out_beats))
+            results.append(sum(after))
+            progress(i + 1)
+        final = np.cumsum(results) - 1
+        return RecordingsClock(in_at, np.concatenate(out_at), final, self._stages()[0])
+
+    def _advance(self, walks: np.ndarray, beats: int, given: int) -> list[np.ndarray]:
+        """Take in so many beats, and give as many as they make; the cycles of either, [beats, runs]."""
+        state = self._state
+        times = [lanes.array(size, self._lanes) for size in (beats, given)]
+        self._move_on()
+        ends = state.ends[0]
+        ends["beats"] = ends["given"] = 0
+        held = state.stages, state.pools, state.memory, state.tables
+        advance(*held, ends, walks, self._source, self._sink, *times)
+        if ends["given"] < given:
+            raise ValueError("\n".join(["the design stands still for good:", *standstill(self._parts, state)]))
+        for counted, field in zip(self._counted, ("busy", "stalled"), strict=True):
+            counted += state.stages[field][self._places]
+            state.stages[field] = 0
+        return [found["lanes"][:, : self._runs] + self._origin[: self._runs] for found in times]
+
+    def _stages(self) -> list[tuple[StageCycles, ...]]:
+        """What the counters hold, of each run."""
         names = [stage.name for stage in self._chain]
         counts = self._counted.transpose(2, 1, 0).tolist()
         return [
-            Clock(i, o, tuple(StageCycles(name, *kinds) for name, kinds in zip(names, found, strict=True)))
-            for i, o, found in zip(in_at, out_at, counts[: self._runs], strict=True)
+            tuple(StageCycles(name, *kinds) for name, kinds in zip(names, found, strict=True))
+            for found in counts[: self._runs]
         ]
 
     def _filled(self) -> list[int]:
@@ -258,7 +342,8 @@ class Timer:
         return np.concatenate(parts, out=joined)
 
     def _execute(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        spikes = execute(self._graph, images.reshape(-1, *images.shape[2:]), trace=True)[1]
+        each = images.reshape(-1, *images.shape[2:])
+        spikes = execute(self._graph, each[:, None] if self._graph.frames else each, trace=True)[1]
         return {name: trace.reshape(*images.shape[:2], *trace.shape[1:]) for name, trace in spikes.items()}
 
 

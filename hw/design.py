@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
-from scaflow.hw import layers, links, skip
+from scaflow.hw import frames, layers, links, skip
 from scaflow.hw.cycles import node_law
 from scaflow.hw.fold import Fold, Folding
 from scaflow.hw.groups import SYNAPSE, Group, Kernel, arriving
@@ -28,6 +28,7 @@ from scaflow.model.limits import (
     neurons_problem,
 )
 from scaflow.quant.direct import at_once
+from scaflow.quant.golden.axis_events import WORD, AxisEvents
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.axis_out import AxisOut
 from scaflow.quant.golden.beats import address_bits, ceil_div
@@ -38,6 +39,9 @@ from scaflow.quant.widths import ConvWidths, CurrentWidths, ReadoutWidths, Width
 
 FIFO_DEPTH = 16  # one LUT-RAM cell deep: lets a stage run ahead over its neighbour's short stalls. A queue to a join is
 # as much deeper than it must be, or each of its words would wait for the whole of the other way
+
+
+HELD = 32  # beats before and behind the sums of a part, at most: windows, credits, registers of modules
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ class Part:
     beats: int  # of an image that leave it, from a fork by each queue
     stage: Stage | None = None
     least: tuple[int, ...] = ()  # of a fork: depths of its queues without which the design can stand still (hw/skip.py)
+    takes: int = 1  # beats of an image that enter it
 
     @property
     def queues(self) -> tuple[Instance, ...]:
@@ -110,12 +115,21 @@ class Part:
         found = [i for i in self.instances if i.module == "stream_fifo"]
         return tuple(found if self.kind == "fork" else found[-1:])
 
+    @property
+    def frames(self) -> int:
+        """The most images that can be in it at once, in part."""
+        rings = [i.cfg.depth for i in self.instances if i.module == "window_buffer"]
+        rings += [i.cfg.windows.rows * i.cfg.width for i in self.instances if i.module == "synapse_event"]
+        queued = max((queue.cfg.depth for queue in self.queues), default=0)
+        return 1 + ceil_div(sum(rings) + HELD, self.takes) + ceil_div(queued + HELD, self.beats)
+
 
 @dataclass(frozen=True)
 class Design:
     graph: Graph
     parts: tuple[Part, ...]
-    axi_bytes: int  # of a beat in which images come in
+    axi_bytes: int  # of a beat in which images or events come in
+    events: AxisEvents | None = None  # what bins address events to the frames of the graph; None: of images
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -123,9 +137,14 @@ class Design:
 
     @property
     def interval(self) -> int | None:
-        """Cycles between images: the slowest stage, or the image's way in. None: data-dependent."""
+        """Cycles between images, or frames: the slowest stage, or the way in. None: data-dependent."""
         laws = [stage.law for stage in self.stages if stage.law is not None]
-        return max(self.way_in.frame_cycles, *laws) if len(laws) == len(self.stages) else None
+        return max(self.entry_cycles, *laws) if len(laws) == len(self.stages) else None
+
+    @property
+    def entry_cycles(self) -> int:
+        """Of the way in of an image, or of a frame whose events are there."""
+        return self.events.pixels + 3 if self.events else self.way_in.frame_cycles
 
     @property
     def way_in(self) -> AxisIn:
@@ -142,16 +161,40 @@ class Design:
         """All of them, from AXI4-Stream to AXI4-Stream."""
         module = self.readout
         class_bits = address_bits(module.classes)
-        entry = self.way_in
-        first = Instance("axis_in", "axis_in", entry, 8 * entry.axi_bytes, entry.pixel_bits * entry.pixel_bytes)
-        last = Instance(
-            "axis_out",
-            "axis_out",
-            AxisOut(module.classes, module.logit_bits, class_bits),
-            module.classes * module.logit_bits + class_bits,
-            32,
-        )
-        return (first, *(instance for part in self.parts for instance in part.instances), last)
+        inner = [instance for part in self.parts for instance in part.instances]
+        if self.events is None:
+            entry = self.way_in
+            bits = 8 * entry.axi_bytes, entry.pixel_bits * entry.pixel_bytes
+            ends = [Instance("axis_in", "axis_in", entry, *bits)]
+        else:
+            width = self.events.channels * self.events.bits
+            ends = [Instance("axis_events", "axis_events", self.events, WORD, width + 2)]
+            ends += frames.divided(width, self._tokens())
+            inner[0] = replace(inner[0], reads=(frames.SPLIT,))
+        out = AxisOut(module.classes, module.logit_bits, class_bits, module.frames)
+        last = Instance("axis_out", "axis_out", out, inner[-1].out_bits, 32)
+        return (*ends, *inner, last)
+
+    def alone(self, name: str) -> tuple[Instance, ...]:
+        """The instances of one stage between plain streams; of frames with last and end above their words."""
+        stage = next(s for s in self.stages if s.name == name)
+        inner = list(stage.instances)
+        if not self.graph.frames:
+            return tuple(inner)
+        tokens = [name] if any(instance.module == "frame_close" for instance in inner) else []
+        before = frames.divided(inner[0].in_bits, dict.fromkeys(tokens, FIFO_DEPTH))
+        inner[0] = replace(inner[0], reads=(frames.SPLIT,))
+        return (*before, *inner)
+
+    def _tokens(self) -> dict[str, int]:
+        """Of each node that something lasts in: room for the tokens of all frames that can be on their way to it."""
+        found: dict[str, int] = {}
+        held = 0  # in the parts so far, one behind the other as the longest way may have them
+        for part in self.parts:
+            held += part.frames
+            if any(instance.module == "frame_close" for instance in part.instances):
+                found[part.name] = max(FIFO_DEPTH, held)
+        return found
 
 
 def way_in(graph: Graph, axi_bytes: int, columns: int = 1) -> AxisIn:
@@ -167,6 +210,8 @@ def design(
     orders: Mapping[str, Sequence[int]] | None = None,
     fifo_depths: Mapping[str, int] | None = None,
     axi_bytes: int = AXI_BYTES,
+    events: AxisEvents | None = None,
+    tell_every: int = 0,
 ) -> Design:
     """Lay out a graph.
 
@@ -176,6 +221,8 @@ def design(
             `hw.banks.orders`).
         fifo_depths: of the queue behind a spiking stage, by its name; FIFO_DEPTH where it is not given.
         axi_bytes: of a beat in which images come in.
+        events: how address events are binned to the frames of a graph of frames.
+        tell_every: frames from one result of a recording to the next; 0: it is told at its end alone.
 
     Raises:
         ValueError: the graph breaks a rule, or a module cannot be built so; all problems are listed.
@@ -183,9 +230,11 @@ def design(
     validate(graph)
     bits = widths(graph)
     problems = [f"axi_bytes={axi_bytes}: {problem}"] if (problem := axi_problem(axi_bytes)) else []
+    problems += _time_problems(graph, events, tell_every)
     if problems := problems + _problems(graph, folding, bits):
         raise ValueError("\n".join(problems))
-    return Design(graph, _Layout(graph, folding, bits, orders or {}, fifo_depths or {}).parts(), axi_bytes)
+    parts = _Layout(graph, folding, bits, orders or {}, fifo_depths or {}, tell_every).parts()
+    return Design(graph, parts, WORD // 8 if events else axi_bytes, events)
 
 
 class _Layout:
@@ -198,8 +247,10 @@ class _Layout:
         bits: Mapping[str, Widths],
         orders: Mapping[str, Sequence[int]],
         depths: Mapping[str, int],
+        tell_every: int,
     ) -> None:
         self._graph, self._folding, self._bits, self._depths = graph, folding, bits, depths
+        self._tell_every = tell_every
         self._orders = orders_of(graph, orders)  # of what each node writes
         self._walked = {node.name: edge for node, edge in graph.weighted}
         self._folds = links.folds_of(graph, folding)  # of currents
@@ -238,20 +289,21 @@ class _Layout:
         depths = [self._depths.get(name, n + more) for name, n, more in zip(names, least, ahead, strict=True)]
         self._queues |= {(writer, reader.name): name for name, reader in zip(names, readers, strict=True)}
         made = links.fork(f"{writer}_fork", queue, names, depths)
-        return [Part(made[0].name, "fork", (queue.name,), made, part.beats, least=tuple(least))]
+        return [Part(made[0].name, "fork", (queue.name,), made, part.beats, least=tuple(least), takes=part.beats)]
 
     def _part(self, node: Node, pools: Pools) -> Part:
         graph, reads = self._graph, self._reads(node)
+        beats, takes = self._beats(node, pools), self._takes(node)
         if isinstance(node, Conv | Current | Readout):
             stage = self._stage(node, pools)
-            stage = replace(stage, instances=_tied(stage.instances, reads))
-            return Part(node.name, "stage", reads, stage.instances, self._beats(node, pools), stage)
+            stage = replace(stage, instances=self._closed(node, _tied(stage.instances, reads)))
+            return Part(node.name, "stage", reads, stage.instances, beats, stage, takes=takes)
         if isinstance(node, Neuron):
             pe, acc_bits = self._lanes[graph.sources[node.name][0]]
             order, kept = self._orders[node.name], len(graph.travelling[node.name])
             widths_of = replace(cast(ConvWidths, self._bits[node.name]), acc_bits=acc_bits)
             made = links.neuron(graph, node, widths_of, pools, order, kept, pe, self._depths.get(node.name, FIFO_DEPTH))
-            return Part(node.name, "neuron", reads, _tied(made, reads), self._beats(node, pools))
+            return Part(node.name, "neuron", reads, self._closed(node, _tied(made, reads)), beats, takes=takes)
         assert isinstance(node, Join)  # pools belong to what they follow
         a, b = graph.read(node)
         lanes, in_bits = len(self._orders[node.name]), (a.bits, b.bits)
@@ -261,7 +313,16 @@ class _Layout:
         made = links.join(graph, node, pools, lanes, in_bits, self._depths.get(node.name, FIFO_DEPTH))
         if a.kind == "currents":
             self._lanes[node.name] = lanes, made[0].cfg.out_bits
-        return Part(node.name, "join", reads, _tied(made, reads), self._beats(node, pools))
+        return Part(node.name, "join", reads, _tied(made, reads), beats, takes=takes)
+
+    def _closed(self, node: Node, instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
+        return frames.closed(node.name, instances) if self._graph.frames else instances
+
+    def _takes(self, node: Node) -> int:
+        """Beats of an image, that enter a part from each way."""
+        source = self._graph.sources[node.name][0]
+        edge = self._graph.edge(source)
+        return edge.words * (self._folds[source] if edge.kind == "currents" else 1)
 
     def _beats(self, node: Node, pools: Pools) -> int:
         """Of an image, that leave a part."""
@@ -279,7 +340,7 @@ class _Layout:
         out_order, out_edge = None, None
         if isinstance(node, Readout):
             logits = cast(ReadoutWidths, self._bits[node.name])
-            instances = layers.readout(graph, node, edge, logits, in_order, kept_in, fold)
+            instances = layers.readout(graph, node, edge, logits, in_order, kept_in, fold, self._tell_every)
         else:
             out_order = self._orders[node.name]
             out_edge = graph.edge(pools[-1][0].name if pools else node.name)
@@ -316,6 +377,26 @@ class _Layout:
 def _tied(instances: Sequence[Instance], reads: tuple[str, ...]) -> tuple[Instance, ...]:
     """The first one to the queues it reads; each other one reads the one before it."""
     return (replace(instances[0], reads=reads), *instances[1:])
+
+
+def _time_problems(graph: Graph, events: AxisEvents | None, tell_every: int) -> list[str]:
+    """What keeps events from being the frames of a graph."""
+    if not graph.frames:
+        found = [f"{what}: the graph {graph.name!r} reads images, not frames; leave it out"
+                 for what, given in (("events", events), ("tell_every", tell_every)) if given]
+        return found
+    problems = [f"tell_every={tell_every} must be at least 0"] if tell_every < 0 else []
+    if len(graph.readout.weight) < 2:
+        problems.append(f"node {graph.readout.name!r}: of frames it needs two classes or more")
+    if events is None:
+        return [*problems, f"events: the graph {graph.name!r} reads frames; say how events are binned to them"]
+    given = (events.channels, events.height, events.width), events.bits
+    if given != (graph.input_shape, graph.pixel_bits):
+        problems.append(
+            f"events: bins hold (C, H, W) = {given[0]} counts of {given[1]} bits, the graph {graph.name!r} reads"
+            f" {graph.input_shape} of {graph.pixel_bits}; give the same"
+        )
+    return problems
 
 
 def _problems(graph: Graph, folding: Folding, bits: Mapping[str, Widths]) -> list[str]:
@@ -363,4 +444,6 @@ def from_manifest(graph: Graph, manifest: Mapping[str, Any]) -> Design:
         {s["name"]: s["order"] for s in stages if s["order"]},
         {s["name"]: s["fifo_depth"] for s in stages if s["fifo_depth"]} | manifest.get("queues", {}),
         manifest["axi_bytes"],
+        AxisEvents(**manifest["events"]) if "events" in manifest else None,
+        manifest.get("tell_every", 0),
     )

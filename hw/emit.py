@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from scaflow.quant.golden.stream_fork import StreamFork
 
 TOP = "top"
 COUNTER_BITS = 32  # of each of a stage's three counters
+ERRORS = {  # bits of further outputs of the module that images or events enter by
+    "axis_in": {"frame_error": 1},
+    "axis_events": {"dropped": 32, "time_error": 1},
+}
 SCHEDULERS = ("synapse_list", "synapse_event", "synapse_word")  # a stage has one; what leaves it is counted
 
 
@@ -32,13 +37,15 @@ def emit(design: Design, directory: Path, counters: bool = False) -> Path:
         the path of top.sv.
     """
     chain = design.instances()
-    title = f"{design.graph.name}: AXI4-Stream pixels in, class and logits out"
+    given = "address events" if design.events else "pixels"
+    title = f"{design.graph.name}: AXI4-Stream {given} in, class and logits out"
     manifest = {
         "graph": design.graph.name,
         "top": TOP,
         "interval": design.interval,
         "axi_bytes": design.axi_bytes,
-        "way_in": design.way_in.frame_cycles,
+        "way_in": design.entry_cycles,
+        **_recordings(design),
         "stages": [
             {
                 "name": s.name,
@@ -62,6 +69,13 @@ def emit(design: Design, directory: Path, counters: bool = False) -> Path:
     return _write(directory, chain, title, axi=True, manifest=manifest, taps=schedulers if counters else ())
 
 
+def _recordings(design: Design) -> dict[str, Any]:
+    """Of a design of frames: how events are binned to them, and how often a result is told."""
+    if design.events is None:
+        return {}
+    return {"events": asdict(design.events), "tell_every": design.readout.tell_every}
+
+
 def _between(design: Design) -> dict[str, Any]:
     """What lies between the stages, if anything does: the parts, and the depths of their queues."""
     parts = [part for part in design.parts if part.stage is None]
@@ -78,9 +92,8 @@ def _between(design: Design) -> dict[str, Any]:
 
 def emit_stage(design: Design, name: str, directory: Path) -> Path:
     """Write one stage alone, between plain streams; returns the path of top.sv."""
-    stage = next(s for s in design.stages if s.name == name)
     title = f"{design.graph.name}, stage {name} alone"
-    return _write(directory, stage.instances, title, axi=False, manifest={"graph": design.graph.name, "top": TOP})
+    return _write(directory, design.alone(name), title, axi=False, manifest={"graph": design.graph.name, "top": TOP})
 
 
 def beat_bytes(directory: Path) -> int:
@@ -147,8 +160,9 @@ def top_text(chain: Sequence[Instance], title: str, axi: bool, taps: Sequence[st
             "  input  logic m_axis_tready,",
             f"  output logic [{last.out_bits - 1}:0] m_axis_tdata,",
             "  output logic m_axis_tlast,",
-            "  output logic frame_error",
         ]
+        errors = [f"  output logic {_range(bits)}{port}," for port, bits in ERRORS[first.module].items()]
+        lines += [*errors[:-1], errors[-1][:-1]]
     else:
         lines += [
             "  input  logic in_valid,",
@@ -163,12 +177,13 @@ def top_text(chain: Sequence[Instance], title: str, axi: bool, taps: Sequence[st
         lines.append(f"  output logic [{3 * COUNTER_BITS * len(taps) - 1}:0] counters")
     lines.append(");")
     for instance in chain[:-1]:
-        several = f"[{instance.cfg.outs - 1}:0] " if isinstance(instance.cfg, StreamFork) else ""
+        several = _range(instance.cfg.outs) if isinstance(instance.cfg, StreamFork) else ""
         lines += [
             f"  logic {several}{instance.name}_valid;",
             f"  logic {several}{instance.name}_ready;",
             f"  logic [{instance.out_bits - 1}:0] {instance.name}_data;",
         ]
+        lines += [f"  logic {net};" for port in _beside(instance) for net in _nets(f"{instance.name}.{port}").values()]
     for i, instance in enumerate(chain):
         before = (instance.reads or (chain[i - 1].name,)) if i else ()
         after = instance.name if i + 1 < len(chain) else None
@@ -185,7 +200,7 @@ def _instance(instance: Instance, before: Sequence[str], after: str | None, axi:
     ports = {"clk": "clk", "rst_n": "rst_n"}
     if not before and axi:
         ports |= {f"s_axis_{p}": f"s_axis_{p}" for p in ("tvalid", "tready", "tdata", "tlast")}
-        ports["frame_error"] = "frame_error"
+        ports |= {port: port for port in ERRORS[instance.module]}
     else:
         for port, source in zip(getattr(instance.cfg, "inputs", ("in",)), before or ("in",), strict=True):
             ports |= {f"{port}_{p}": net for p, net in _nets(source).items()}
@@ -194,6 +209,8 @@ def _instance(instance: Instance, before: Sequence[str], after: str | None, axi:
     else:
         sink = f"{after}_" if after else "out_"
         ports |= {f"out_{p}": f"{sink}{p}" for p in ("valid", "ready", "data")}
+    for port in _beside(instance):
+        ports |= {f"{port}_{p}": net for p, net in _nets(f"{instance.name}.{port}").items()}
     return [
         f"  {instance.module} #(",
         ",\n".join(f"    .{key}({text})" for key, text in zip(values, texts, strict=True)),
@@ -203,8 +220,20 @@ def _instance(instance: Instance, before: Sequence[str], after: str | None, axi:
     ]
 
 
+def _range(bits: int) -> str:
+    return f"[{bits - 1}:0] " if bits > 1 else ""
+
+
+def _beside(instance: Instance) -> tuple[str, ...]:
+    """The streams of one bit that leave an instance beside `out`."""
+    return () if isinstance(instance.cfg, StreamFork) else getattr(instance.cfg, "outputs", ("out",))[1:]
+
+
 def _nets(source: str) -> dict[str, str]:
-    """Of a stream: what leaves an instance, or the branch of a fork, `name[branch]`, which share their data."""
+    """Of a stream: what leaves an instance, by a further output `name.port`, or a branch of a fork, `name[branch]`,
+    which share their data."""
+    if "." in source:
+        return {p: f"{source.replace('.', '_')}_{p}" for p in ("valid", "ready", "data")}
     name, _, branch = source.partition("[")
     place = f"[{branch}" if branch else ""
     return {"valid": f"{name}_valid{place}", "ready": f"{name}_ready{place}", "data": f"{name}_data"}

@@ -42,7 +42,9 @@ class Instance:
     cfg: Any  # the module's parameters, the dataclass of its golden twin
     in_bits: int
     out_bits: int
-    reads: tuple[str, ...] = ()  # what its inputs are tied to: instances, of a fork by branch; none: the one before it
+    # what its inputs are tied to: instances, `name[i]` a branch of a fork, `name.port` a further output; none: the one
+    # before it
+    reads: tuple[str, ...] = ()
 
 
 def scheduler(
@@ -117,7 +119,14 @@ def neurons(
         return np.pad(folded, ((0, 0), (0, idle)), constant_values=otherwise).reshape(-1, fold.served)
 
     direct = int(edge.repeats(time_steps) > 1)
-    served = LifPe(**sums, neurons=fold.served, direct=direct, **membranes(node, bits.v_bits, levels))
+    _, height, width = graph.edge(node.name).shape
+    served = LifPe(
+        **sums,
+        neurons=fold.served,
+        direct=direct,
+        **membranes(node, bits.v_bits, levels),
+        map_pixels=height * width if graph.frames else 0,
+    )
     element = Instance("lif_pe", f"{node.name}_lif_pe", served, _step_bits(served), pe)
     return (element, *words(node.name, len(node.weight), pools, pe, folds, 1, time_steps, fifo_depth))
 
@@ -273,7 +282,14 @@ def _weights(node: Weighted, rows: Sequence[int], walked: Sequence[int], bits: i
 
 
 def readout(
-    graph: Graph, node: Readout, edge: Edge, bits: ReadoutWidths, order: Sequence[int], kept_in: int, fold: Fold
+    graph: Graph,
+    node: Readout,
+    edge: Edge,
+    bits: ReadoutWidths,
+    order: Sequence[int],
+    kept_in: int,
+    fold: Fold,
+    tell_every: int,
 ) -> tuple[Instance, ...]:
     channels, height, width = edge.shape
     classes, pixels, simd = len(node.weight), height * width, fold.simd
@@ -297,10 +313,12 @@ def readout(
         logit_bits=bits.logit_bits,
         weights=weights,
         bias=(node.bias * graph.time_steps).reshape(1, classes),
+        frames=int(graph.frames > 0),
+        tell_every=tell_every,
     )
     word_bits = channels + address_bits(pixels) + 1
     step_bits = simd * (cfg.in_bits + walk.addr_bits) + 1
-    out_bits = classes * cfg.logit_bits + address_bits(classes)
+    out_bits = classes * cfg.logit_bits + address_bits(classes) + cfg.frames
     return (
         Instance("pixel_index", f"{node.name}_pixel_index", index, channels, word_bits),
         Instance(module, f"{node.name}_{module}", walk, word_bits, step_bits),

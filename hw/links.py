@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -88,6 +89,7 @@ def neuron(
         time_steps=graph.time_steps,
         acc_bits=bits.acc_bits,
         **membranes(quiet, max(bits.v_bits, held), levels),
+        map_pixels=math.prod(graph.edge(node.name).shape[1:]) if graph.frames else 0,
     )
     element = Instance("lif_neuron", f"{node.name}_lif_neuron", cfg, pe * bits.acc_bits, pe)
     return (element, *words(node.name, len(node.bias), pools, pe, folds, 1, graph.time_steps, fifo_depth))

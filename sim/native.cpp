@@ -1,14 +1,15 @@
 // The native engine's main loop: drives a generated top over whole frames, without a word of Python a cycle.
 //
-//   top IN STALLS OUT FRAMES BEATS BYTES WORDS PATIENCE [+verilator+...]
+//   top IN LENGTHS STALLS OUT BYTES WORDS PATIENCE [+verilator+...]
 //
-//   IN      [FRAMES][BEATS][BYTES], the input beats, the lowest byte of each first
+//   IN      [beats][BYTES], the input beats, the lowest byte of each first
+//   LENGTHS uint32 [FRAMES], the beats of each frame, which an output frame answers
 //   STALLS  one byte a cycle since reset, repeated: bit 0 the source may begin to offer, bit 1 the sink takes; an empty
 //           file: both always. An offered beat stays. Until the top has once held valid, a stalling sink refuses.
 //   OUT     FRAMES x { uint64 first beat in, last beat in, first word out, last word out; uint32 word [WORDS] }
 //           in cycles since reset, the cycle in which the beat is accepted
-//   stdout  "done <frames>" now and then; at the end "end <cycles> <frame_error> <processor seconds>" and the
-//           counters' words
+//   stdout  "done <frames>" now and then; at the end "end <cycles> <error> <processor seconds>" and the counters' words;
+//           the error is frame_error, of events time_error
 //
 // Exit code 1 and a line on stderr where the top hangs, gives more than it should, or sets tlast elsewhere.
 #include <bit>
@@ -18,6 +19,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -75,16 +77,23 @@ void print_counters(const Top& top) {
     }
 }
 
+template <typename Top>
+int error(const Top& top) {
+    if constexpr (requires { top.time_error; }) return top.time_error;
+    else return top.frame_error;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc < 9) fail("arguments: IN STALLS OUT FRAMES BEATS BYTES WORDS PATIENCE");
+    if (argc < 8) fail("arguments: IN LENGTHS STALLS OUT BYTES WORDS PATIENCE");
     const auto in = read_all<std::uint8_t>(argv[1]);
-    const auto stalls = read_all<std::uint8_t>(argv[2]);
-    const std::uint64_t frames = std::strtoull(argv[4], nullptr, 10), per_frame = std::strtoull(argv[5], nullptr, 10);
-    const std::uint64_t bytes = std::strtoull(argv[6], nullptr, 10), words = std::strtoull(argv[7], nullptr, 10);
-    const std::uint64_t patience = std::strtoull(argv[8], nullptr, 10), beats = frames * per_frame;
-    if (in.size() != beats * bytes) fail("IN does not hold FRAMES x BEATS x BYTES bytes");
+    const auto lengths = read_all<std::uint32_t>(argv[2]);
+    const auto stalls = read_all<std::uint8_t>(argv[3]);
+    const std::uint64_t frames = lengths.size(), bytes = std::strtoull(argv[5], nullptr, 10);
+    const std::uint64_t words = std::strtoull(argv[6], nullptr, 10), patience = std::strtoull(argv[7], nullptr, 10);
+    const std::uint64_t beats = std::accumulate(lengths.begin(), lengths.end(), std::uint64_t{0});
+    if (in.size() != beats * bytes) fail("IN does not hold the beats of LENGTHS");
 
     VerilatedContext context;
     context.commandArgs(argc, argv);
@@ -126,14 +135,14 @@ int main(int argc, char** argv) {
             offering = true;
             top->s_axis_tvalid = 1;
             set(top->s_axis_tdata, &in[taken * bytes], bytes);
-            top->s_axis_tlast = beat_in + 1 == per_frame;
+            top->s_axis_tlast = beat_in + 1 == lengths[frame_in];
         }
         top->m_axis_tready = seen_valid && (open & 2);
         settle();
         const bool accepted = offering && top->s_axis_tready;
         if (accepted) {
             if (beat_in == 0) at[frame_in].in_first = now;
-            if (++beat_in == per_frame) {
+            if (++beat_in == lengths[frame_in]) {
                 at[frame_in++].in_last = now;
                 beat_in = 0;
             }
@@ -178,14 +187,14 @@ int main(int argc, char** argv) {
     const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
     settle();
 
-    std::FILE* out = std::fopen(argv[3], "wb");
-    if (!out) fail(std::string("cannot write ") + argv[3]);
+    std::FILE* out = std::fopen(argv[4], "wb");
+    if (!out) fail(std::string("cannot write ") + argv[4]);
     for (std::uint64_t i = 0; i < frames; ++i) {
         std::fwrite(&at[i], sizeof(Frame), 1, out);
         std::fwrite(&given[i * words], sizeof(std::uint32_t), words, out);
     }
-    if (std::fclose(out)) fail(std::string("cannot write ") + argv[3]);
-    std::printf("end %llu %d %.6f", static_cast<unsigned long long>(now), int(top->frame_error), seconds);
+    if (std::fclose(out)) fail(std::string("cannot write ") + argv[4]);
+    std::printf("end %llu %d %.6f", static_cast<unsigned long long>(now), error(*top), seconds);
     print_counters(*top);
     std::printf("\n");
     return 0;

@@ -37,7 +37,7 @@ class NativeRun:
     chunks: tuple[range, ...]  # the frames of each run from reset
     cycles: tuple[int, ...]  # of each chunk, from reset to the end
     counters: np.ndarray | None  # int64 [chunks, stages, 3]: busy, starved, stalled at the end; None: there are none
-    frame_error: bool  # a frame had another length than the design expects
+    frame_error: bool  # a frame had another length than the design expects; of events one came before its bin
     seconds: float | None  # from the first chunk's start to the last one's end; None: each ran by itself
     core_seconds: float  # of processor time, over all processes
 
@@ -55,7 +55,7 @@ class NativeRun:
 def simulate_native(
     directory: Path,
     top: str,
-    frames: np.ndarray,
+    frames: np.ndarray | Sequence[np.ndarray],
     *,
     axi_bytes: int,
     expect: int,
@@ -72,7 +72,7 @@ def simulate_native(
     """Run a generated design with AXI4-Stream ends on frames, `directory/top.sv` with its memories beside it.
 
     Args:
-        frames: uint8 [N, bytes]; the last beat of a frame is filled up with zeros and carries tlast.
+        frames: the bytes of each, uint8; the last beat of a frame is filled up with zeros and carries tlast.
         axi_bytes: bytes of an input beat.
         expect: words of each output frame; one output frame per input frame.
         stalls: the pattern of a chunk by its number, see scaflow.hw.stalls; None runs freely.
@@ -89,18 +89,17 @@ def simulate_native(
     """
     files = list(sources) if sources else sources_of(directory / f"{top}.sv")
     executable = build(top, files, engine=BRIEF if (whole or len(frames)) <= FEW else NATIVE)
-    beats = _beats(frames, axi_bytes)
-    chunks = tuple(range(start, min(start + chunk, len(beats))) for start in range(0, len(beats), chunk))
+    chunks = tuple(range(start, min(start + chunk, len(frames))) for start in range(0, len(frames), chunk))
     board = _Board(len(chunks), first, progress)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="scaflow-native-") as scratch:
 
         def one(number: int) -> tuple[np.ndarray, _End]:
-            part = beats[chunks[number].start : chunks[number].stop]
+            part = frames[chunks[number].start : chunks[number].stop]
             pattern = stalls(first + number) if stalls else np.empty(0, np.uint8)
             home = Path(scratch) / str(number)
             home.mkdir()
-            arguments = _arguments(home, part, pattern, expect, patience)
+            arguments = _arguments(home, part, axi_bytes, pattern, expect, patience)
             start_values = ("+verilator+rand+reset+2", f"+verilator+seed+{seed + first + number + 1}")
             caches.used(executable.parent)  # the last chunk may begin hours after the build was looked up
             end = board.watch(number, [str(executable), *arguments, *start_values], directory, home / "log")
@@ -216,17 +215,17 @@ class _Board:
                 process.kill()
 
 
-def _beats(frames: np.ndarray, axi_bytes: int) -> np.ndarray:
-    """uint8 [N, beats, axi_bytes]: the bytes of each frame; those of the last beat that lie behind it are zeros."""
-    count = -(-frames.shape[1] // axi_bytes)
-    padded = np.zeros((len(frames), count * axi_bytes), np.uint8)
-    padded[:, : frames.shape[1]] = frames
-    return padded.reshape(len(frames), count, axi_bytes)
-
-
-def _arguments(home: Path, beats: np.ndarray, pattern: np.ndarray, expect: int, patience: int) -> list[str]:
+def _arguments(
+    home: Path, frames: np.ndarray | Sequence[np.ndarray], axi_bytes: int, pattern: np.ndarray, expect: int, patience: int
+) -> list[str]:
     """Write what native.cpp reads; returns its arguments."""
-    beats.tofile(home / "in")
+    lengths = [-(-len(frame) // axi_bytes) for frame in frames]
+    padded = np.zeros((sum(lengths), axi_bytes), np.uint8)
+    ends = np.cumsum(lengths)
+    for frame, end, length in zip(frames, ends, lengths, strict=True):
+        padded[end - length : end].reshape(-1)[: len(frame)] = frame
+    padded.tofile(home / "in")
+    np.array(lengths, np.uint32).tofile(home / "lengths")
     pattern.astype(np.uint8).tofile(home / "stalls")
-    files = [str(home / name) for name in ("in", "stalls", "out")]
-    return [*files, *map(str, (*beats.shape, expect, patience))]
+    files = [str(home / name) for name in ("in", "lengths", "stalls", "out")]
+    return [*files, *map(str, (axi_bytes, expect, patience))]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from scaflow.model.files import kept_json, read_json, write_json
 from scaflow.sim.native import NativeRun, joined, simulate_native
 from scaflow.sim.rtl import SimulationError
 
+Frames = np.ndarray | Sequence[np.ndarray]
 FILE = "chunk.json"
 KEYS = ("key", "words", "at", "cycles", "counters", "frame_error", "core_seconds")
 ROOMS = ("sim", "hw/rtl", "hw/stalls.py", "flow/rungs.py", "flow/native/chunks.py")  # what decides a chunk
@@ -37,7 +38,7 @@ def pattern_of(longest: int | None) -> Callable[[int], np.ndarray] | None:
 
 def drive(
     rtl: Path,
-    frames: np.ndarray,
+    frames: Frames,
     expect: int,
     longest: int | None,
     chunk: int,
@@ -47,7 +48,7 @@ def drive(
     workers: int | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> NativeRun:
-    """Run frames uint8 [N, bytes] through an emitted top; the arguments are those of `simulate_native`.
+    """Run frames, uint8 the bytes of each, through an emitted top; the arguments are those of `simulate_native`.
 
     Args:
         longest: cycles of the longest standstill at an end; None: flowing.
@@ -77,7 +78,7 @@ def work_through(
     folder: Path,
     title: str,
     rtl: Path,
-    frames: np.ndarray,
+    frames: Frames,
     expect: int,
     longest: int | None,
     chunk: int,
@@ -99,7 +100,8 @@ def work_through(
     through = 0
     for number, start in enumerate(starts):
         part = frames[start : start + chunk]
-        key = _digest("\n".join([*decisive, str(number), _digest(part.tobytes())]).encode())
+        frame_digests = [_digest(frame.tobytes()) for frame in part]
+        key = _digest("\n".join([*decisive, str(number), *frame_digests]).encode())
         found = kept_json(folder / str(number) / FILE, KEYS)
         if found is not None and found["key"] == key:
             through += len(part)
@@ -125,7 +127,7 @@ def _work(
     number: int,
     whole: int,
     key: str,
-    frames: np.ndarray,
+    frames: Frames,
     expect: int,
     longest: int | None,
     texts: dict[str, bytes],

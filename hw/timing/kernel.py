@@ -24,10 +24,10 @@ from scaflow.hw import compiled
 from scaflow.hw.timing.events import scan
 from scaflow.hw.timing.lanes import Array, Record
 from scaflow.hw.timing.links import fork, join, neuron
-from scaflow.hw.timing.records import FORK, JOIN, LAYER, NEURON, READOUT
+from scaflow.hw.timing.records import EVENTS, FORK, IMAGES, JOIN, LAYER, NEURON, READOUT
 from scaflow.hw.timing.results import repeat
 from scaflow.hw.timing.steps import schedule
-from scaflow.hw.timing.words import drain, read_out, write, write_axi, write_plain
+from scaflow.hw.timing.words import drain, read_out, write, write_axi, write_events, write_plain
 
 
 def _advance(sources: str) -> Callable[..., None]:
@@ -51,7 +51,7 @@ def _advance(sources: str) -> Callable[..., None]:
 
         Args:
             stages, pools, mem, tables, ends: records and rings, see layout.py.
-            walks: what the event stages' banks hold of each window, see `walks.bank_walks`.
+            walks: what the event stages' banks hold of each window, see `walks.bank_walks`; and what is told of events.
             source, sink: int64 [lanes, 2 + period]: the period of a pattern, the cycle of it that is the times' origin,
                 and for each cycle how many until it is next open; or [lanes, 0]: always open.
             in_at, out_at: where the times of input and output beats go.
@@ -74,8 +74,10 @@ def _advance(sources: str) -> Callable[..., None]:
                     continue
                 if not stage.first:
                     moved |= write(stage, above, mem)
-                elif ends.axi:
+                elif ends.entry == IMAGES:
                     moved |= write_axi(stage, mem, ends, source, in_at)
+                elif ends.entry == EVENTS:
+                    moved |= write_events(stage, mem, ends, walks, source, in_at)
                 else:
                     moved |= write_plain(stage, mem, ends, source, in_at)
                 if stage.event:

@@ -13,6 +13,7 @@ from scaflow.hw.cycles import array_latency
 from scaflow.hw.design import Part, Stage
 from scaflow.hw.timing import lanes, records
 from scaflow.hw.timing.walks import walk_size
+from scaflow.quant.golden.axis_events import AxisEvents
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.golden.current_pe import CurrentPe
@@ -33,7 +34,7 @@ class State:
     ends: np.ndarray  # records.Kinds.ends [1]
     memory: np.ndarray  # lanes.array: rings of times, one behind the other
     tables: np.ndarray  # bool, one behind the other: does a pool's beat end a window?
-    in_beats: int  # of an image
+    in_beats: int  # of an image; of events 0
     out_beats: int
 
     def shift(self, cycles: np.ndarray) -> None:
@@ -70,13 +71,14 @@ def _records(count: int, kind: np.dtype[Any]) -> np.ndarray:
     return made
 
 
-def layout(parts: Sequence[Part], axis: AxisIn | None, count: int) -> State:
-    """The state at reset of `count` dataflows, behind axis_in (and before axis_out) or one stage between plain
-    streams."""
+def layout(parts: Sequence[Part], axis: AxisIn | AxisEvents | None, count: int) -> State:
+    """The state at reset of `count` dataflows, behind axis_in or axis_events (and before axis_out) or one stage between
+    plain streams."""
     kinds, memory = records.kinds(count), _Memory()
     places = _places(parts)
     stages = _records(sum(1 + len(part.queues) * (part.kind == "fork") for part in parts), kinds.stage)
     ends = _records(1, kinds.ends)
+    ends["told"] = -1
     ends["reset"], stages["room_at"], stages["until"] = 0, 0, -records.NEVER
     stages["below"] = -1
     pools: list[np.ndarray] = []
@@ -117,7 +119,7 @@ def layout(parts: Sequence[Part], axis: AxisIn | None, count: int) -> State:
     words = stages[0]["words"]
     if stages[0]["rowed"]:
         words = stages[0]["height"] * stages[0]["row_takes"] * stages[0]["time_in"]
-    in_beats = words if axis is None else _axis(ends[0], axis)
+    in_beats = words if axis is None else _entry(ends[0], axis)
     made = _records(len(pools), kinds.pool)
     made["beats"] = [len(table) for table in pools]
     made["ends"] = np.cumsum(made["beats"]) - made["beats"]
@@ -172,20 +174,25 @@ def _stage(record: np.void, stage: Stage, memory: _Memory, queue: int) -> None:
 
 def _queue(record: np.void, part: Part, memory: _Memory) -> None:
     """Of a neuron or a join: what enters the queue at its end."""
-    first = part.instances[0].cfg
-    record["folds"] = record["packs"] = first.folds if part.kind == "neuron" else 1
+    folds = [i.cfg.folds for i in part.instances if i.module == "lif_neuron"]
+    record["folds"] = record["packs"] = folds[0] if folds else 1
     record["rounds"], record["parts"], record["update"] = 1, 1, records.UPDATE
     record["fifo"] = part.queues[0].cfg.depth
     memory.ring(record, "returned", records.CREDITS, records.NEVER)
     memory.ring(record, "pushed", int(record["fifo"]) + 1)
 
 
-def _axis(ends: np.void, cfg: AxisIn) -> int:
-    """Enters axis_in; returns the beats of a frame."""
+def _entry(ends: np.void, cfg: AxisIn | AxisEvents) -> int:
+    """Enters the module by which a design is entered; returns the beats of an image, of events 0."""
+    if isinstance(cfg, AxisEvents):
+        ends["entry"], ends["told"] = records.EVENTS, 0
+        ends["pixels"] = ends["walked"] = cfg.pixels
+        ends["counted_at"] = cfg.pixels  # its memories are cleared first
+        return 0
     unit = gcd(cfg.axi_bytes, cfg.pixel_bytes)
     frame = cfg.frame_pixels * cfg.pixel_bytes
     beats = ceil_div(frame, cfg.axi_bytes)
-    ends["axi"] = 1
+    ends["entry"] = records.IMAGES
     ends["ratio_in"], ends["ratio_out"] = cfg.axi_bytes // unit, cfg.pixel_bytes // unit
     ends["units"], ends["keep"] = beats * cfg.axi_bytes // unit, frame // unit
     return beats

@@ -78,13 +78,20 @@ COUNTERS = (
     "beats",  # of a fold of the window being scheduled
     "busy", "stalled",  # synapse steps, and cycles in which one waits
 )  # fmt: skip
+PLAIN, IMAGES, EVENTS = range(3)  # entry: a stream, axis_in, axis_events
 _POOL, _POOL_TIMES = ("ends", "beats", "place"), ("beat_at", "c", "d1", "d2")  # see `results.pass_on`
 _ENDS = (
-    "axi", "ratio_in", "ratio_out", "units", "keep", "refuses",  # axis_in; the sink refuses its next beat once
+    "entry", "ratio_in", "ratio_out", "units", "keep", "refuses",  # axis_in; the sink refuses its next beat once
+    # axis_events: pixels of a frame, of the one that leaves; frames that leave before the event in hand counts; is it?
+    "pixels", "walked", "due", "waiting",
+    "events", "told",  # places in the walks: of each event, of each frame; -1: every image is told
     "beats", "unit", "part",  # input beats accepted, and axis_in's place
     "given", "drained",  # output beats taken, now and in all
 )  # fmt: skip
-_ENDS_TIMES = ("reset", "beat_at", "unit_at", "pixel_at", "given_at", "image_at")  # of each the last
+_ENDS_TIMES = (  # of each the last
+    "reset", "beat_at", "unit_at", "pixel_at", "given_at", "image_at",
+    "counted_at", "asked_at", "swapped_at", "moved_at",  # of axis_events: G, request, S, M of intake.py
+)  # fmt: skip
 TIMES = frozenset((*_STAGE_TIMES, *_POOL_TIMES, *_ENDS_TIMES))  # begin as NEVER
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scaflow.hw.timing.array import enabled, flows, formed
 from scaflow.hw.timing.lanes import Array, Flag, Record, Times, get, let, most, now, pick, put, where, with_lane
-from scaflow.hw.timing.records import count, count_flow, count_some, jit
+from scaflow.hw.timing.records import PLAIN, count, count_flow, count_some, jit
 from scaflow.hw.timing.results import queued
 
 # --- the ends -------------------------------------------------------------------------------------------------------
@@ -204,6 +204,45 @@ def write_axi(stage: Record, mem: Array, ends: Record, source: Array, in_at: Arr
     return moved or stage.written > rows
 
 
+@jit
+def write_events(stage: Record, mem: Array, ends: Record, walks: Array, source: Array, in_at: Array) -> Flag:
+    """axis_events, by the law of intake.py; what it knows of an event is twice the frames that leave before it counts,
+    and 1 more if it is its recording's last."""
+    before, rows, moved = stage.fed_words, stage.written, False
+    while True:
+        if ends.walked < ends.pixels:
+            if not _ready(stage, mem):
+                break
+            left = max(now(ends.moved_at) + 1, now(ends.pixel_at))
+            at = max(left + 1, _from(stage))
+            _enter(stage, mem, at)
+            let(ends.moved_at, left)
+            let(ends.pixel_at, at)
+            ends.walked += 1
+        elif ends.due > 0:
+            swapped = max(now(ends.asked_at), now(ends.moved_at)) + 1
+            let(ends.swapped_at, swapped)
+            let(ends.moved_at, max(swapped + 2, now(ends.pixel_at)))  # the first pixel is read
+            ends.walked = 0
+            ends.due -= 1
+        elif ends.waiting:
+            counted = max(now(ends.beat_at), now(ends.swapped_at)) + 1
+            let(ends.counted_at, counted)
+            let(ends.asked_at, counted)
+            ends.waiting = 0
+            ends.due = pick(get(walks, ends.events + ends.beats - 1), 0) & 1
+        elif ends.beats < len(in_at):
+            at = max(_offer(ends, source), now(ends.counted_at))
+            _accept(ends, in_at, at)
+            let(ends.asked_at, at)
+            ends.waiting = 1
+            ends.due = pick(get(walks, ends.events + ends.beats - 1), 0) >> 1
+        else:
+            break
+        moved = True
+    return moved or stage.fed_words > before or stage.written > rows
+
+
 # --- the read-out -----------------------------------------------------------------------------------------------------
 
 
@@ -234,7 +273,10 @@ def read_out(
         if stage.written % stage.words == 0:
             taken = formed(stage, mem, left, now(ends.image_at) + 1)
             logits = taken + (stage.classes + 1)
-            if ends.axi:
+            frame = stage.written // stage.words - 1
+            if ends.told >= 0 and pick(get(walks, ends.told + frame), 0) == 0:
+                let(ends.image_at, taken + stage.classes)  # the sums turn once, and stay
+            elif ends.entry != PLAIN:
                 loaded = max(logits, now(ends.given_at))
                 let(ends.image_at, loaded)
                 for _ in range(stage.classes + 1):

@@ -156,8 +156,9 @@ class Graph(Frozen):
 
     @property
     def image(self) -> Edge:
-        """What the first node reads."""
-        return Edge(self.input_shape, 1, self.pixel_bits, tuple(range(self.input_shape[0])), "pixels")
+        """What the first node reads: an image, or frames, which come anew each step as spikes do."""
+        kind: Literal["pixels", "spikes"] = "spikes" if self.frames else "pixels"
+        return Edge(self.input_shape, 1, self.pixel_bits, tuple(range(self.input_shape[0])), kind)
 
     def seen(self, images: np.ndarray) -> np.ndarray:
         """uint8 images or frames as the first node sees them."""
