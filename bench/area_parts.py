@@ -1,4 +1,4 @@
-"""Random shapes of the modules that only graphs have, side by side under one top: what bench/area.py fits them to.
+"""Random shapes of the modules that only graphs or frames have, side by side in a top: what bench/area.py fits them to.
 
 Random chains have none of these, and in a graph a join is a few LUTs beside stages of thousands.
 """
@@ -14,12 +14,14 @@ from scaflow.hw.design import Instance
 from scaflow.hw.mem import write_memories
 from scaflow.model.files import whole_folder
 from scaflow.quant.golden.current_pe import CurrentPe
+from scaflow.quant.golden.frame_close import FrameClose
+from scaflow.quant.golden.frame_split import FrameSplit
 from scaflow.quant.golden.lif_neuron import LifNeuron
 from scaflow.quant.golden.spike_sum import SpikeSum
 from scaflow.quant.golden.stream_fork import StreamFork
 from scaflow.quant.golden.stream_join import StreamJoin
 
-PARTS = ("stream_fork", "stream_join", "current_pe", "lif_neuron", "spike_sum")
+PARTS = ("stream_fork", "stream_join", "current_pe", "lif_neuron", "spike_sum", "frame_split", "frame_close")
 EACH = 3  # instances of a module in a design
 
 
@@ -83,7 +85,15 @@ def _sum(rng: np.random.Generator) -> SpikeSum:
     return SpikeSum(channels, in_bits, out_bits, side, side, size, steps)
 
 
-DRAWS = dict(zip(PARTS, (_fork, _join, _current, _neuron, _sum), strict=True))
+def _split(rng: np.random.Generator) -> FrameSplit:
+    return FrameSplit(int(rng.integers(1, 17)))
+
+
+def _close(rng: np.random.Generator) -> FrameClose:
+    return FrameClose(int(rng.integers(4, 100)), int(rng.choice([1, 1, _upto(rng, 3000) + 1])), int(rng.random() < 0.7))
+
+
+DRAWS = dict(zip(PARTS, (_fork, _join, _current, _neuron, _sum, _split, _close), strict=True))
 
 
 def _streams(cfg: Any) -> tuple[dict[str, int], dict[str, int]]:
@@ -99,6 +109,10 @@ def _streams(cfg: Any) -> tuple[dict[str, int], dict[str, int]]:
             return {"in": cfg.pe * cfg.acc_bits}, {"out": cfg.pe}
         case SpikeSum():
             return {"in": cfg.channels * cfg.in_bits}, {"out": cfg.channels * cfg.out_bits}
+        case FrameSplit():
+            return {"in": cfg.width + 2}, {"out": cfg.width, "ends": 1}
+        case FrameClose():
+            return {"in": cfg.width, "ends": 1}, {"out": cfg.width + 1}
     raise TypeError(f"{cfg} is no part")
 
 

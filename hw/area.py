@@ -507,6 +507,14 @@ def _stream_fork(cfg: Any, family: Family) -> Features:
     return {"readers": cfg.outs, "awaited_readers": cfg.outs**2}  # each one's bit waits for all
 
 
+def _frame_split(cfg: Any, family: Family) -> Features:
+    return {}
+
+
+def _frame_close(cfg: Any, family: Family) -> Features:
+    return {"counts": cfg.beats > 1, "counter_bits": address_bits(cfg.beats) if cfg.beats > 1 else 0}
+
+
 def _stream_join(cfg: Any, family: Family) -> Features:
     passed = max(cfg.a_shift, cfg.b_shift)  # bits of one way, below the lowest of the other
     shorter, longer = sorted((cfg.a_bits + cfg.a_shift, cfg.b_bits + cfg.b_shift))
@@ -614,6 +622,8 @@ _MODULES: dict[str, tuple[_Counts, _Rule | None]] = {
     "lif_neuron": (_lif_neuron, _lif_neuron_counted),
     "stream_fork": (_stream_fork, None),
     "stream_join": (_stream_join, None),
+    "frame_split": (_frame_split, None),
+    "frame_close": (_frame_close, None),
     "stream_width": (_stream_width, None),
     "stream_fifo": (_stream_fifo, _stream_fifo_counted),
     "pixel_index": (_pixel_index, None),

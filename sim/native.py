@@ -216,7 +216,12 @@ class _Board:
 
 
 def _arguments(
-    home: Path, frames: np.ndarray | Sequence[np.ndarray], axi_bytes: int, pattern: np.ndarray, expect: int, patience: int
+    home: Path,
+    frames: np.ndarray | Sequence[np.ndarray],
+    axi_bytes: int,
+    pattern: np.ndarray,
+    expect: int,
+    patience: int,
 ) -> list[str]:
     """Write what native.cpp reads; returns its arguments."""
     lengths = [-(-len(frame) // axi_bytes) for frame in frames]
