@@ -44,23 +44,30 @@ def differing(a: np.ndarray, b: np.ndarray) -> int:
     return int((a != b).reshape(len(a), -1).any(1).sum())
 
 
-def torch_against_golden(folded: Any, graph: Graph, images: np.ndarray) -> tuple[np.ndarray, int]:
+def torch_against_golden(
+    folded: Any, graph: Graph, images: np.ndarray, lengths: np.ndarray | None = None
+) -> tuple[np.ndarray, int]:
     """Golden logits int64 [N, classes], and the images where torch's spikes or logits are other.
 
     Args:
         folded: the torch module of the integer form (`spikes`, `logits_int`).
-        images: uint8 [N, C, H, W].
+        images: uint8 [N, C, H, W]; of a graph of frames recordings, [N, T, C, H, W].
+        lengths: of recordings, in frames.
     """
     import torch
+
+    from scaflow.model.network import full_scale
 
     ends = [a.name for a, b in pairwise(graph.nodes) if not isinstance(b, Pool)]  # after each layer's pool
     logits, wrong = [], 0
     for start in range(0, len(images), BATCH):
         part = images[start : start + BATCH]
-        golden, spikes = execute(graph, part, trace=True)
+        held = None if lengths is None else lengths[start : start + BATCH]
+        golden, spikes = execute(graph, part, trace=True, lengths=held)
         with torch.no_grad():
-            x = torch.from_numpy(part).float() / 255
-            bad = (folded.logits_int(x).numpy() != golden).any(1)
+            x = torch.from_numpy(part).float() / full_scale(folded.cfg)
+            told = folded.logits_int(x) if held is None else folded.logits_int(x, torch.from_numpy(held))
+            bad = (told.numpy() != golden).any(1)
             for name, tensor in zip(ends, folded.spikes(x), strict=True):
                 # rows are time-major: t*N + n
                 seen = tensor.numpy().reshape(-1, len(part), *tensor.shape[1:]).swapaxes(0, 1)

@@ -59,11 +59,14 @@ class Split:
     validation_lengths: np.ndarray | None = None
 
 
-def dataset_of(cfg: NetworkConfig, root: Path, say: Callable[[str], None] = lambda line: None) -> Dataset:
-    """The images of a network, from the data folder `root`.
+def dataset_of(
+    cfg: NetworkConfig, root: Path, say: Callable[[str], None] = lambda line: None, few: int | None = None
+) -> Dataset:
+    """The images or recordings of a network, from the data folder `root`.
 
     Args:
         say: is told what of a folder of one's own is not among the images.
+        few: so many training recordings are enough; None: all. Images come all in any case.
 
     Raises:
         ValueError: missing or damaged files, or images that are not as [data] says: all are listed.
@@ -71,7 +74,7 @@ def dataset_of(cfg: NetworkConfig, root: Path, say: Callable[[str], None] = lamb
     if cfg.frames:
         from scaflow.model.events.dataset import recordings_of  # which reads images by this file
 
-        return recordings_of(cfg, root, say)
+        return recordings_of(cfg, root, say, few)
     return Dataset(*read_folder(root, cfg.data, say)) if cfg.data else load_dataset(cfg.dataset, root)
 
 

@@ -41,17 +41,19 @@ SOURCE_ERRORS = (OSError, ValueError, http.client.HTTPException, tarfile.TarErro
 def provide(cfg: NetworkConfig, root: Path, say: Callable[[str], None] = print) -> None:
     """See that the images of a network are there: fetch a public set, read through a folder of one's own.
 
+    The recordings of nmnist are simulated from mnist's images, where they are wanted.
+
     Raises:
         ValueError: as `fetch` and `dataset_of`.
     """
     if cfg.data is None:
-        fetch(cfg.dataset, root, say)
+        fetch("mnist" if cfg.dataset == "nmnist" else cfg.dataset, root, say)
         return
     left: list[str] = []
     images = dataset_of(cfg, root, left.append)
     say(
         f"{Path(root) / cfg.data.path}: {len(images.train_labels):,} training and {len(images.test_labels):,} test "
-        f"images of {cfg.data.classes} classes"
+        f"{'recordings' if cfg.frames else 'images'} of {cfg.data.classes} classes"
     )
     for line in left:
         say(f"  {line}")

@@ -30,11 +30,12 @@ def stage(project: Project, progress: Progress) -> Stage:
 
 def _compile(project: Project, progress: Progress) -> None:
     from scaflow.flow import rungs
+    from scaflow.flow.activity.events import CALIBRATION_IMAGES
     from scaflow.flow.training.network import folded_network
     from scaflow.model.data import dataset_of
     from scaflow.quant.importer import execute_qonnx, import_qonnx
 
-    data = dataset_of(project.network, project.data)
+    data = dataset_of(project.network, project.data, few=CALIBRATION_IMAGES)
     images, few = data.test_images, data.test_images[:QONNX_IMAGES]
     graphs, equality, logits = {}, [], {}
     for training in TRAININGS:
@@ -42,7 +43,7 @@ def _compile(project: Project, progress: Progress) -> None:
         graphs[training] = graph = import_qonnx(qonnx)
         progress(f"{training}, torch and golden model on {len(images):,} test images")
         folded = folded_network(project / f"{training}/model.pt")
-        logits[training], wrong = rungs.torch_against_golden(folded, graph, images)
+        logits[training], wrong = rungs.torch_against_golden(folded, graph, images, data.test_lengths)
         equality.append(rungs.row("0 torch = golden, spikes and logits", training, len(images), wrong))
         wrong = rungs.differing(execute_qonnx(qonnx, few), logits[training][: len(few)])
         equality.append(rungs.row("1 QONNX = golden, logits", training, len(few), wrong))

@@ -60,7 +60,7 @@ def lay_out_designs(
 
     small, certificate = compact(graphs["pruned"])
     progress(f"compact: golden model on {len(data.test_images):,} test images")
-    wrong = rungs.differing(execute(small, data.test_images), logits["pruned"])
+    wrong = rungs.differing(execute(small, data.test_images, lengths=data.test_lengths), logits["pruned"])
     for variant, drawn in _drawn(project, graphs, small, data, progress).items():
         progress(f"{variant} design: queues as deep as the exact clock asks for")
         result = with_fifos(drawn, choose_fifos(drawn, data.train_images[:FIFO_IMAGES]))

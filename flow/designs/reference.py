@@ -76,17 +76,18 @@ def _differing(mine: NetworkConfig, its: NetworkConfig) -> list[str]:
 
 def _lay_out(project: Project, folder: Path, progress: Progress) -> None:
     from scaflow.flow import rungs
+    from scaflow.flow.activity.events import CALIBRATION_IMAGES
     from scaflow.model.data import dataset_of
     from scaflow.quant.graph import execute, load, validate
 
-    data = dataset_of(project.network, project.data)
+    data = dataset_of(project.network, project.data, few=CALIBRATION_IMAGES)
     correct: dict[str, int] = read_json(folder / "figures.json")["correct"]
     graphs, logits = {}, {}
     equality: list[dict[str, Any]] = []
     for training in TRAININGS:
         graphs[training] = validate(load(folder / training))
         progress(f"{training}, golden model on {len(data.test_images):,} test images")
-        logits[training] = execute(graphs[training], data.test_images)
+        logits[training] = execute(graphs[training], data.test_images, lengths=data.test_lengths)
         right = int((logits[training].argmax(1) == data.test_labels).sum())
         other = abs(right - correct[training])
         equality.append(rungs.row("kept: test images classified rightly", training, len(data.test_images), other))

@@ -121,7 +121,7 @@ def check_graphs(project: Project) -> None:
 def calibration_images(network: NetworkConfig, data: Path) -> np.ndarray:
     from scaflow.model.data import dataset_of
 
-    return dataset_of(network, data).train_images[:CALIBRATION_IMAGES]
+    return dataset_of(network, data, few=CALIBRATION_IMAGES).train_images[:CALIBRATION_IMAGES]
 
 
 def fold_graphs(

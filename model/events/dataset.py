@@ -46,11 +46,17 @@ class Labelled:
     classes: tuple[str, ...]
 
 
-def recordings_of(cfg: NetworkConfig, root: Path, say: Say = lambda line: None) -> Dataset:
+def recordings_of(
+    cfg: NetworkConfig, root: Path, say: Say = lambda line: None, few: int | None = None
+) -> Dataset:
     """The recordings of a network in frames, from the data folder `root`.
 
     Of `nmnist` those to learn from are simulated; the others are real where there are some in the data folder, and else
     simulated.
+
+    Args:
+        say: is told what of a folder is not among the recordings.
+        few: so many of those to learn from are enough; None: all.
 
     Raises:
         ValueError: no such recordings, or some that are not as the description says.
@@ -58,12 +64,12 @@ def recordings_of(cfg: NetworkConfig, root: Path, say: Say = lambda line: None) 
     if cfg.data is not None:
         path = root / cfg.data.path
         sensor = None if cfg.input.crop else (cfg.data.shape[2], cfg.data.shape[1])
-        train, test = (labelled(cfg, path, say, part, sensor) for part in ("train", "test"))
+        train = labelled(cfg, path, say, "train", sensor, few)
+        test = labelled(cfg, path, lambda line: None, "test", sensor)
     else:
-        train = _simulated(cfg, root, "train")
-        real = real_nmnist(root)
+        train, real = _simulated(cfg, root, "train", few), real_nmnist(root)
         if real is None:
-            say(f"nmnist: no recordings in {root}/{FOLDER}/; the test set is simulated, from {SIMULATED_TEST:,} images")
+            say(f"no recordings in {Path(root) / FOLDER}: the test set is simulated")
         test = _simulated(cfg, root, "test") if real is None else labelled(cfg, real, say)
     return Dataset(train.frames, train.labels, test.frames, test.labels, train.lengths, test.lengths)
 
@@ -78,13 +84,19 @@ def real_nmnist(root: Path) -> Path | None:
 
 
 def labelled(
-    cfg: NetworkConfig, path: Path, say: Say = lambda line: None, part: str = "", sensor: tuple[int, int] | None = None
+    cfg: NetworkConfig,
+    path: Path,
+    say: Say = lambda line: None,
+    part: str = "",
+    sensor: tuple[int, int] | None = None,
+    few: int | None = None,
 ) -> Labelled:
     """The recordings of a folder or .zip as a network sees them, in order of their names.
 
     Args:
         part: train or test; none: all there are.
         sensor: columns and rows; None: as the files say.
+        few: the first so many; None: all.
 
     Raises:
         ValueError: there is no such set, or it is not as the description says.
@@ -94,6 +106,7 @@ def labelled(
             say(note)
         entries = found.of(part) if part else found.entries
         _check(cfg, path, part, found, len(entries))
+        entries = entries[:few]
         marks = "\n".join(f"{entry} {found.mark(entry)}" for entry in entries)
         frames, lengths = _kept(
             f"{shown(path)} {part}".strip(), f"{marks}\n{sensor}", cfg, len(entries), lambda i: found.read(entries[i]),
@@ -112,12 +125,12 @@ def _check(cfg: NetworkConfig, path: Path, part: str, found: RecordingSet, count
         raise ValueError(f"{shown(path)}: {len(problems)} problem(s)\n" + "\n".join(f"  {line}" for line in problems))
 
 
-def _simulated(cfg: NetworkConfig, root: Path, part: str) -> Labelled:
+def _simulated(cfg: NetworkConfig, root: Path, part: str, few: int | None = None) -> Labelled:
     """Recordings of MNIST's images: the training ones behind those that were recorded, or the first test ones."""
     mnist = load_dataset("mnist", root)
     if part == "train":
         wanted = (cfg.train.train_images or len(mnist.train_images)) + cfg.train.validation
-        chosen = slice(REAL, REAL + wanted)
+        chosen = slice(REAL, REAL + (wanted if few is None else min(few, wanted)))
         images, labels = mnist.train_images[chosen], mnist.train_labels[chosen]
     else:
         images, labels = mnist.test_images[:SIMULATED_TEST], mnist.test_labels[:SIMULATED_TEST]
