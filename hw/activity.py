@@ -100,13 +100,13 @@ def _fullest(
 
 
 def reads(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
-    """What each Conv and the read-out sees, [N, T, C, H, W] by its name (the pixels as [N, 1, C, H, W]).
+    """What each Conv and the read-out sees, [N, T, C, H, W] by its name (the pixels of images as [N, 1, C, H, W]).
 
     Args:
-        images: uint8 [N, C, H, W].
+        images: uint8 [N, C, H, W]; of a graph of frames recordings, [N, T, C, H, W].
     """
     spikes = execute(graph, images, trace=True)[1]
-    spikes[IMAGE] = graph.seen(images)[:, None]
+    spikes[IMAGE] = graph.seen(images) if graph.frames else graph.seen(images)[:, None]
     return {node.name: spikes[graph.sources[node.name][0]] for node, _ in graph.weighted}
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from scaflow.hw import compiled
 from scaflow.hw.groups import Group
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Graph, Pool, SumPool
+from scaflow.quant.graph import IMAGE, Graph, Pool, SumPool
 
 SWEEPS = 8
 
@@ -31,7 +31,8 @@ def orders(
     """
     found: dict[str, tuple[int, ...]] = {}
     for reader, edge in graph.weighted:
-        writer = graph.node(graph.sources[reader.name][0]) if edge.kind == "spikes" else None
+        source = graph.sources[reader.name][0]
+        writer = None if source == IMAGE else graph.node(source)
         while isinstance(writer, Pool | SumPool):
             writer = graph.node(graph.sources[writer.name][0])
         if writer and reader.name in banks and writer.name not in found:
