@@ -69,7 +69,9 @@ def train_stages(
 
 
 def export_stages(project: Project) -> list[Stage]:
-    """Reads <training>/model.pt. Writes <training>/model.onnx (QONNX)."""
+    """Reads <training>/model.pt. Writes <training>/model.onnx (QONNX); a network of recordings has no such form."""
+    if project.network.frames:
+        return []
     return [
         Stage(
             name=f"export-{training}",

@@ -87,7 +87,10 @@ def export(net: Net, build: Build = BUILD, force: Force = False) -> None:
     with messages():
         project = project_of(net, build, DATA)
         with at_work(project, "export"):
-            run_stages(project, chain.export_stages(project), force)
+            parts = chain.export_stages(project)
+            if not parts:
+                say("export: a network of recordings has no QONNX form; `scaflow compile` goes on from the training")
+            run_stages(project, parts, force)
 
 
 @app.command("compile")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from scaflow.model.data import Dataset, load_dataset
 from scaflow.model.events import binning as binning_module
 from scaflow.model.events import saccades
 from scaflow.model.events.binning import Binning, binned
-from scaflow.model.events.folder import RecordingSet, opened_set
+from scaflow.model.events.folder import opened_set
 from scaflow.model.events.recording import Recording
 from scaflow.model.files import whole
 from scaflow.model.filetree import shown
@@ -30,10 +31,25 @@ from scaflow.model.filetree import shown
 EACH = 1000  # recordings of a file that is kept
 REAL = 1000  # images of MNIST, from the first on, whose real recordings are for tests: none of them is simulated
 SIMULATED_TEST = 1000  # recordings, of the first test images of MNIST, where there are no real ones
+TEST_SEED = 1_000_000  # of the first of them
 FOLDER, ARCHIVE = "nmnist", "nmnist*.zip"
 
 Say = Callable[[str], None]
-Made = Callable[[int], Recording]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Labelled recordings, each read or made when it is asked for."""
+
+    title: str
+    labels: np.ndarray  # int64 [N]
+    classes: tuple[str, ...]
+    read: Callable[[int], Recording]
+    name: Callable[[int], str]  # of a recording, as it is told
+    identity: str = field(repr=False)  # what tells their contents from others
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -43,16 +59,12 @@ class Labelled:
     frames: np.ndarray
     lengths: np.ndarray
     labels: np.ndarray
-    classes: tuple[str, ...]
 
 
 def recordings_of(
     cfg: NetworkConfig, root: Path, say: Say = lambda line: None, few: int | None = None
 ) -> Dataset:
     """The recordings of a network in frames, from the data folder `root`.
-
-    Of `nmnist` those to learn from are simulated; the others are real where there are some in the data folder, and else
-    simulated.
 
     Args:
         say: is told what of a folder is not among the recordings.
@@ -61,17 +73,37 @@ def recordings_of(
     Raises:
         ValueError: no such recordings, or some that are not as the description says.
     """
-    if cfg.data is not None:
-        path = root / cfg.data.path
-        sensor = None if cfg.input.crop else (cfg.data.shape[2], cfg.data.shape[1])
-        train = labelled(cfg, path, say, "train", sensor, few)
-        test = labelled(cfg, path, lambda line: None, "test", sensor)
-    else:
-        train, real = _simulated(cfg, root, "train", few), real_nmnist(root)
-        if real is None:
-            say(f"no recordings in {Path(root) / FOLDER}: the test set is simulated")
-        test = _simulated(cfg, root, "test") if real is None else labelled(cfg, real, say)
+    with recorded(cfg, root, "train", say, few) as found:
+        train = framed(cfg, found)
+    with recorded(cfg, root, "test", say) as found:
+        test = framed(cfg, found)
     return Dataset(train.frames, train.labels, test.frames, test.labels, train.lengths, test.lengths)
+
+
+@contextmanager
+def recorded(
+    cfg: NetworkConfig, root: Path, part: str, say: Say = lambda line: None, few: int | None = None
+) -> Iterator[Recorded]:
+    """The recordings to learn from (part train), or the others (test), of a network's own set in the data folder.
+
+    Of `nmnist` those to learn from are simulated; the others are real where there are some in the data folder, and else
+    simulated. `few`: the first so many; None: all.
+
+    Raises:
+        ValueError: there is no such set, or it is not as the description says.
+    """
+    real = real_nmnist(root) if cfg.data is None else None
+    if cfg.data is not None:
+        sensor = None if cfg.input.crop else (cfg.data.shape[2], cfg.data.shape[1])
+        with recorded_in(cfg, Path(root) / cfg.data.path, say, part, sensor, few) as found:
+            yield found
+    elif part == "test" and real is not None:
+        with recorded_in(cfg, real, say, few=few) as found:
+            yield found
+    else:
+        if part == "test":
+            say(f"no recordings in {Path(root) / FOLDER}: the test set is simulated")
+        yield _simulated(cfg, root, part, few)
 
 
 def real_nmnist(root: Path) -> Path | None:
@@ -83,15 +115,16 @@ def real_nmnist(root: Path) -> Path | None:
     return folder if folder.is_dir() and any(path.is_dir() for path in folder.iterdir()) else None
 
 
-def labelled(
+@contextmanager
+def recorded_in(
     cfg: NetworkConfig,
     path: Path,
     say: Say = lambda line: None,
     part: str = "",
     sensor: tuple[int, int] | None = None,
     few: int | None = None,
-) -> Labelled:
-    """The recordings of a folder or .zip as a network sees them, in order of their names.
+) -> Iterator[Recorded]:
+    """The recordings of any folder or .zip for a network, in order of their names; they are read while the block runs.
 
     Args:
         part: train or test; none: all there are.
@@ -105,74 +138,81 @@ def labelled(
         for note in found.notes:
             say(note)
         entries = found.of(part) if part else found.entries
-        _check(cfg, path, part, found, len(entries))
+        problems = [] if entries else [f"no recording in {part}/<class>/"]
+        if len(found.classes) != cfg.classes:
+            problems.append(f"{len(found.classes)} classes where the network tells {cfg.classes}; correct one")
+        if problems:
+            lines = "".join(f"\n  {line}" for line in problems)
+            raise ValueError(f"{shown(path)}: {len(problems)} problem(s){lines}")
         entries = entries[:few]
-        marks = "\n".join(f"{entry} {found.mark(entry)}" for entry in entries)
-        frames, lengths = _kept(
-            f"{shown(path)} {part}".strip(), f"{marks}\n{sensor}", cfg, len(entries), lambda i: found.read(entries[i]),
-            lambda i: shown(entries[i].name),
-        )  # fmt: skip
-        return Labelled(frames, lengths, np.array([entry.label for entry in entries], np.int64), found.classes)
+        yield Recorded(
+            title=f"{shown(path)} {part}".strip(),
+            labels=np.array([entry.label for entry in entries], np.int64),
+            classes=found.classes,
+            read=lambda i: found.read(entries[i]),
+            name=lambda i: shown(entries[i].name),
+            identity="\n".join(f"{entry} {found.mark(entry)}" for entry in entries) + f"\n{sensor}",
+        )
 
 
-def _check(cfg: NetworkConfig, path: Path, part: str, found: RecordingSet, count: int) -> None:
-    problems = []
-    if not count:
-        problems.append(f"no recording in {part}/<class>/")
-    if len(found.classes) != cfg.classes:
-        problems.append(f"{len(found.classes)} classes where the network tells {cfg.classes}; correct one")
-    if problems:
-        raise ValueError(f"{shown(path)}: {len(problems)} problem(s)\n" + "\n".join(f"  {line}" for line in problems))
-
-
-def _simulated(cfg: NetworkConfig, root: Path, part: str, few: int | None = None) -> Labelled:
+def _simulated(cfg: NetworkConfig, root: Path, part: str, few: int | None) -> Recorded:
     """Recordings of MNIST's images: the training ones behind those that were recorded, or the first test ones."""
     mnist = load_dataset("mnist", root)
     if part == "train":
         wanted = (cfg.train.train_images or len(mnist.train_images)) + cfg.train.validation
-        chosen = slice(REAL, REAL + (wanted if few is None else min(few, wanted)))
-        images, labels = mnist.train_images[chosen], mnist.train_labels[chosen]
+        images, labels, begin = mnist.train_images[REAL:], mnist.train_labels[REAL:], REAL
     else:
-        images, labels = mnist.test_images[:SIMULATED_TEST], mnist.test_labels[:SIMULATED_TEST]
-    seed = {"train": REAL, "test": 1_000_000}[part]
-    source = f"{Path(saccades.__file__).read_text()}\n{part} {seed}\n{hashlib.sha256(images.tobytes()).hexdigest()}"
+        wanted, begin = SIMULATED_TEST, TEST_SEED
+        images, labels = mnist.test_images, mnist.test_labels
+    wanted = min(wanted, len(images)) if few is None else min(few, wanted, len(images))
+    images, labels = images[:wanted], labels[:wanted]
     limit = cfg.frames * (cfg.input.bin_us or 1 << 40)  # a rare simulation lasts longer than all real ones
 
-    def made(i: int) -> Recording:
-        recording = saccades.simulated(images[i, 0], seed + i)
-        begin = int(recording.t[0]) if cfg.input.start == "first" and len(recording) else 0
-        return recording.between(0, begin + limit)
+    def read(i: int) -> Recording:
+        recording = saccades.simulated(images[i, 0], begin + i)
+        start = int(recording.t[0]) if cfg.input.start == "first" and len(recording) else 0
+        return recording.between(0, start + limit)
 
-    frames, lengths = _kept(f"simulated {part}", source, cfg, len(images), made, lambda i: f"simulated {part} {i}")
-    return Labelled(frames, lengths, labels, tuple(map(str, range(10))))
+    source = Path(saccades.__file__).read_text()
+    return Recorded(
+        title=f"simulated, {part}",
+        labels=labels,
+        classes=tuple(map(str, range(cfg.classes))),
+        read=read,
+        name=lambda i: f"simulated {part} recording {i}",
+        identity=f"{part} {begin} {hashlib.sha256(images.tobytes()).hexdigest()}\n{source}",
+    )
 
 
-def _kept(
-    title: str, source: str, cfg: NetworkConfig, count: int, made: Made, name: Callable[[int], str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Frames and lengths of so many recordings, file by file, made where they are not kept yet."""
+def framed(cfg: NetworkConfig, found: Recorded) -> Labelled:
+    """Recordings as a network sees them; kept file by file, made where they are not kept yet.
+
+    Raises:
+        ValueError: a recording that is none, or longer than the description says, or of another sensor.
+    """
     binning = cfg.input.binning
-    told = f"{source}\n{binning}\n{cfg.frames} {cfg.input_shape}\n{Path(binning_module.__file__).read_text()}"
+    told = f"{found.identity}\n{binning}\n{cfg.frames} {cfg.input_shape}\n{Path(binning_module.__file__).read_text()}"
     digest = hashlib.sha256(told.encode(errors="surrogateescape")).hexdigest()[:24]
     folder = places.build_folder() / "data"
+    count = len(found)
     frames = np.zeros((count, cfg.frames, *cfg.input_shape), np.uint8)
     lengths = np.zeros(count, np.int64)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(title, total=count)
+        task = progress.add_task(found.title, total=count)
         for start in range(0, count, EACH):
             part = slice(start, min(start + EACH, count))
             path = folder / f"{digest}-{start}-{part.stop}.npz"
             if not _read(path, frames[part], lengths[part]):
                 for i in range(part.start, part.stop):
-                    lengths[i] = _binned(frames[i], made(i), binning, name(i))
+                    lengths[i] = _binned(frames[i], found.read(i), binning, found.name(i))
                     progress.update(task, advance=1)
                 with whole(path) as file:
                     np.savez_compressed(file, allow_pickle=False, frames=frames[part], lengths=lengths[part])
                 caches.trim(folder)
             progress.update(task, completed=part.stop)
-    return frames, lengths
+    return Labelled(frames, lengths, found.labels)
 
 
 def _binned(into: np.ndarray, recording: Recording, binning: Binning, name: str) -> int:

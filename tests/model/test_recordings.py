@@ -52,10 +52,19 @@ def test_a_folder_of_recordings(describe, root):
 
 
 def test_all_recordings_of_a_set_for_a_network(describe, root):
-    said = []
-    found = dataset.labelled(folder_network(describe), root / "set", said.append)
-    assert sorted(found.lengths.tolist()) == [1, 1, 2, 2, 3, 3, 4, 4]
-    assert found.classes == ("a", "b")
+    cfg = folder_network(describe)
+    with dataset.recorded_in(cfg, root / "set", sensor=(8, 6)) as found:
+        assert (len(found), found.classes) == (8, ("a", "b"))
+        frames = dataset.framed(cfg, found)
+        assert frames.lengths.tolist() == [len(binned(found.read(i), cfg.input.binning).counts) for i in range(8)]
+    assert sorted(frames.lengths.tolist()) == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_few_recordings_are_the_first_ones(describe, mnist, root):
+    for cfg in (folder_network(describe), nmnist_network(describe)):
+        whole, few = dataset_of(cfg, root), dataset_of(cfg, root, few=2)
+        assert (few.train_images == whole.train_images[:2]).all() and few.train_labels.shape == (2,)
+        assert (few.test_images == whole.test_images).all()
 
 
 @pytest.mark.parametrize(
