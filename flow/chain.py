@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from scaflow.flow.images import test_images
+from scaflow.flow.images import test_given, test_images
 from scaflow.flow.stages import DESIGNS, TRAININGS, VARIANTS, Progress, Project, Stage, design_files
 from scaflow.flow.workers import in_processes
 from scaflow.model.files import read_json, readable, write_json
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from scaflow.hw.design import Design
+    from scaflow.hw.recordings import Given
 
 WORKERS = processors()
 # of this room, what a result depends on
@@ -124,7 +125,7 @@ def simulate_designs(
 
     The interval is that between images: None where there is one alone.
     """
-    chosen = test_images(project, images, progress)
+    chosen = test_given(project, images, progress)
     jobs = [(project, variant, chosen, stalls, waves) for variant in variants]
     results = _in_processes(_simulate_design, jobs, progress, "sim")
     return {
@@ -148,6 +149,7 @@ def measure_cycles(project: Project, progress: Progress) -> dict[str, Any]:
     from scaflow.flow import rungs
 
     images = test_images(project, CYCLE_IMAGES, progress)
+    images = images.reshape(-1, *project.network.input_shape)[:CYCLE_IMAGES]  # of recordings their frames, one by one
     # the cycles are counted between images: of fewer than those some come again
     images = np.resize(images, (CYCLE_IMAGES, *images.shape[1:]))
     names = [stage["name"] for stage in _manifest(project, "dense")["stages"]]
@@ -252,12 +254,12 @@ def _in_processes(work: Callable, jobs: Sequence[tuple], progress: Progress, tit
 
 
 def _simulate_design(
-    project: Project, variant: str, chosen: np.ndarray, stalls: bool, waves: Path | None
+    project: Project, variant: str, chosen: Given, stalls: bool, waves: Path | None
 ) -> dict[str, Any]:
     """One design: stalled at random on all images, then flowing on a few: interval and latency.
 
     Args:
-        chosen: uint8 [N, C, H, W].
+        chosen: uint8 [N, C, H, W], or recordings.
     """
     import numpy as np
 
@@ -265,12 +267,14 @@ def _simulate_design(
     from scaflow.flow.native import counters
     from scaflow.hw.clock import predict
     from scaflow.hw.emit import check_emitted
+    from scaflow.hw.recordings import as_frames
     from scaflow.quant.graph import execute, load
 
     # compact is held against the pruned network itself, not against its own graph
     graph, laid = load(project / f"{'dense' if variant == 'dense' else 'skip'}/graph"), read_design(project, variant)
     check_emitted(laid, project / f"{variant}/rtl")
-    logits = execute(graph, chosen)
+    seen, lengths = as_frames(chosen)
+    logits = execute(graph, seen, lengths=lengths)
     rtl = project / f"{variant}/rtl"
     equality = []
     if stalls:
@@ -286,7 +290,7 @@ def _simulate_design(
     equality.append(rungs.row("3 top = golden, flowing", variant, few, wrong))
     gaps = [after - before for before, after in pairwise(frames.out_end)]
     law = _manifest(project, variant)["interval"]
-    if law is not None and gaps:  # the last gap: by then every stage is full
+    if law is not None and gaps and laid.events is None:  # the last gap: by then every stage is full
         equality.append(rungs.row("3 top's interval = slowest stage's law", variant, 1, gaps[-1] != law))
     clock = predict(laid, chosen[:few])
     told = clock.out_at[:, -1] - clock.in_at[0, 0]

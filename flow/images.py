@@ -7,7 +7,31 @@ from typing import TYPE_CHECKING
 from scaflow.flow.stages import Progress, Project
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
+
+    from scaflow.hw.recordings import Given, Offered
+    from scaflow.model.config import NetworkConfig
+
+
+def test_given(project: Project, wanted: int, progress: Progress) -> Given:
+    """The same as a design takes them: images, or recordings with their events."""
+    network = project.network
+    if not network.frames:
+        return test_images(project, wanted, progress)
+    return given_recordings(network, project.data, "test", wanted, progress)
+
+
+def given_recordings(
+    network: NetworkConfig, data: Path, part: str, wanted: int, progress: Progress = lambda line: None
+) -> list[Offered]:
+    """The first recordings of the part train or test, as a design takes them."""
+    from scaflow.hw.recordings import offered
+    from scaflow.model.events.dataset import recorded
+
+    with recorded(network, data, part, progress, few=wanted) as found:
+        return [offered(found.read(i), network.input.binning) for i in range(len(found.labels))]
 
 
 def test_images(project: Project, wanted: int, progress: Progress) -> np.ndarray:

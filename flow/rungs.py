@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from scaflow.hw.design import Design
-from scaflow.hw.emit import TOP, beat_bytes, emit_stage
+from scaflow.hw.emit import TOP, beat_bytes, emit_stage, error_port
+from scaflow.hw.recordings import Given, as_bytes
 from scaflow.quant.golden.beats import address_bits, pack
 from scaflow.quant.graph import IMAGE, Conv, Current, Graph, Pool, execute
 from scaflow.sim.rtl import Frames, SimulationError, simulate_axis, simulate_top
@@ -79,18 +80,18 @@ def torch_against_golden(
 
 def run_images(
     directory: Path,
-    images: np.ndarray,
+    images: Given,
     classes: int,
     stalls: float,
     seed: int = 0,
     waves: Path | None = None,
     counters: int = 0,
 ) -> Frames:
-    """Run a generated design on images uint8 [N, C, H, W]; pixels go in raster order, channel 0 first.
+    """Run a generated design on images uint8 [N, C, H, W], pixels in raster order, channel 0 first; or on recordings.
 
     `counters`: stages of a design that was emitted with counters.
     """
-    frames = [image.transpose(1, 2, 0).tobytes() for image in images]
+    frames = [frame.tobytes() for frame in as_bytes(images)]
     try:
         return simulate_axis(
             directory,
@@ -102,6 +103,7 @@ def run_images(
             seed=seed,
             waves=waves,
             counters=counters,
+            error=error_port(directory),
         )
     except SimulationError as error:
         raise ValueError(f"{directory}: {error}") from None

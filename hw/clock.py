@@ -15,7 +15,7 @@ import numpy as np
 from scaflow.hw import groups
 from scaflow.hw.design import Design
 from scaflow.hw.groups import SYNAPSE, Kernel
-from scaflow.hw.recordings import Offered, leaving, told
+from scaflow.hw.recordings import Given, Offered, leaving, told
 from scaflow.hw.timing import lanes, records
 from scaflow.hw.timing.kernel import advance
 from scaflow.hw.timing.layout import layout, places, standstill
@@ -46,13 +46,14 @@ class StageCycles:
 class Clock:
     """Cycles since reset in which beats are accepted."""
 
-    in_at: np.ndarray  # int64 [N, input beats of an image]
-    out_at: np.ndarray  # int64 [N, output beats of an image]
+    in_at: np.ndarray  # int64 [N, input beats of an image], of recordings [N, 2]: the first event and the last
+    out_at: np.ndarray  # int64 [N, output beats of an image or recording]
     stages: tuple[StageCycles, ...]
+    interim: np.ndarray | None = None  # int64 [results, output beats]: of recordings all that is told
 
     @property
     def latency(self) -> np.ndarray:
-        """int64 [N]: cycles from an image's first beat in to its last beat out, both included."""
+        """int64 [N]: cycles from the first beat in to the last beat out, both included."""
         cycles: np.ndarray = self.out_at[:, -1] - self.in_at[:, 0] + 1
         return cycles
 
@@ -64,7 +65,7 @@ class Clock:
 
 def predict(
     design: Design,
-    images: np.ndarray,
+    images: Given,
     source_stalls: np.ndarray | None = None,
     sink_stalls: np.ndarray | None = None,
     progress: Callable[[int], None] = lambda done: None,
@@ -74,7 +75,7 @@ def predict(
     """Time a whole design, from AXI4-Stream to AXI4-Stream.
 
     Args:
-        images: uint8 [N, C, H, W], one after the other.
+        images: uint8 [N, C, H, W], one after the other; or recordings.
         source_stalls, sink_stalls: bool [cycles since reset, repeating]: the source may begin to offer a beat (which
             then stays), the sink takes one. None: always. Where either is given, the sink also refuses until it has
             seen valid once.
@@ -84,16 +85,19 @@ def predict(
         spikes: the trace of `quant.graph.execute` on the images, where it is at hand; only event stages need it.
 
     Raises:
-        ValueError: a pattern that never opens; or the design stands still for good: says what waits for what.
+        ValueError: a pattern that never opens; or the design stands still for good: says what waits for what; or frames
+            that are not those of the events.
     """
     stalls = _pair(source_stalls, sink_stalls)
+    if not isinstance(images, np.ndarray):
+        return Timer(design, None, 1, stalls, until).run_recordings(images, progress)
     spikes = None if spikes is None else {name: trace[None] for name, trace in spikes.items()}
     return Timer(design, None, 1, stalls, until).run(images[None], progress, spikes)[0]
 
 
 def predict_runs(
     design: Design,
-    images: np.ndarray,
+    images: np.ndarray | Sequence[Sequence[Offered]],
     stalls: Sequence[Stalls] | None = None,
     progress: Callable[[int], None] = lambda done: None,
     spikes: Mapping[str, np.ndarray] | None = None,
@@ -101,11 +105,17 @@ def predict_runs(
     """Time separate runs of a whole design, each from reset: as many calls of `predict`, but LANES at a time.
 
     Args:
-        images: uint8 [R, N, C, H, W], of each run.
+        images: uint8 [R, N, C, H, W], of each run; or its recordings, which are timed one run after the other.
         stalls: of each run at source and sink; None: no run has any.
         progress, spikes: as in `predict`; spikes [R, N, T, C, H, W].
     """
     told: list[Clock] = []
+    if not isinstance(images, np.ndarray):
+        for run, recordings in enumerate(images):
+            ends = (None, None) if stalls is None else stalls[run]
+            told.append(predict(design, recordings, *ends))
+            progress(sum(map(len, images[: run + 1])))
+        return told
     for start in range(0, len(images), LANES):
         part = slice(start, start + LANES)
         traces = None if spikes is None else {name: trace[part] for name, trace in spikes.items()}
@@ -116,39 +126,6 @@ def predict_runs(
 
         told += timer.run(images[part], tell, traces)
     return told
-
-
-@dataclass(frozen=True)
-class RecordingsClock:
-    """The same of recordings of events."""
-
-    in_at: np.ndarray  # int64 [N, 2]: the first and the last event of each
-    out_at: np.ndarray  # int64 [results, output beats of one], in their order
-    final: np.ndarray  # int64 [N]: the result of each recording that is told at its end
-    stages: tuple[StageCycles, ...]
-
-    @property
-    def latency(self) -> np.ndarray:
-        """int64 [N]: cycles from a recording's first event in to the last beat of its final result, both included."""
-        cycles: np.ndarray = self.out_at[self.final, -1] - self.in_at[:, 0] + 1
-        return cycles
-
-
-def predict_recordings(
-    design: Design,
-    recordings: Sequence[Offered],
-    source_stalls: np.ndarray | None = None,
-    sink_stalls: np.ndarray | None = None,
-    progress: Callable[[int], None] = lambda done: None,
-    until: int | None = None,
-) -> RecordingsClock:
-    """As `predict`, of recordings one after the other.
-
-    Raises:
-        ValueError: as `predict`; an event is later than the module can tell.
-    """
-    timer = Timer(design, None, 1, _pair(source_stalls, sink_stalls), until)
-    return timer.run_recordings(recordings, progress)
 
 
 def stage_cycles(
@@ -227,7 +204,7 @@ class Timer:
 
     def run_recordings(
         self, recordings: Sequence[Offered], progress: Callable[[int], None] = lambda done: None
-    ) -> RecordingsClock:
+    ) -> Clock:
         """Feed recordings and return their times.
 
         Args:
@@ -262,8 +239,8 @@ class Timer:
             out_at.append(given.reshape(-1, state.out_beats))
             results.append(sum(after))
             progress(i + 1)
-        final = np.cumsum(results) - 1
-        return RecordingsClock(in_at, np.concatenate(out_at), final, self._stages()[0])
+        every = np.concatenate([np.empty((0, state.out_beats), np.int64), *out_at])
+        return Clock(in_at, every[np.cumsum(results, dtype=np.int64) - 1], self._stages()[0], every)
 
     def _advance(self, walks: np.ndarray, beats: int, given: int) -> list[np.ndarray]:
         """Take in so many beats, and give as many as they make; the cycles of either, [beats, runs]."""

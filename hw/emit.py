@@ -106,6 +106,16 @@ def beat_bytes(directory: Path) -> int:
     return int(manifest["axi_bytes"])
 
 
+def error_port(directory: Path) -> str:
+    """The output of the design that `emit` wrote which tells that what came in was no image, or no recording.
+
+    Raises:
+        ValueError: its manifest is damaged.
+    """
+    manifest = read_json(directory / "manifest.json", "emit the design again", ("axi_bytes",))
+    return "time_error" if "events" in manifest else "frame_error"
+
+
 def check_emitted(design: Design, directory: Path) -> None:
     """See that what `emit` wrote for the design is there and whole; what stands in a memory is the simulation's matter.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from scaflow.hw.clock import predict
 from scaflow.hw.design import Design
+from scaflow.hw.recordings import Given
 from scaflow.quant.graph import execute
 
 SLACK = 0.01  # by which the interval may be longer than with queues that never fill
@@ -29,7 +30,7 @@ def with_fifos(design: Design, depths: Mapping[str, int]) -> Design:
     return replace(design, parts=tuple(parts))
 
 
-def choose_fifos(design: Design, images: np.ndarray) -> dict[str, int]:
+def choose_fifos(design: Design, images: Given) -> dict[str, int]:
     """The smallest depth, a power of two, of the queue behind each spiking stage, by the stage's name.
 
     With all of them together the mean interval over the images, fed without gaps, is at most 1 % longer than with
@@ -38,14 +39,14 @@ def choose_fifos(design: Design, images: np.ndarray) -> dict[str, int]:
     last stage is chosen last.
 
     Args:
-        images: uint8 [N, C, H, W], at least 3; those the activity was measured on.
+        images: uint8 [N, C, H, W], or recordings, at least 3; those the activity was measured on.
 
     Raises:
         ValueError: fewer images; or the design stands still even with large queues.
     """
     if len(images) < 3:
         raise ValueError(f"FIFO depths: {len(images)} images show no interval; give at least 3")
-    spikes = execute(design.graph, images, trace=True)[1]
+    spikes = execute(design.graph, images, trace=True)[1] if isinstance(images, np.ndarray) else None
     depths = {stage.name: LARGE for stage in design.stages if stage.out_edge is not None}
 
     def intervals(tried: Mapping[str, int]) -> np.ndarray:

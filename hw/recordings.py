@@ -1,8 +1,8 @@
-"""Recordings as a design of frames takes them: the events that go in, and the frames that axis_events makes of them."""
+"""What a design is given: images, or recordings as events that go in and the frames that axis_events makes of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,28 @@ class Offered:
 
     beats: np.ndarray
     frames: np.ndarray
+
+
+Given = np.ndarray | Sequence[Offered]  # images, uint8 [N, C, H, W], or recordings
+
+
+def as_frames(given: Given) -> tuple[np.ndarray, np.ndarray | None]:
+    """What `quant.graph.execute` takes: images; or recordings, [N, T, C, H, W], and their lengths."""
+    if isinstance(given, np.ndarray):
+        return given, None
+    lengths = np.array([len(recording.frames) for recording in given], np.int64)
+    shape = given[0].frames.shape[1:] if len(given) else ()
+    frames = np.zeros((len(given), lengths.max(initial=1), *shape), np.uint8)
+    for row, recording in zip(frames, given, strict=True):
+        row[: len(recording.frames)] = recording.frames
+    return frames, lengths
+
+
+def as_bytes(given: Given) -> np.ndarray | list[np.ndarray]:
+    """What goes in, the bytes of each, uint8: pixels in raster order, channel 0 first; events."""
+    if isinstance(given, np.ndarray):
+        return given.transpose(0, 2, 3, 1).reshape(len(given), -1)
+    return [recording.beats.view(np.uint8) for recording in given]
 
 
 def intake_of(binning: Binning, shape: tuple[int, int, int]) -> AxisEvents:

@@ -173,6 +173,7 @@ def simulate_axis(
     patience: int = 1_000_000,
     independent: bool = False,
     counters: int = 0,
+    error: str = "frame_error",
 ) -> Frames:
     """Run a generated design with AXI4-Stream ends on whole frames (images).
 
@@ -182,6 +183,7 @@ def simulate_axis(
         expect: words of each output frame; one output frame per input frame.
         independent: drive the ends with cocotbext-axi instead: no cycles are given, and it is slower.
         counters: of so many stages the port `counters` is read at the end.
+        error: the output that tells of a faulty frame; not where the ends are independent.
 
     Raises:
         SimulationError: as `simulate`, or tlast does not stand at the end of each output frame.
@@ -203,7 +205,7 @@ def simulate_axis(
         stalls=stalls,
         seed=seed,
         waves=waves,
-        probes=("frame_error", *(["counters"] if counters else [])),
+        probes=(error, *(["counters"] if counters else [])),
         patience=patience,
     )
     last = [i for i, beat in enumerate(run.y) if beat >> 32]
@@ -213,7 +215,7 @@ def simulate_axis(
     in_start, out_end = [run.in_at[i] for i in starts], [run.out_at[i] for i in last]
     counted = unpack(run.probes.get("counters", 0), COUNTER_BITS, 3 * counters)
     stages = [counted[i : i + 3] for i in range(0, len(counted), 3)]
-    return Frames(words, in_start, out_end, bool(run.probes["frame_error"]), stages, run.since_reset)
+    return Frames(words, in_start, out_end, bool(run.probes[error]), stages, run.since_reset)
 
 
 def _simulate_independent(

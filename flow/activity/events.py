@@ -13,20 +13,24 @@ from scaflow.hw.fold import Fold, Folding, at_equal_lanes, dealt, narrowed, sche
 from scaflow.hw.groups import SYNAPSE
 from scaflow.model.config import FoldConfig
 from scaflow.model.limits import MOST_SIMD
+from scaflow.quant.golden.axis_events import AxisEvents
 from scaflow.quant.graph import Conv, Edge, Graph, Readout
 
 CALIBRATION_IMAGES = 64  # of the training split: they choose schedulers and banks
 BATCH = 250  # images traced at once
 
 
-def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarray) -> Design:
+def lay_out(
+    graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarray, intake: AxisEvents | None = None
+) -> Design:
     """The event design of a graph.
 
     Args:
         cfg: by stage (`hw.cost.by_stage`).
         lanes: the folding of the other designs, whose lanes a stage has unless `cfg.event` says its own: these are for
             the dense network, and no more than what pruning left of it.
-        calibration: uint8 [N, C, H, W], images whose activity decides.
+        calibration: uint8 [N, C, H, W], images whose activity decides; of frames [N, T, C, H, W].
+        intake: what bins events to frames.
     """
     edges = reads(graph, calibration)
     wanted = cfg.event
@@ -44,7 +48,7 @@ def lay_out(graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarr
             for name, side, n, group in zip(lanes, sides, served, groups, strict=True)
         }
         folding = scheduled(graph, narrowed(graph, asked), edges, schedulers)
-    return design(graph, folding, dealt(graph, folding, edges), axi_bytes=cfg.axi_bytes)
+    return design(graph, folding, dealt(graph, folding, edges), axi_bytes=cfg.axi_bytes, events=intake)
 
 
 def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scaflow.flow.images import given_recordings
 from scaflow.flow.stages import DESIGNS, TRAININGS, VARIANTS, Progress, Project, design_files
 from scaflow.model.files import whole
 
@@ -61,9 +62,15 @@ def lay_out_designs(
     small, certificate = compact(graphs["pruned"])
     progress(f"compact: golden model on {len(data.test_images):,} test images")
     wrong = rungs.differing(execute(small, data.test_images, lengths=data.test_lengths), logits["pruned"])
+    network = project.network
+    few = (
+        given_recordings(network, project.data, "train", FIFO_IMAGES)
+        if network.frames
+        else data.train_images[:FIFO_IMAGES]
+    )
     for variant, drawn in _drawn(project, graphs, small, data, progress).items():
         progress(f"{variant} design: queues as deep as the exact clock asks for")
-        result = with_fifos(drawn, choose_fifos(drawn, data.train_images[:FIFO_IMAGES]))
+        result = with_fifos(drawn, choose_fifos(drawn, few))
         (project / variant).mkdir(parents=True, exist_ok=True)
         save(result.graph, project / f"{variant}/graph")
         emit(result, project / f"{variant}/rtl")
@@ -91,13 +98,15 @@ def _drawn(
     from scaflow.flow.activity.events import CALIBRATION_IMAGES, lay_out
     from scaflow.hw.cost import by_stage, folding_of
     from scaflow.hw.design import design
+    from scaflow.hw.recordings import intake_of
 
     folding, axi_bytes = folding_of(project.network, graphs["dense"]), project.network.fold.axi_bytes
     of = dict(zip(VARIANTS, (graphs["dense"], graphs["pruned"], small), strict=True))
-    laid = {variant: design(graph, folding, axi_bytes=axi_bytes) for variant, graph in of.items()}
+    events = intake_of(project.network.input.binning, graphs["dense"].input_shape) if project.network.frames else None
+    laid = {variant: design(graph, folding, axi_bytes=axi_bytes, events=events) for variant, graph in of.items()}
     progress("event design: schedulers and banks by the activity of some training images")
     calibration = data.train_images[:CALIBRATION_IMAGES]
-    return laid | {"event": lay_out(small, folding, by_stage(project.network), calibration)}
+    return laid | {"event": lay_out(small, folding, by_stage(project.network), calibration, events)}
 
 
 def _save_raster(project: Project, pruned: Graph, image: np.ndarray) -> None:

@@ -7,24 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scaflow.flow import rungs
 from scaflow.flow.native.report import KINDS
 from scaflow.hw.clock import predict
 from scaflow.hw.design import Design
 from scaflow.hw.emit import emit
+from scaflow.hw.recordings import Given
 from scaflow.sim.rtl import Frames
 
 Row = dict[str, Any]
 UNDISTURBED = "3 counters change no word and no cycle"
 
 
-def measure(variant: str, design: Design, images: np.ndarray, plain: Frames) -> tuple[list[Row], list[Row]]:
+def measure(variant: str, design: Design, images: Given, plain: Frames) -> tuple[list[Row], list[Row]]:
     """Run the design with counters, flowing, under cocotb; it must give what the design without them gave.
 
     Args:
-        images: uint8 [N, C, H, W].
+        images: uint8 [N, C, H, W], or recordings.
         plain: of the design without counters, on these images or more.
 
     Returns:
@@ -40,12 +39,12 @@ def measure(variant: str, design: Design, images: np.ndarray, plain: Frames) -> 
 
 
 def read(
-    variant: str, design: Design, images: np.ndarray, counted: Sequence[Sequence[int]], cycles: int
+    variant: str, design: Design, images: Given, counted: Sequence[Sequence[int]], cycles: int
 ) -> tuple[list[Row], list[Row]]:
     """The counters as rows, and the equalities that they must meet.
 
     Args:
-        images: uint8 [N, C, H, W] that have passed since reset, flowing.
+        images: uint8 [N, C, H, W], or recordings, that have passed since reset, flowing.
         counted: busy, starved and stalled of each stage.
         cycles: since reset.
     """

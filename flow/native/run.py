@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from scaflow.flow import rungs
 from scaflow.flow.chain import read_design
-from scaflow.flow.images import test_images
+from scaflow.flow.images import test_given
 from scaflow.flow.jobs.job import Engine, Opened
 from scaflow.flow.native import chunks, counters
 from scaflow.flow.stages import (
@@ -30,6 +30,7 @@ from scaflow.flow.stages import (
 from scaflow.hw.clock import predict_runs
 from scaflow.hw.design import Design
 from scaflow.hw.emit import check_emitted, emit
+from scaflow.hw.recordings import Given, as_bytes, as_frames
 from scaflow.hw.stalls import OFFERS, SHORTEST, TAKES
 from scaflow.model.files import kept_json, write_json
 from scaflow.quant.graph import IMAGE, execute, load
@@ -91,7 +92,7 @@ def run_designs(
     missing = [str(path) for path in design_files(project, variants) if not path.is_file()]
     if missing:
         raise ValueError(f"native: {', '.join(missing)} missing; run `scaflow compile {project.net}` first")
-    chosen = test_images(
+    chosen = test_given(
         project, images, lambda line: console.print(f"native: {line}", style="dim", highlight=False, soft_wrap=True)
     )
     found: dict[str, Any] = {"images": len(chosen), "designs": design_digests(project, variants)}
@@ -105,7 +106,7 @@ def run_designs(
 
 
 def _design(
-    project: Project, variant: str, images: np.ndarray, stalls: bool, console: Console, engine: Engine | None
+    project: Project, variant: str, images: Given, stalls: bool, console: Console, engine: Engine | None
 ) -> dict[str, Any]:
     """The part of one design; kept in native/<variant>.json, so that an interrupted run goes on at the next design.
 
@@ -126,14 +127,15 @@ def _design(
         console.print(f"native: {variant} as it ran before", style="dim", highlight=False)
         return part
     console.print(f"native: golden model on {len(images):,} test images, {variant}", style="dim", highlight=False)
-    logits = execute(load(project / f"{source}/graph"), images)
+    frames, lengths = as_frames(images)
+    logits = execute(load(project / f"{source}/graph"), frames, lengths=lengths)
     part = {"key": key, "native": [], "counters": [], "equality": []}
     design = read_design(project, variant)
     check_emitted(design, rtl)
     spikes = _events(design, images)
     chunk_files = project / f"{KEPT}/{variant}"
 
-    def simulated(rtl: Path, how: str, images: np.ndarray, longest: int | None = None, chunk: int = CHUNK) -> NativeRun:
+    def simulated(rtl: Path, how: str, images: Given, longest: int | None = None, chunk: int = CHUNK) -> NativeRun:
         title, place = f"native: {variant}, {how}", chunk_files / how.replace(" ", "-")
         return simulate(rtl, title, images, logits.shape[1], longest, console, chunk, engine, place)
 
@@ -152,7 +154,7 @@ def _run(
     rtl: Path,
     variant: str,
     design: Design,
-    images: np.ndarray,
+    images: Given,
     spikes: Mapping[str, np.ndarray],
     longest: int | None,
     logits: np.ndarray,
@@ -196,7 +198,7 @@ def _run(
 def simulate(
     rtl: Path,
     title: str,
-    images: np.ndarray,
+    images: Given,
     classes: int,
     longest: int | None,
     console: Console,
@@ -204,7 +206,7 @@ def simulate(
     engine: Engine | None,
     place: Path,
 ) -> NativeRun:
-    """Run images uint8 [N, C, H, W] under a progress bar; pixels go in raster order, channel 0 first.
+    """Run images uint8 [N, C, H, W], pixels in raster order, channel 0 first, or recordings, under a progress bar.
 
     Args:
         engine: where each chunk is a job; None: they run in processes of this one.
@@ -213,7 +215,7 @@ def simulate(
     Raises:
         ValueError: the simulation breaks off.
     """
-    frames = images.transpose(0, 2, 3, 1).reshape(len(images), -1)
+    frames = as_bytes(images)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(title, total=len(images))
@@ -232,8 +234,11 @@ def simulate(
             raise ValueError(f"{rtl}: {error}") from None
 
 
-def _events(design: Design, images: np.ndarray) -> dict[str, np.ndarray]:
-    """The spikes that the event stages read, by the node that fires them, once for all runs of the design."""
+def _events(design: Design, images: Given) -> dict[str, np.ndarray]:
+    """The spikes that the event stages read, by the node that fires them, once for all runs of the design; of
+    recordings the clock asks for them one by one."""
+    if not isinstance(images, np.ndarray):
+        return {}
     sources = [design.graph.sources[stage.name][0] for stage in design.stages if stage.scheduler == "event"]
     read = sorted(set(sources) - {IMAGE})
     kept: dict[str, np.ndarray] = {}
@@ -251,7 +256,7 @@ def _events(design: Design, images: np.ndarray) -> dict[str, np.ndarray]:
 
 def predicted(
     design: Design,
-    images: np.ndarray,
+    images: Given,
     spikes: Mapping[str, np.ndarray],
     chunks: Sequence[range],
     stalls: Callable[[int], np.ndarray] | None,
@@ -274,7 +279,12 @@ def predicted(
         def runs(array: np.ndarray, part: slice = part, count: int = last - first) -> np.ndarray:
             return array[part].reshape(count, -1, *array.shape[1:])
 
-        clocks = predict_runs(design, runs(images), ends, spikes={name: runs(trace) for name, trace in spikes.items()})
+        if isinstance(images, np.ndarray):
+            traces = {name: runs(trace) for name, trace in spikes.items()}
+            clocks = predict_runs(design, runs(images), ends, spikes=traces)
+        else:
+            each = [images[chunks[number].start : chunks[number].stop] for number in range(first, last)]
+            clocks = predict_runs(design, each, ends)
         clock_at = [np.concatenate([clock.in_at[:, [0, -1]], clock.out_at[:, [0, -1]]], 1) for clock in clocks]
         told[part] = np.concatenate(clock_at)
     return told
@@ -283,7 +293,7 @@ def predicted(
 def _count(
     variant: str,
     design: Design,
-    images: np.ndarray,
+    images: Given,
     flowing: NativeRun,
     simulated: Simulated,
     found: dict[str, Any],

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from scaflow.flow.rungs import run_stage_alone
-from scaflow.hw.clock import RecordingsClock, predict_recordings, stage_cycles
+from scaflow.hw.clock import Clock, predict, stage_cycles
 from scaflow.hw.design import Design, design, from_manifest
 from scaflow.hw.emit import emit
-from scaflow.hw.recordings import Offered, intake_of, leaving, offered
+from scaflow.hw.recordings import Offered, as_bytes, as_frames, intake_of, leaving, offered
 from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
 from scaflow.model.events.binning import Binning
 from scaflow.model.events.recording import Recording
@@ -83,10 +83,7 @@ def recordings_of(graph: Graph, seed: int = 0) -> list[Offered]:
 
 def golden(graph: Graph, recordings: Sequence[Offered]) -> tuple[np.ndarray, dict[str, float]]:
     """Logits, and how often each node fires."""
-    lengths = np.array([len(recording.frames) for recording in recordings])
-    frames = np.zeros((len(recordings), lengths.max(), *graph.input_shape), np.uint8)
-    for row, recording in zip(frames, recordings, strict=True):
-        row[: len(recording.frames)] = recording.frames
+    frames, lengths = as_frames(recordings)
     logits, spikes = execute(graph, frames, trace=True, lengths=lengths)
     there = np.arange(lengths.max()) < lengths[:, None]
     return logits, {n.name: spikes[n.name][there].mean() for n in graph.nodes if isinstance(n, Conv | Neuron)}
@@ -99,11 +96,11 @@ def laid_out(graph: Graph, scheduler: str, **options) -> Design:
 
 def assert_as_simulated(
     laid: Design, recordings: Sequence[Offered], directory: Path, pattern: np.ndarray | None = None
-) -> RecordingsClock:
+) -> Clock:
     """Class, logits, the first and last event and word of each recording, and the stages' counters."""
     emit(laid, directory, counters=True)
     run = simulate_native(
-        directory, "top", [r.beats.view(np.uint8) for r in recordings], axi_bytes=laid.axi_bytes,
+        directory, "top", as_bytes(recordings), axi_bytes=laid.axi_bytes,
         expect=laid.readout.classes + 1, stalls=None if pattern is None else lambda _: pattern,
         chunk=len(recordings), workers=1, patience=20_000,
     )  # fmt: skip
@@ -112,7 +109,7 @@ def assert_as_simulated(
     assert run.words[:, 0].tolist() == logits.argmax(1).tolist()
     assert not run.frame_error
     source, sink = (None, None) if pattern is None else (pattern & OFFERS != 0, pattern & TAKES != 0)
-    clock = predict_recordings(laid, recordings, source, sink, until=run.cycles[0])
+    clock = predict(laid, recordings, source, sink, until=run.cycles[0])
     told = np.concatenate([clock.in_at, clock.out_at[:, [0, -1]]], 1)
     assert run.at.tolist() == told.tolist()
     assert run.counters[0].tolist() == [[s.busy, s.starved(run.cycles[0]), s.stalled] for s in clock.stages]
@@ -139,9 +136,10 @@ def test_a_result_is_told_every_so_many_frames(every: int, tmp_path: Path) -> No
     recordings = recordings_of(graph, 1)
     laid = laid_out(graph, "event", tell_every=every)
     emit(laid, tmp_path / "rtl")
-    clock = predict_recordings(laid, recordings)
+    clock = predict(laid, recordings)
+    told = clock.interim
     beats = [int(b) | (i + 1 == len(r.beats)) << WORD for r in recordings for i, b in enumerate(r.beats)]
-    run = simulate_top(tmp_path / "rtl", "top", beats, expect=clock.out_at.size, probes=("dropped", "time_error"))
+    run = simulate_top(tmp_path / "rtl", "top", beats, expect=told.size, probes=("dropped", "time_error"))
     expected = []
     for recording in recordings:
         count = len(recording.frames)
@@ -150,8 +148,9 @@ def test_a_result_is_told_every_so_many_frames(every: int, tmp_path: Path) -> No
             expected.append([int(logits.argmax()) | (end < count) << 31, *(logits & 0xFFFFFFFF).tolist()])
     words = [[word & 0xFFFFFFFF for word in run.y[i : i + 4]] for i in range(0, len(run.y), 4)]
     assert words == expected
-    assert [at + int(clock.in_at[0, 0]) for at in run.out_at] == clock.out_at.ravel().tolist()
-    assert [i for i, word in enumerate(words) if not word[0] >> 31] == clock.final.tolist()
+    assert [at + int(clock.in_at[0, 0]) for at in run.out_at] == told.ravel().tolist()
+    final = [i for i, word in enumerate(words) if not word[0] >> 31]
+    assert told[final].tolist() == clock.out_at.tolist()
     dropped = counted(laid.events, beats).dropped
     assert run.probes == {"dropped": dropped, "time_error": 0} and dropped > 100
 
@@ -177,9 +176,9 @@ def test_recordings_follow_each_other_without_a_cycle_lost() -> None:
         Offered(beats, frame[None]) for beats, frame in zip(np.split(whole.beats, ends), whole.frames, strict=True)
     ]
     assert len(parts) == 12 and laid.interval > laid.entry_cycles
-    told = predict_recordings(replace(laid, events=replace(laid.events, from_first=1)), parts)
+    told = predict(replace(laid, events=replace(laid.events, from_first=1)), parts)
     assert set(np.diff(told.out_at[:, -1])[2:].tolist()) == {laid.interval}
-    assert told.out_at[-1, -1] == predict_recordings(laid, [whole]).out_at[0, -1]
+    assert told.out_at[-1, -1] == predict(laid, [whole]).out_at[0, -1]
 
 
 @pytest.mark.parametrize("cfg", [
