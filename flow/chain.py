@@ -207,7 +207,7 @@ def _activity(project: Project, images: int, progress: Progress) -> None:
     from scaflow.flow.activity import events
     from scaflow.quant.graph import load
 
-    chosen = test_images(project, images, progress)
+    chosen = test_given(project, images, progress)
     progress(f"activity: spikes of {len(chosen):,} test images")
     rows = events.figures(read_design(project, "event"), load(project / "dense/graph"), chosen)
     write_json(

@@ -99,15 +99,22 @@ def _fullest(
     return out
 
 
-def reads(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
-    """What each Conv and the read-out sees, [N, T, C, H, W] by its name (the pixels of images as [N, 1, C, H, W]).
+def reads(graph: Graph, images: np.ndarray, lengths: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """What each Conv and the read-out sees, [N, T, C, H, W] by its name (the pixels as [N, 1, C, H, W]); of recordings
+    each frame by itself, [frames, 1, C, H, W], as the hardware has them.
 
     Args:
         images: uint8 [N, C, H, W]; of a graph of frames recordings, [N, T, C, H, W].
+        lengths: their frames; None: all.
     """
-    spikes = execute(graph, images, trace=True)[1]
+    spikes = execute(graph, images, trace=True, lengths=lengths)[1]
     spikes[IMAGE] = graph.seen(images) if graph.frames else graph.seen(images)[:, None]
-    return {node.name: spikes[graph.sources[node.name][0]] for node, _ in graph.weighted}
+    seen = {node.name: spikes[graph.sources[node.name][0]] for node, _ in graph.weighted}
+    if not graph.frames:
+        return seen
+    steps = images.shape[1]
+    there = np.arange(steps) < np.full(len(images), steps if lengths is None else lengths)[:, None]
+    return {name: frames[there][:, None] for name, frames in seen.items()}
 
 
 def channel_events(spikes: np.ndarray, node: Weighted, most: int = 2048, positions: int = 1) -> np.ndarray:

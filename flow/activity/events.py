@@ -11,6 +11,7 @@ from scaflow.hw.cycles import node_law
 from scaflow.hw.design import Design, Stage, design
 from scaflow.hw.fold import Fold, Folding, at_equal_lanes, dealt, narrowed, scheduled
 from scaflow.hw.groups import SYNAPSE
+from scaflow.hw.recordings import Given, as_frames
 from scaflow.model.config import FoldConfig
 from scaflow.model.limits import MOST_SIMD
 from scaflow.quant.golden.axis_events import AxisEvents
@@ -21,7 +22,7 @@ BATCH = 250  # images traced at once
 
 
 def lay_out(
-    graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: np.ndarray, intake: AxisEvents | None = None
+    graph: Graph, lanes: Folding, cfg: FoldConfig, calibration: Given, intake: AxisEvents | None = None
 ) -> Design:
     """The event design of a graph.
 
@@ -29,10 +30,10 @@ def lay_out(
         cfg: by stage (`hw.cost.by_stage`).
         lanes: the folding of the other designs, whose lanes a stage has unless `cfg.event` says its own: these are for
             the dense network, and no more than what pruning left of it.
-        calibration: uint8 [N, C, H, W], images whose activity decides; of frames [N, T, C, H, W].
+        calibration: images or recordings whose activity decides.
         intake: what bins events to frames.
     """
-    edges = reads(graph, calibration)
+    edges = reads(graph, *as_frames(calibration))
     wanted = cfg.event
     names = [node.name for node, _ in graph.weighted if not isinstance(node, Readout)]
     policies = (wanted.scheduler,) * len(names) if isinstance(wanted.scheduler, str) else wanted.scheduler
@@ -51,9 +52,9 @@ def lay_out(
     return design(graph, folding, dealt(graph, folding, edges), axi_bytes=cfg.axi_bytes, events=intake)
 
 
-def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, Any]]:
+def figures(laid: Design, dense: Graph, images: Given) -> list[dict[str, Any]]:
     """Per spiking stage of an event design, and of its read-out where that walks events, over test images: activity,
-    cycles, ideal, and the list's at equal lanes.
+    cycles, ideal, and the list's at equal lanes. Of recordings each frame is an image.
 
     Keys: name, lanes, pe, simd, neurons, scheduler; activity (events a channel, pixel and step), events (of an image's
     windows); cycles (of an image, by the law); ideal (events x kept outputs / lanes); list, dense_list (cycles of the
@@ -65,13 +66,13 @@ def figures(laid: Design, dense: Graph, images: np.ndarray) -> list[dict[str, An
     shown = [stage for stage in laid.stages if stage.out_edge or stage.law is None]
     sums = {stage.name: _Sums(stage, nodes[stage.name][0], graph) for stage in shown}
     for batch in range(0, len(images), BATCH):
-        edges = reads(graph, images[batch : batch + BATCH])
+        edges = reads(graph, *as_frames(images[batch : batch + BATCH]))
         for name, total in sums.items():
             total.add(edges[name])
     rows = []
     for stage in shown:
         total, (node, edge) = sums[stage.name], nodes[stage.name]
-        lanes, count = stage.pe * stage.simd, len(images)
+        lanes, count = stage.pe * stage.simd, len(total.cycles)
         dense_node, dense_edge = whole[stage.name]
         rows.append(
             {

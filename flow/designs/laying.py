@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from scaflow.hw.design import Design
+    from scaflow.hw.recordings import Given
     from scaflow.model.data import Dataset
     from scaflow.quant.graph import Graph
 
@@ -54,6 +55,7 @@ def lay_out_designs(
         of compile.json: the row of the certificate, accuracy, channels, removed channels.
     """
     from scaflow.flow import rungs
+    from scaflow.flow.activity.events import CALIBRATION_IMAGES
     from scaflow.hw.emit import emit
     from scaflow.hw.fifo import choose_fifos, with_fifos
     from scaflow.quant.compact import compact
@@ -62,15 +64,12 @@ def lay_out_designs(
     small, certificate = compact(graphs["pruned"])
     progress(f"compact: golden model on {len(data.test_images):,} test images")
     wrong = rungs.differing(execute(small, data.test_images, lengths=data.test_lengths), logits["pruned"])
-    network = project.network
-    few = (
-        given_recordings(network, project.data, "train", FIFO_IMAGES)
-        if network.frames
-        else data.train_images[:FIFO_IMAGES]
-    )
-    for variant, drawn in _drawn(project, graphs, small, data, progress).items():
+    calibration: Given = data.train_images[:CALIBRATION_IMAGES]
+    if project.network.frames:
+        calibration = given_recordings(project.network, project.data, "train", CALIBRATION_IMAGES)
+    for variant, drawn in _drawn(project, graphs, small, calibration, progress).items():
         progress(f"{variant} design: queues as deep as the exact clock asks for")
-        result = with_fifos(drawn, choose_fifos(drawn, few))
+        result = with_fifos(drawn, choose_fifos(drawn, calibration[:FIFO_IMAGES]))
         (project / variant).mkdir(parents=True, exist_ok=True)
         save(result.graph, project / f"{variant}/graph")
         emit(result, project / f"{variant}/rtl")
@@ -92,10 +91,10 @@ def provenance(*more: str) -> dict[str, str]:
 
 
 def _drawn(
-    project: Project, graphs: Mapping[str, Graph], small: Graph, data: Dataset, progress: Progress
+    project: Project, graphs: Mapping[str, Graph], small: Graph, calibration: Given, progress: Progress
 ) -> dict[str, Design]:
     """The designs, their queues not yet chosen."""
-    from scaflow.flow.activity.events import CALIBRATION_IMAGES, lay_out
+    from scaflow.flow.activity.events import lay_out
     from scaflow.hw.cost import by_stage, folding_of
     from scaflow.hw.design import design
     from scaflow.hw.recordings import intake_of
@@ -105,7 +104,6 @@ def _drawn(
     events = intake_of(project.network.input.binning, graphs["dense"].input_shape) if project.network.frames else None
     laid = {variant: design(graph, folding, axi_bytes=axi_bytes, events=events) for variant, graph in of.items()}
     progress("event design: schedulers and banks by the activity of some training images")
-    calibration = data.train_images[:CALIBRATION_IMAGES]
     return laid | {"event": lay_out(small, folding, by_stage(project.network), calibration, events)}
 
 

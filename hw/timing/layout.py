@@ -78,7 +78,6 @@ def layout(parts: Sequence[Part], axis: AxisIn | AxisEvents | None, count: int) 
     places = _places(parts)
     stages = _records(sum(1 + len(part.queues) * (part.kind == "fork") for part in parts), kinds.stage)
     ends = _records(1, kinds.ends)
-    ends["told"] = -1
     ends["reset"], stages["room_at"], stages["until"] = 0, 0, -records.NEVER
     stages["below"] = -1
     pools: list[np.ndarray] = []
@@ -185,7 +184,7 @@ def _queue(record: np.void, part: Part, memory: _Memory) -> None:
 def _entry(ends: np.void, cfg: AxisIn | AxisEvents) -> int:
     """Enters the module by which a design is entered; returns the beats of an image, of events 0."""
     if isinstance(cfg, AxisEvents):
-        ends["entry"], ends["told"] = records.EVENTS, 0
+        ends["entry"] = records.EVENTS
         ends["pixels"] = ends["walked"] = cfg.pixels
         ends["counted_at"] = cfg.pixels  # its memories are cleared first
         return 0

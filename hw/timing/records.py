@@ -84,7 +84,7 @@ _ENDS = (
     "entry", "ratio_in", "ratio_out", "units", "keep", "refuses",  # axis_in; the sink refuses its next beat once
     # axis_events: pixels of a frame, of the one that leaves; frames that leave before the event in hand counts; is it?
     "pixels", "walked", "due", "waiting",
-    "events", "told",  # places in the walks: of each event, of each frame; -1: every image is told
+    "events", "told",  # places in the walks: of the first event, of the first frame since reset
     "beats", "unit", "part",  # input beats accepted, and axis_in's place
     "given", "drained",  # output beats taken, now and in all
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scaflow.hw.timing.array import enabled, flows, formed
 from scaflow.hw.timing.lanes import Array, Flag, Record, Times, get, let, most, now, pick, put, where, with_lane
-from scaflow.hw.timing.records import PLAIN, count, count_flow, count_some, jit
+from scaflow.hw.timing.records import EVENTS, PLAIN, count, count_flow, count_some, jit
 from scaflow.hw.timing.results import queued
 
 # --- the ends -------------------------------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ def read_out(
             taken = formed(stage, mem, left, now(ends.image_at) + 1)
             logits = taken + (stage.classes + 1)
             frame = stage.written // stage.words - 1
-            if ends.told >= 0 and pick(get(walks, ends.told + frame), 0) == 0:
+            if ends.entry == EVENTS and pick(get(walks, ends.told + frame), 0) == 0:
                 let(ends.image_at, taken + stage.classes)  # the sums turn once, and stay
             elif ends.entry != PLAIN:
                 loaded = max(logits, now(ends.given_at))

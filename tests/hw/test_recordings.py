@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from scaflow.flow.rungs import run_stage_alone
+from scaflow.hw.activity import reads
 from scaflow.hw.clock import Clock, predict, stage_cycles
 from scaflow.hw.design import Design, design, from_manifest
 from scaflow.hw.emit import emit
@@ -127,6 +128,28 @@ def test_recordings_end_in_the_class_of_the_golden_model(name: str, scheduler: s
     laid = laid_out(graph, scheduler)
     assert_as_simulated(laid, recordings, tmp_path / "rtl")
     assert_as_simulated(laid, recordings, tmp_path / "rtl", stall_pattern(0.4, 1, 300))
+
+
+def test_recordings_of_a_batch_are_told_at_their_ends() -> None:
+    """However many frames have passed since reset, and although each recording has fewer events than that."""
+    laid = laid_out(GRAPHS["chain"], "list")
+    short = offered(Recording(np.array([0, 250]), *np.zeros((3, 2), np.uint8), 12, 10), binning_of(laid.graph))
+    clock = predict(laid, [short] * 30)
+    assert len(short.frames) == 3
+    assert clock.interim.tolist() == clock.out_at.tolist()
+    assert (clock.out_at[:, 0] > clock.in_at[:, 1]).all()
+    assert set(clock.interval[3:].tolist()) == {3 * max(laid.interval, laid.entry_cycles)}
+
+
+def test_what_the_stages_read_is_told_frame_by_frame() -> None:
+    """Frames that stand behind the end of a recording are none."""
+    graph, recordings = GRAPHS["chain"], recordings_of(GRAPHS["chain"])[:3]
+    frames, lengths = as_frames(recordings)
+    seen = reads(graph, frames, lengths)
+    assert lengths.tolist() == [8, 1, 4]
+    assert np.array_equal(seen["one"][:, 0], np.concatenate([recording.frames for recording in recordings]))
+    spikes = execute(graph, frames[2:, :4], trace=True)[1]
+    assert np.array_equal(seen["two"][9:, 0], spikes["pool"][0])
 
 
 @pytest.mark.rtl
