@@ -4,6 +4,7 @@
                          [--held-out 4] [--jobs 2] [--cache build/cache/area]
     python bench/area.py --entries-only    # axis_in alone, in minutes; all else in area.json stays as it is
     python bench/area.py --intakes-only    # axis_events alone
+    python bench/area.py --deep-only       # what banks in segments and many folds take, the same
     python bench/area.py --parts-only      # the same of the modules that only graphs have (bench/area_parts.py)
 
 Each network is laid out and mapped as `scaflow synth` does, for both families; every instance of a top is one sample.
@@ -28,7 +29,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from scaflow.hw.area import COEFFICIENTS, FAMILIES, Model, area
-from scaflow.hw.area_fit import Sample, errors, fit, netlist_feeds, write
+from scaflow.hw.area_fit import Sample, errors, extended, fit, netlist_feeds, write
 from scaflow.hw.design import Design, design
 from scaflow.hw.emit import emit
 from scaflow.hw.fold import Fold
@@ -47,6 +48,8 @@ EVENT = 500  # designs with event schedulers
 ENTRY = 750  # tiny designs whose images come in by beats of all widths: of them only axis_in is looked at
 INTAKE = 850  # axis_events by itself
 PART = 900  # single modules, side by side
+DEEP = 950  # designs with weight banks in segments, and many folds
+OF_DEEP = ("choosing_luts", "choosing_registers", "many", "many_constants", "many_held")  # features
 ALONE = ("axis_in", "axis_events", *PARTS)  # fitted for themselves
 TARGETS = {"ecp5": "ecp5-85", "xc7": "xc7"}
 FIRST_BITS = (2, 3, 4, 4, 6, 8, 8, 8)  # of the weights of pixels: a DSP each, or up to 4 bits a pick
@@ -57,6 +60,8 @@ QUEUES = (2, 16, 16, 16, 16, 16, 64, 512)  # depths
 def random_design(seed: int) -> Design:
     """A small network like those people compile, folded at random."""
     rng = np.random.default_rng(seed)
+    if seed % FIRST_HELD_OUT >= DEEP:
+        return random_deep(rng, f"area{seed}")
     if seed % FIRST_HELD_OUT >= ENTRY:
         return random_entry(rng, f"area{seed}")
     scheduler = "event" if seed % FIRST_HELD_OUT >= EVENT else "list"
@@ -78,6 +83,22 @@ def random_entry(rng: np.random.Generator, name: str) -> Design:
     readout = Readout("readout", rng.integers(-2, 3, (2, 2, side, side)), rng.integers(-2, 3, 2), 8)
     graph = Graph(name, (channels, side, side), 1, (one, readout), bits)
     return design(graph, {"layer0": Fold(1, 1), "readout": Fold(2, 1)}, axi_bytes=axi_bytes)
+
+
+def random_deep(rng: np.random.Generator, name: str) -> Design:
+    """A layer of many channels in few lanes between two small ones."""
+    bits, fraction, side = int(rng.integers(2, 6)), int(rng.integers(2, 6)), 4
+    while True:
+        channels, out = (int(n) for n in rng.integers(40, 145, 2))
+        pe, simd = int(rng.choice([1, 1, 2, 3])), int(rng.choice([1, 1, 2, 4]))
+        if -(-out // pe) * -(-channels // simd) * 9 > 16384:
+            break
+    scheduler = str(rng.choice(["list", "event"]))
+    first = spiking(rng, "layer0", channels, 1, 1, 1, 0, 2, True, fraction, False)
+    deep = spiking(rng, "layer1", out, channels, 3, 1, 1, bits, False, fraction, False)
+    readout = Readout("readout", rng.integers(-8, 9, (2, out, side, side)), rng.integers(-9, 9, 2), 5)
+    graph = Graph(name, (1, side, side), int(rng.choice([1, 2, 4])), (first, deep, readout))
+    return design(graph, {"layer0": Fold(1, 1), "layer1": Fold(pe, simd, scheduler), "readout": Fold(2, 1)})
 
 
 def random_graph(rng: np.random.Generator, name: str) -> Graph:
@@ -212,14 +233,16 @@ def measure(seed: int, family: str, cache: Path) -> list[Sample]:
         return [measure_intake(seed, family, cache)]
     with tempfile.TemporaryDirectory(prefix="scaflow-area-") as scratch:
         directory = Path(scratch) / "rtl"
-        if seed % FIRST_HELD_OUT >= PART:
+        if DEEP > seed % FIRST_HELD_OUT >= PART:
             instances, stages = random_parts(seed), {}
             write_parts(instances, directory)
         else:
-            laid, entry = random_design(seed), seed % FIRST_HELD_OUT >= ENTRY
+            laid, entry = random_design(seed), DEEP > seed % FIRST_HELD_OUT >= ENTRY
+            deep = seed % FIRST_HELD_OUT >= DEEP
             emit(laid, directory)
             (directory / "manifest.json").unlink()  # each instance is then counted for itself
-            instances = [i for i in laid.instances() if (i.module == "axis_in") == entry]
+            wanted = [i for i in laid.instances() if (i.module == "axis_in") == entry]
+            instances = [i for i in wanted if i.module == "lif_pe" or not deep]
             stages = {i.name: stage.name for stage in laid.stages for i in stage.instances}
         result = synthesize(directory, "top", TARGETS[family], lambda _: None, cache, route=False)
     extra = fed(result.log) if family == "ecp5" else {}
@@ -274,13 +297,16 @@ def main() -> None:
     parser.add_argument("--parts-only", action="store_true", help="fit the modules of graphs alone and keep the rest")
     parser.add_argument("--intakes", type=int, default=24, help="sizes of axis_events to fit")
     parser.add_argument("--intakes-only", action="store_true", help="fit axis_events alone and keep the rest")
+    parser.add_argument("--deep", type=int, default=8, help="designs with banks in segments to fit")
+    parser.add_argument("--deep-only", action="store_true", help="fit what these take and keep the rest")
     parser.add_argument("--held-out", type=int, default=4, help="networks of each kind not to fit")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="syntheses at a time")
     parser.add_argument("--cache", type=Path, default=Path("build/cache/area"), help="results that are kept")
     options = parser.parse_args()
     kinds = {0: options.list, LINEAR: options.linear, EVENT: options.event, ENTRY: options.entries}
-    kinds |= {INTAKE: options.intakes, PART: options.parts}
+    kinds |= {INTAKE: options.intakes, PART: options.parts, DEEP: options.deep}
     only = {ENTRY: options.entries_only, INTAKE: options.intakes_only, PART: options.parts_only}
+    only[DEEP] = options.deep_only
     kinds = {kind: kinds[kind] for kind in kinds if not any(only.values()) or only.get(kind)}
     seeds = [kind + i for kind, count in kinds.items() for i in range(count)]
     seeds += [FIRST_HELD_OUT + kind + i for kind in kinds for i in range(options.held_out)]
@@ -294,6 +320,13 @@ def main() -> None:
             progress.advance(task)
     fitted = [s for seed in seeds if seed < FIRST_HELD_OUT for s in samples[seed]]
     unseen = [s for seed in seeds if seed >= FIRST_HELD_OUT for s in samples[seed]]
+    if options.deep_only:
+        kept = json.loads(COEFFICIENTS.read_text())
+        model = extended(kept["model"], fitted, OF_DEEP)
+        write(model, kept["error"], COEFFICIENTS)
+        for name, part in (("fitted", fitted), ("held out", unseen)):
+            print(f"lif_pe with banks in segments, {name}:", deep_errors(model, part))
+        return
     model = fit(fitted)
     told = alone_errors(model, unseen)
     if any(only.values()):
@@ -316,6 +349,21 @@ def main() -> None:
             table.add_row(family, str(row["stages"]), *figures)
         console.print(table)
     console.print(told)
+
+
+def deep_errors(model: Model, samples: list[Sample]) -> str:
+    """Of a processing element alone: there is little else in these stages."""
+    told = []
+    for family in FAMILIES:
+        rows = [(s.cells, area([Instance(s.module, "", s.cfg, 0, 0)], family, model)) for s in samples
+                if s.family == family and s.cfg.depth > 16384]  # fmt: skip
+        off = [abs(p.lut - c.lut) / c.lut for c, p in rows]
+        wrong = sum(p.bram != c.bram for c, p in rows)
+        told.append(
+            f"{family}: LUTs {np.median(off):.1%} in the median of {len(off)}, {max(off):.1%} worst; block RAMs of"
+            f" {wrong} miscounted"
+        )
+    return "; ".join(told)
 
 
 def alone_errors(model: Model, samples: list[Sample]) -> str:

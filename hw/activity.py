@@ -16,7 +16,7 @@ import numpy as np
 
 from scaflow.hw import compiled, groups
 from scaflow.hw.cycles import words_of
-from scaflow.hw.groups import SYNAPSE, Group, Kernel, lookups
+from scaflow.hw.groups import SYNAPSE, Group, Kernel
 from scaflow.hw.serving import Words, repeated, served, told
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import IMAGE, Graph, Readout, Weighted, execute
@@ -157,7 +157,7 @@ def law(
     if isinstance(node, Readout):
         return law_words(windows, len(node.weight))
     folds, edge = ceil_div(graph.outputs(node), pe), graph.read(node)[0]
-    words = words_of(graph, node, edge, folds, simd, lookups(group, edge.bits))
+    words = words_of(graph, node, edge, folds, simd, "event", group)
     return law_events(windows, folds, graph.time_steps, rounds, words)
 
 

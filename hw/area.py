@@ -11,8 +11,8 @@ seen. Block RAMs and DSPs are counted by rule.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from math import gcd
 from pathlib import Path
@@ -20,17 +20,18 @@ from typing import Any, get_args
 
 import numpy as np
 
-from scaflow.hw.area_array import array, bank, in_dsp
+from scaflow.hw.area_array import Lanes, array, bank, deep_blocks, in_dsp
 from scaflow.hw.layers import Instance
 from scaflow.hw.ram import Family, Ram, Style, ram
 from scaflow.quant.golden.beats import address_bits, ceil_div
-from scaflow.quant.golden.mac_array import part_bits
+from scaflow.quant.golden.mac_array import DEEPEST, part_bits
 
 COEFFICIENTS = Path(__file__).with_name("area.json")
 FAMILIES: tuple[Family, ...] = get_args(Family)
 FITTED = ("lut", "ff", "feed")
 NARROW = 12  # bits whose lowest one is found without a carry chain in synapse_event.sv
 SIDE = 18  # bits of a side of a block RAM
+MANY = 64  # words of constants and of membranes, beyond which they are counted by themselves
 SHALLOW = 64  # a queue of more beats is kept in block RAM, as stream_fifo.sv asks
 
 Features = dict[str, float]
@@ -111,6 +112,24 @@ def area(instances: Iterable[Instance], family: Family, model: Model | None = No
     return total
 
 
+def served_areas(
+    instance: Instance, neurons: Sequence[int], family: Family, lanes: Lanes | None = None
+) -> list[Area]:
+    """The areas of a processing element by how many of its sums are served a cycle: its array is counted once.
+
+    Args:
+        lanes: what is known of its weights, where they are not in it.
+    """
+    known = coefficients()[family][instance.module]
+    lanes = lanes or lanes_of(instance.cfg)
+    sums = _sums(instance.cfg, family, lanes) | {"one": 1.0}
+    blocks, dsps = _array_counted(instance.cfg, family, None if instance.cfg.lookup else lanes)
+    once = {name: float(sum(c * sums[f] for f, c in known[name].items() if f in sums)) for name in FITTED}
+    array = Area(once["lut"], once["ff"], blocks, dsps, once["feed"])
+    of = Neurons.of(instance.cfg)
+    return [array + _served_area(replace(of, neurons=count), family) for count in neurons]
+
+
 @cache
 def coefficients() -> Model:
     """The coefficients of area.json."""
@@ -163,34 +182,65 @@ def _selected(bits: int, ways: int) -> Features:
     return {"selected_bits": bits * (ways - 1) * whole, "oddly_selected_bits": bits * (ways - 1) * (not whole)}
 
 
-def _working(cfg: Any) -> int:
-    """Neurons with weights: the columns of one that stands for no channel in any fold are left out of a block RAM."""
-    return int(cfg.weights.any((0, 1)).sum())
-
-
-def _lanes(cfg: Any) -> int:
-    """Lanes with weights: one that stands for no channel, as there are more lanes than channels, is left out."""
-    return int(cfg.weights.any((1, 2)).sum())
-
-
-def _sums(cfg: Any, family: Family) -> Features:
-    """Of mac_array in a processing element; each part of a pattern is a lane of its own, whose words are shifted."""
-    if not cfg.lookup:
-        return array(cfg.weights, cfg.in_bits, cfg.weight_bits, cfg.acc_bits, family)
+def lanes_of(cfg: Any) -> Lanes:
+    """Of mac_array in a module; each part of a pattern is a lane of its own, whose words are shifted."""
+    if not getattr(cfg, "lookup", 0):
+        return Lanes.of(cfg.weights)
     each = part_bits(cfg.in_bits, cfg.lookup, cfg.places)
     parts = np.stack([cfg.weights << j * each for j in range(cfg.lookup)], axis=1).reshape(-1, *cfg.weights.shape[1:])
-    return array(parts, 1, cfg.weight_bits, cfg.acc_bits, family)
+    return Lanes.of(parts)
 
 
-def _updated(cfg: Any, neurons: int, words: int, family: Family) -> tuple[Features, Ram]:
+def _sums(cfg: Any, family: Family, lanes: Lanes | None = None) -> Features:
+    """Of mac_array in a processing element."""
+    in_bits = 1 if cfg.lookup else cfg.in_bits
+    return array(lanes or lanes_of(cfg), in_bits, cfg.weight_bits, cfg.acc_bits, family)
+
+
+def _levels(cfg: Any) -> int:
+    """Levels a neuron is given: bias, threshold, and where a reset puts its membrane."""
+    return 3 if cfg.v_reset.size else 2
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """What the area of lif_pe depends on beside its array."""
+
+    pe: int
+    neurons: int
+    folds: int
+    time_steps: int
+    acc_bits: int
+    v_bits: int
+    leak_shift: int
+    soft_reset: int
+    direct: int
+    step_bits: int  # of a synapse step, where it is held; else 0
+    decay_factor: int
+    decay_shift: int
+    map_pixels: int
+    levels: int
+
+    @classmethod
+    def of(cls, cfg: Any) -> Neurons:
+        step = cfg.simd * (cfg.in_bits + cfg.addr_bits) + 1 if cfg.direct else 0
+        shape = (cfg.pe, cfg.neurons, cfg.folds, cfg.time_steps, cfg.acc_bits, cfg.v_bits)
+        decay = (cfg.decay_factor, cfg.decay_shift)
+        return cls(*shape, cfg.leak_shift, cfg.soft_reset, cfg.direct, step, *decay, cfg.map_pixels, _levels(cfg))
+
+    @property
+    def rounds(self) -> int:
+        return ceil_div(self.pe, self.neurons)
+
+
+def _updated(cfg: Any, neurons: int, words: int, levels: int, family: Family) -> tuple[Features, Ram]:
     """Of lif_update, with so many neurons, and words of constants and membranes; and the memory of the latter."""
     bits = neurons * cfg.v_bits
     per_lut = 16 if family == "ecp5" else 64
-    levels = 3 if cfg.v_reset.size else 2  # biases, thresholds, and where a reset puts membranes
     constants = min(levels * bits, 1 << min(words, 20)) if words > 1 else 0
     membranes = bits if cfg.time_steps > 1 or cfg.map_pixels else 0  # a pixel of one step needs none
-    held = max(1, cfg.map_pixels) * words
-    deep = _deep(cfg, words)
+    deep, many = _deep(cfg, words), words > MANY
+    held = _membranes(cfg, neurons, words, family)
     found = {
         "neuron_bits": membranes,
         "neurons": neurons,
@@ -199,15 +249,24 @@ def _updated(cfg: Any, neurons: int, words: int, family: Family) -> tuple[Featur
         "scaled_sums": neurons * len(summed(cfg.decay_factor)) if membranes else 0,
         "delayed_bits": membranes if cfg.soft_reset == 2 else 0,
         "soft_bits": membranes if cfg.soft_reset == 1 else 0,
-        "folded_bits": membranes if held > 1 and not deep else 0,
+        "folded_bits": membranes if _held(cfg, words) > 1 and not deep else 0,
         "deep_bits": membranes if deep else 0,  # registers behind a block RAM
         # one step: a sum and a comparison, or without folds a comparison with a constant, bit by bit
         "one_step_bits": bits if not membranes and words > 1 else 0,
         "compared_bits": neurons * cfg.acc_bits if not membranes and words == 1 else 0,
         "constants": constants * ceil_div(words, per_lut),
-        "counter_bits": address_bits(held) + address_bits(cfg.time_steps),
+        # so many folds that their memories are put together from several
+        "many": many,
+        "many_constants": constants * ceil_div(words, per_lut) * many,
+        "many_held": (held.luts + held.muxed) * many,
+        "counter_bits": address_bits(_held(cfg, words)) + address_bits(cfg.time_steps),
     }
-    return found, ram(family, held, bits, "block" if deep else "lut") if held > 1 and membranes else Ram()
+    return found, held
+
+
+def _held(cfg: Any, words: int) -> int:
+    """Words of membranes: of the folds, and of all pixels of a map."""
+    return max(1, int(cfg.map_pixels)) * words
 
 
 def _deep(cfg: Any, words: int) -> bool:
@@ -215,15 +274,39 @@ def _deep(cfg: Any, words: int) -> bool:
     return bool(cfg.map_pixels * words > SHALLOW)
 
 
+def _membranes(cfg: Any, neurons: int, words: int, family: Family) -> Ram:
+    """Of the folds, or of a map. Where no leak is between it and a register, block RAM can be read."""
+    held, bits = _held(cfg, words), neurons * cfg.v_bits
+    if cfg.map_pixels:
+        return ram(family, held, bits, "block" if _deep(cfg, words) else "lut") if held > 1 else Ram()
+    if held == 1 or cfg.time_steps == 1:
+        return Ram()
+    straight = cfg.soft_reset == 2 or (cfg.leak_shift < 2 and (cfg.decay_factor, cfg.decay_shift) == (1, 0))
+    if held > 2 and straight:
+        return ram(family, held, bits, collides=True)
+    return ram(family, held, bits, "lut")
+
+
 def _lif_pe(cfg: Any, family: Family) -> Features:
+    return {**_sums(cfg, family), **_served(Neurons.of(cfg), family)}
+
+
+@cache
+def _served_area(cfg: Neurons, family: Family) -> Area:
+    """Of lif_pe without its array."""
+    own, known = _served(cfg, family), coefficients()[family]["lif_pe"]
+    lut, ff, feed = (float(sum(c * own[f] for f, c in known[n].items() if f in own)) for n in FITTED)
+    return Area(lut, ff, _membranes(cfg, cfg.neurons, cfg.folds * cfg.rounds, family).blocks, 0, feed)
+
+
+def _served(cfg: Neurons, family: Family) -> Features:
     words, narrow = cfg.folds * cfg.rounds, cfg.rounds > 1
-    neurons, membranes = _updated(cfg, cfg.neurons, words, family)
+    neurons, membranes = _updated(cfg, cfg.neurons, words, cfg.levels, family)
     memories = ram(family, 16, cfg.pe, "lut") + membranes
     if cfg.direct:
         memories += ram(family, 2 * words, cfg.neurons * cfg.acc_bits, "lut")
-        memories += _two(cfg.simd * (cfg.in_bits + cfg.addr_bits) + 1)
+        memories += _two(cfg.step_bits)
     return {
-        **_sums(cfg, family),
         **_memory(memories),
         **neurons,
         "direct": cfg.direct,
@@ -237,7 +320,7 @@ def _lif_pe(cfg: Any, family: Family) -> Features:
 
 
 def _lif_neuron(cfg: Any, family: Family) -> Features:
-    neurons, membranes = _updated(cfg, cfg.pe, cfg.folds, family)
+    neurons, membranes = _updated(cfg, cfg.pe, cfg.folds, _levels(cfg), family)
     return {**_memory(ram(family, 16, cfg.pe, "lut") + membranes), **neurons, "held_bits": cfg.pe * cfg.acc_bits}
 
 
@@ -256,11 +339,11 @@ def _current_pe(cfg: Any, family: Family) -> Features:
 
 def _lif_pe_counted(cfg: Any, family: Family) -> tuple[float, int]:
     blocks, dsps = _array_counted(cfg, family)
-    return blocks + _updated(cfg, cfg.neurons, cfg.folds * cfg.rounds, family)[1].blocks, dsps
+    return blocks + _membranes(cfg, cfg.neurons, cfg.folds * cfg.rounds, family).blocks, dsps
 
 
 def _lif_neuron_counted(cfg: Any, family: Family) -> tuple[float, int]:
-    return _updated(cfg, cfg.pe, cfg.folds, family)[1].blocks, 0
+    return _membranes(cfg, cfg.pe, cfg.folds, family).blocks, 0
 
 
 def _direct_pe(cfg: Any, family: Family) -> Features:
@@ -278,15 +361,24 @@ def _direct_pe(cfg: Any, family: Family) -> Features:
     }
 
 
-def _array_counted(cfg: Any, family: Family) -> tuple[float, int]:
-    dsps = _lanes(cfg) * cfg.pe if not cfg.lookup and in_dsp(cfg.in_bits, cfg.weight_bits, family) else 0
-    memory = bank(_working(cfg), cfg.depth, cfg.weight_bits, family, max(1, cfg.lookup))
-    return _lanes(cfg) * memory.blocks, dsps
+def _array_counted(cfg: Any, family: Family, lanes: Lanes | None = None) -> tuple[float, int]:
+    """A lane that stands for no channel, as there are more lanes than channels, is left out, and of a block RAM the
+    bits of a neuron that stands for none in any fold."""
+    found, parts = lanes or Lanes.of(cfg.weights), max(1, cfg.lookup)
+    dsps = found.lanes * cfg.pe if not cfg.lookup and in_dsp(cfg.in_bits, cfg.weight_bits, family) else 0
+    return _blocks(cfg, found, found.working, family, parts), dsps
+
+
+def _blocks(cfg: Any, lanes: Lanes, pe: int, family: Family, reads: int = 1) -> float:
+    """Block RAMs of the weights."""
+    if cfg.depth > DEEPEST:
+        return deep_blocks(cfg.weights, cfg.weight_bits, family, reads)
+    return lanes.lanes * bank(pe, cfg.depth, cfg.weight_bits, family, reads).blocks
 
 
 def _readout(cfg: Any, family: Family) -> Features:
     return {
-        **array(cfg.weights, 1, cfg.weight_bits, cfg.logit_bits, family),
+        **array(Lanes.of(cfg.weights), 1, cfg.weight_bits, cfg.logit_bits, family),
         "logit_bits": cfg.classes * cfg.logit_bits,
         # frames: the sums of a recording, which are added as a bias is
         **_memory(ram(family, cfg.classes, cfg.logit_bits, "lut") if cfg.frames else Ram()),
@@ -297,7 +389,7 @@ def _readout(cfg: Any, family: Family) -> Features:
 
 
 def _readout_counted(cfg: Any, family: Family) -> tuple[float, int]:
-    return _lanes(cfg) * bank(cfg.classes, cfg.depth, cfg.weight_bits, family).blocks, 0
+    return _blocks(cfg, Lanes.of(cfg.weights), cfg.classes, family), 0
 
 
 def _window_buffer(cfg: Any, family: Family) -> Features:

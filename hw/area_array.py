@@ -6,34 +6,76 @@ Synthesis makes equal bits once: of a bank with few words, and of sums over such
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from scaflow.hw.ram import Family, Ram, rom
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.golden.mac_array import column_bits
+from scaflow.quant.golden.mac_array import DEEPEST, PICKED, column_bits, segments
 
 BANK_IN_BLOCK = 32  # a weight bank of more words is kept in block RAM, as mac_array.sv asks
 
 
-def array(weights: np.ndarray, in_bits: int, weight_bits: int, acc_bits: int, family: Family) -> dict[str, float]:
-    """What mac_array's area is a sum over.
+@dataclass(frozen=True)
+class Lanes:
+    """What is known of the weights in the banks of mac_array, [simd, pe] each."""
 
-    Args:
-        weights: of its banks [simd, depth, pe].
-    """
-    weights = weights[weights.any((1, 2))]  # a lane that stands for no channel is left out
-    simd, depth, pe = weights.shape
+    bits: np.ndarray  # that hold every weight of a lane and neuron; 0 where all are zero
+    even: np.ndarray  # lowest bits that are zero in all of them; 0 where all are zero
+    depth: int  # words of a bank
+    weights: np.ndarray | None  # [simd, depth, pe]; None where nothing else of them matters
+
+    @classmethod
+    def of(cls, weights: np.ndarray) -> Lanes:
+        reach, used = reaches(weights)
+        return cls.reduced(reach.max(1), np.bitwise_or.reduce(used, axis=1), weights.shape[1], weights)
+
+    @classmethod
+    def reduced(cls, reach: np.ndarray, used: np.ndarray, depth: int, weights: np.ndarray | None) -> Lanes:
+        """From the `reaches` of the weights of a lane and neuron."""
+        bits = np.where(used, np.ceil(np.log2(reach + 1)).astype(np.int64) + 1, 0)
+        even = np.where(used, np.log2(np.maximum(used & -used, 1)).astype(np.int64), 0)
+        return cls(bits, even, depth, weights)
+
+    @property
+    def working(self) -> int:
+        """Neurons with weights."""
+        return int(self.bits.any(0).sum())
+
+    @property
+    def lanes(self) -> int:
+        """Lanes with weights."""
+        return int(self.bits.any(1).sum())
+
+
+def needs_words(depth: int) -> bool:
+    """Does what a bank takes depend on its words one by one?"""
+    return depth <= BANK_IN_BLOCK or depth > DEEPEST
+
+
+def reaches(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far each weight is from zero, for its bits, and the bits it has; maximum and union tell of several."""
+    words = weights.astype(np.int64)
+    return np.maximum(words, ~words), words
+
+
+def array(lanes: Lanes, in_bits: int, weight_bits: int, acc_bits: int, family: Family) -> dict[str, float]:
+    """What mac_array's area is a sum over."""
+    there = lanes.bits.any(1)  # a lane that stands for no channel is left out
+    products, even, depth = lanes.bits[there], lanes.even[there], lanes.depth
+    simd, pe = products.shape
     multiplied = in_dsp(in_bits, weight_bits, family)
     picked = in_bits > 1 and not multiplied
     term = weight_bits + in_bits if in_bits > 1 else weight_bits
-    products = _signed_bits(weights)
     if in_bits > 1:
-        products += (products > 0) * in_bits
-    columns = _columns(weights, weight_bits) if depth <= BANK_IN_BLOCK else [pe * weight_bits] * simd
+        products = products + (products > 0) * in_bits
+    columns = [pe * weight_bits] * simd
+    if depth <= BANK_IN_BLOCK and lanes.weights is not None:
+        columns = _columns(lanes.weights[there], weight_bits)
     per_lut = 16 if family == "ecp5" else 64
     return {
-        **_tree(products, _even_bits(weights), columns if in_bits == 1 else products.sum(1)),
+        **_tree(products, even, columns if in_bits == 1 else products.sum(1)),
         # a DSP of the xc7 also adds, where nothing stands between the product and the accumulator
         "accumulator_bits": 0 if multiplied and simd == 1 and family == "xc7" else pe * acc_bits,
         "neurons_summed": pe,
@@ -49,6 +91,7 @@ def array(weights: np.ndarray, in_bits: int, weight_bits: int, acc_bits: int, fa
         "picked_sum_bits": simd * pe * term if picked and weight_bits > 2 else 0,
         "low_picked_bits": simd * pe * in_bits if picked and weight_bits > 3 else 0,
         "lanes": simd * in_bits,
+        **_choices(simd * pe * weight_bits, depth, family),
     }
 
 
@@ -62,13 +105,46 @@ def in_dsp(in_bits: int, weight_bits: int, family: Family) -> bool:
 
 def bank(pe: int, depth: int, weight_bits: int, family: Family, reads: int = 1) -> Ram:
     """A lane's weights, where they are in block RAM; `reads`: parts of a pattern that pick words."""
-    width = pe * weight_bits
     if depth <= BANK_IN_BLOCK:
         return Ram()
-    column = column_bits(depth, width)
-    whole, rest = divmod(width, column)
-    columns = whole * rom(family, depth, column, block=True, reads=reads)
-    return columns + rom(family, depth, rest, block=True, reads=reads) if rest else columns
+    whole, rest = divmod(depth, DEEPEST)
+    found: Ram = whole * _segment(DEEPEST, pe * weight_bits, family, reads)
+    return found + _segment(rest, pe * weight_bits, family, reads) if rest else found
+
+
+def deep_blocks(weights: np.ndarray, weight_bits: int, family: Family, reads: int) -> float:
+    """Block RAMs of banks in segments [simd, depth, pe]: none for a bit that is zero in all words of a segment."""
+    blocks, start = 0.0, 0
+    for words in segments(weights.shape[1]):
+        used = np.bitwise_or.reduce(weights[:, start : start + words].astype(np.int64), axis=1)
+        bits = [bin(int(of) & (1 << weight_bits) - 1).count("1") for of in used.ravel()]
+        for width in np.reshape(bits, used.shape).sum(1).tolist():
+            blocks += _segment(words, width, family, reads).blocks
+        start += words
+    return blocks
+
+
+def _segment(words: int, width: int, family: Family, reads: int) -> Ram:
+    """Of a bank: in columns that a block RAM is deep enough for."""
+    column = column_bits(words, width)
+    whole, rest = divmod(width, column) if width else (0, 0)
+    block = words > BANK_IN_BLOCK
+    columns = whole * rom(family, words, column, block, reads)
+    return columns + rom(family, words, rest, block, reads) if rest else columns
+
+
+def _choices(bits: int, depth: int, family: Family) -> dict[str, float]:
+    """LUTs and registers of choosing one segment's word: a LUT chooses from four (two on the ECP5), a multiplexer
+    behind it from two of these, and so on up to eight."""
+    left, luts, registers = len(segments(depth)), 0, 0
+    registers = left if left > 1 else 0
+    while left > 1:
+        whole, rest = divmod(left, PICKED)
+        per_lut = 2 if family == "ecp5" else 4
+        luts += whole * PICKED // per_lut + (ceil_div(rest, per_lut) if rest > 1 else 0)
+        left = whole + (rest > 0)
+        registers += left
+    return {"choosing_luts": luts * bits, "choosing_registers": registers * bits}
 
 
 def _tree(bits: np.ndarray, even: np.ndarray, columns: Sequence[int]) -> dict[str, float]:
@@ -83,40 +159,32 @@ def _tree(bits: np.ndarray, even: np.ndarray, columns: Sequence[int]) -> dict[st
     """
     simd = len(bits)
     leaves = 1 << (simd - 1).bit_length() if simd > 1 else 1
-    node = np.zeros((2 * leaves, bits.shape[1]), dtype=np.int64)
-    node[leaves : leaves + simd] = bits
-    zeros = np.zeros_like(node)
-    zeros[leaves : leaves + simd] = even
-    functions = [0] * leaves + list(columns) + [0] * (leaves - simd)
+    node, zeros = (np.zeros((leaves, bits.shape[1]), np.int64) for _ in range(2))
+    node[:simd], zeros[:simd] = bits, even
+    functions = np.zeros(leaves, np.int64)
+    functions[:simd] = columns
     found = dict.fromkeys(("adder_bits", "shared_adder_bits", "adders", "added_bits", "sum_bits"), 0.0)
-    for n in range(leaves - 1, 0, -1):
-        both = (node[2 * n] > 0) & (node[2 * n + 1] > 0)
-        node[n] = np.maximum(node[2 * n], node[2 * n + 1]) + both
-        zeros[n] = np.where(both, np.minimum(zeros[2 * n], zeros[2 * n + 1]), zeros[2 * n] + zeros[2 * n + 1])
-        pairs = (functions[2 * n] + 1) * (functions[2 * n + 1] + 1) - 1
-        functions[n] = min(int(node[n].sum()), pairs)
-        added = int((node[n] - np.maximum(zeros[2 * n], zeros[2 * n + 1]))[both].sum())
-        found["shared_adder_bits" if pairs < added else "adder_bits"] += added
-        found["added_bits"] += min(added, pairs)
-        found["adders"] += both.sum()
-        found["sum_bits"] += functions[n]
+    while len(node) > 1:
+        both = (node[::2] > 0) & (node[1::2] > 0)
+        none = np.where(both, np.minimum(zeros[::2], zeros[1::2]), zeros[::2] + zeros[1::2])
+        node = np.maximum(node[::2], node[1::2]) + both
+        pairs = (functions[::2] + 1) * (functions[1::2] + 1) - 1
+        functions = np.minimum(node.sum(1), pairs)
+        added = ((node - np.maximum(zeros[::2], zeros[1::2])) * both).sum(1)
+        zeros = none
+        found["shared_adder_bits"] += float(added[pairs < added].sum())
+        found["adder_bits"] += float(added[pairs >= added].sum())
+        found["added_bits"] += float(np.minimum(added, pairs).sum())
+        found["adders"] += float(both.sum())
+        found["sum_bits"] += float(functions.sum())
     return found
-
-
-def _signed_bits(weights: np.ndarray) -> np.ndarray:
-    """Bits that hold every weight of a lane and neuron: [simd, depth, pe] -> [simd, pe]; 0 where all are zero."""
-    most = np.maximum(weights.max(1), ~weights.min(1)).astype(np.int64)
-    return np.where(weights.any(1), np.ceil(np.log2(most + 1)).astype(np.int64) + 1, 0)
-
-
-def _even_bits(weights: np.ndarray) -> np.ndarray:
-    """Lowest bits that are zero in every weight of a lane and neuron; 0 where all are zero."""
-    used = np.bitwise_or.reduce(weights.astype(np.int64), axis=1)
-    return np.where(used, np.log2(np.maximum(used & -used, 1)).astype(np.int64), 0)
 
 
 def _columns(weights: np.ndarray, weight_bits: int) -> list[int]:
     """Different columns of bits in each bank: equal ones are made and kept once, zeros not at all."""
-    bits = weights.astype(np.int64)[..., None] >> np.arange(weight_bits) & 1
-    lanes = bits.transpose(0, 2, 3, 1).reshape(len(bits), -1, bits.shape[1])  # [simd, columns, depth]
-    return [len(set(map(bytes, lane[lane.any(1)].astype(np.uint8)))) for lane in lanes]
+    words = weights.astype(np.int64)
+    places = np.arange(weights.shape[1])[:, None]
+    # a column of up to 32 words as a number; of each bank [simd, pe * bits]
+    columns = np.concatenate([((words >> bit & 1) << places).sum(1) for bit in range(weight_bits)], axis=1)
+    columns.sort(1)
+    return [int(n) for n in (columns[:, :1] > 0).sum(1) + (np.diff(columns, axis=1) > 0).sum(1)]

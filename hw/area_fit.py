@@ -48,6 +48,31 @@ def fit(samples: Sequence[Sample]) -> Model:
     return model
 
 
+def extended(model: Model, samples: Sequence[Sample], names: Sequence[str]) -> Model:
+    """A model with coefficients of these features, fitted to what it lacks of the samples; all others stay."""
+    without = {
+        family: {
+            module: {resource: {n: c for n, c in found.items() if n not in names} for resource, found in of.items()}
+            for module, of in modules.items()
+        }
+        for family, modules in model.items()
+    }
+    for family in FAMILIES:
+        for module in sorted({s.module for s in samples if s.family == family}):
+            part = [s for s in samples if s.family == family and s.module == module]
+            counts = np.array([[features(module, s.cfg, family).get(name, 0.0) for name in names] for s in part])
+            predicted = [area([Instance(s.module, "", s.cfg, 0, 0)], family, without) for s in part]
+            for resource in FITTED:
+                cells = np.array([s.feed if resource == "feed" else getattr(s.cells, resource) for s in part], float)
+                weight = 1 / (cells + 20)
+                lacks = cells - [getattr(one, resource) for one in predicted]
+                solved, _ = nnls(counts * weight[:, None], lacks * weight)
+                without[family][module][resource] |= {
+                    n: float(f"{c:.4g}") for n, c in zip(names, solved, strict=True) if c > 1e-6
+                }
+    return without
+
+
 def errors(model: Model, samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
     """By family: relative error of the LUTs of a stage (median, 90th percentile, worst), and miscounted block RAMs."""
     result: dict[str, dict[str, float]] = {}

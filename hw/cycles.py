@@ -16,20 +16,28 @@ This is the interval from the last beat of an image to the last beat of the next
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
-from scaflow.hw.groups import arriving
+from scaflow.hw.groups import SYNAPSE, Group, arriving, bank_depth, lookups
 from scaflow.hw.serving import Words, repeated, served, settled, told
 from scaflow.quant.direct import at_once
 from scaflow.quant.golden.beats import ceil_div
+from scaflow.quant.golden.mac_array import choosing, credits
 from scaflow.quant.graph import Conv, Current, Edge, Graph, Readout, Weighted
 
 
 def inside(size: int, kernel: int, stride: int, padding: int) -> list[int]:
     """For each window along one axis, how many of its kernel positions lie inside the map."""
+    return list(_inside(size, kernel, stride, padding))
+
+
+@cache
+def _inside(size: int, kernel: int, stride: int, padding: int) -> tuple[int, ...]:
     count = (size + 2 * padding - kernel) // stride + 1
     starts = (o * stride - padding for o in range(count))
-    return [min(size, start + kernel) - max(0, start) for start in starts]
+    return tuple(min(size, start + kernel) - max(0, start) for start in starts)
 
 
 def node_law(
@@ -49,17 +57,20 @@ def node_law(
     columns = inside(width, node.kernel[1], node.stride, node.padding)
     work = folds * steps * sum(rows) * sum(columns)
     shortest = min(rows) * min(columns) * steps
-    pixels = np.outer(rows, columns).ravel() * steps
+
+    def pixels() -> np.ndarray:
+        return np.outer(rows, columns).ravel() * steps
+
     if words := words_of(graph, node, edge, folds, simd):
         if not words.wait(shortest):
             return max(work, arriving(edge))
-        return max(settled(lambda n: told(n, words), pixels), arriving(edge))
+        return max(settled(lambda n: told(n, words), pixels()), arriving(edge))
     repeats = edge.repeats(graph.time_steps)
     if shortest >= repeats * rounds:
         return max(work * edge.time_steps, arriving(edge))
     if repeats > 1:
-        return max(settled(lambda n: repeated(n, folds, repeats, rounds), pixels), arriving(edge))
-    return max(settled(lambda n: served(n, rounds), pixels.repeat(edge.time_steps * folds)), arriving(edge))
+        return max(settled(lambda n: repeated(n, folds, repeats, rounds), pixels()), arriving(edge))
+    return max(settled(lambda n: served(n, rounds), pixels().repeat(edge.time_steps * folds)), arriving(edge))
 
 
 def waits(node: Conv | Current, edge: Edge, steps: int) -> bool:
@@ -73,31 +84,36 @@ def waits(node: Conv | Current, edge: Edge, steps: int) -> bool:
     return steps * columns * min(rows) < node.stride * width or steps * columns * sum(rows) < height * width
 
 
-def array_latency(simd: int, in_bits: int, lookup: int) -> int:
+def array_latency(simd: int, in_bits: int, lookup: int, depth: int) -> int:
     """Cycles in mac_array from a window's last step to its sum.
 
     Args:
         in_bits: of an activation.
         lookup: how many words it picks, as a pattern; 0: it is a number.
+        depth: words of a weight bank.
     """
-    return 3 + (simd * max(1, lookup) - 1).bit_length() + (in_bits > 1 or lookup > 0)
+    return 3 + (simd * max(1, lookup) - 1).bit_length() + (in_bits > 1 or lookup > 0) + choosing(depth)
 
 
 def words_of(
-    graph: Graph, node: Conv | Current, edge: Edge, folds: int, simd: int, lookup: int = 0
+    graph: Graph,
+    node: Conv | Current,
+    edge: Edge,
+    folds: int,
+    simd: int,
+    scheduler: str = "list",
+    group: Group = SYNAPSE,
 ) -> Words | None:
-    """What is behind the array of a first layer whose spikes come all at once; None: they do not.
-
-    Args:
-        lookup: how many words does an activation pick, as a pattern?
-    """
+    """What is behind the array of a first layer whose spikes come all at once; None: they do not."""
     if isinstance(node, Current) or not at_once(node, edge, graph.time_steps):
         return None
-    array = array_latency(simd, edge.bits, lookup)
+    depth = bank_depth(node, edge, len(edge.kept), folds, simd, scheduler, group)
+    array = array_latency(simd, edge.bits, lookups(group, edge.bits), depth)
     tables, gap = [], 1
     for pool, before in graph.pools_behind(node):
-        ends = [np.arange(size) % pool.size == pool.size - 1 for size in before.shape[1:]]
-        tables.append(np.outer(*ends).ravel())
+        last = [np.arange(size) % pool.size == pool.size - 1 for size in before.shape[1:]]
+        tables.append(np.outer(*last).ravel())
         gap *= pool.size
     beats = np.array([len(table) for table in tables], np.int64)
-    return Words(folds, graph.time_steps, array + 5, np.concatenate([np.empty(0, bool), *tables]), beats, gap)
+    ends = np.concatenate([np.empty(0, bool), *tables])
+    return Words(folds, graph.time_steps, array + 5, credits(depth), ends, beats, gap)

@@ -233,11 +233,11 @@ def design(
     problems += _time_problems(graph, events, tell_every)
     if problems := problems + _problems(graph, folding, bits):
         raise ValueError("\n".join(problems))
-    parts = _Layout(graph, folding, bits, orders or {}, fifo_depths or {}, tell_every).parts()
+    parts = Layout(graph, folding, bits, orders or {}, fifo_depths or {}, tell_every).parts()
     return Design(graph, parts, WORD // 8 if events else axi_bytes, events)
 
 
-class _Layout:
+class Layout:
     """The parts of a design, node by node."""
 
     def __init__(
@@ -295,7 +295,7 @@ class _Layout:
         graph, reads = self._graph, self._reads(node)
         beats, takes = self._beats(node, pools), self._takes(node)
         if isinstance(node, Conv | Current | Readout):
-            stage = self._stage(node, pools)
+            stage = self.stage(node, pools, self._folding[node.name])
             stage = replace(stage, instances=self._closed(node, _tied(stage.instances, reads)))
             return Part(node.name, "stage", reads, stage.instances, beats, stage, takes=takes)
         if isinstance(node, Neuron):
@@ -331,8 +331,13 @@ class _Layout:
         edge = self._graph.edge(pools[-1][0].name if pools else node.name)
         return edge.words * (self._folds[node.name] if edge.kind == "currents" else 1)
 
-    def _stage(self, node: Weighted, pools: Pools) -> Stage:
-        graph, fold = self._graph, self._folding[node.name]
+    def stage(self, node: Weighted, pools: Pools, fold: Fold, images: bool = True) -> Stage:
+        """Of a weighted node.
+
+        Args:
+            images: False: memories of weights, biases and thresholds of what walks synapses are zeros of their shapes.
+        """
+        graph = self._graph
         source, edge = graph.sources[node.name][0], self._walked[node.name]
         in_order = tuple(range(graph.input_shape[0])) if source == IMAGE else self._orders[source]
         kept_in, kept_out = len(edge.kept), graph.outputs(node)
@@ -348,11 +353,11 @@ class _Layout:
             depth, sides = self._depths.get(node.name, FIFO_DEPTH), (in_order, out_order, kept_in, kept_out, fold)
             if isinstance(node, Current):
                 acc_bits = cast(CurrentWidths, self._bits[node.name]).acc_bits
-                instances = (*walk, *layers.currents(graph, node, edge, acc_bits, *sides, depth))
+                instances = (*walk, *layers.currents(graph, node, edge, acc_bits, *sides, depth, images))
                 self._lanes[node.name] = fold.pe, acc_bits
             else:
                 bits = cast(ConvWidths, self._bits[node.name])
-                instances = (*walk, *layers.neurons(graph, node, edge, bits, pools, *sides, depth))
+                instances = (*walk, *layers.neurons(graph, node, edge, bits, pools, *sides, depth, images))
         law = None
         if fold.scheduler == "list":
             law = node_law(graph, node, edge, fold.pe, fold.simd, kept_in, kept_out, fold.rounds)

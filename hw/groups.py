@@ -75,6 +75,19 @@ def word_bits(group: Group, bits: int) -> int:
     return group[0] * group[1] * ceil_div(bits, pattern_parts(group[0] * group[1], bits))
 
 
+def bank_depth(
+    node: Weighted, edge: Edge, kept_in: int, folds: int, simd: int, scheduler: str, group: Group = SYNAPSE
+) -> int:
+    """Words of a weight bank: of a list those that are walked, for events with room for a power of two of fields."""
+    positions: int = node.weight[0, 0].size // group[0]
+    steps = ceil_div(ceil_div(kept_in, group[1]), simd)
+    if scheduler == "list":
+        return folds * steps * positions
+    words = 1 if group == SYNAPSE else 1 << word_bits(group, edge.bits)
+    depth: int = positions * words << (folds - 1).bit_length() << (steps - 1).bit_length()
+    return 1 << (depth - 1).bit_length() if isinstance(node, Readout) else depth
+
+
 def events(spikes: np.ndarray, node: Weighted, places: Sequence[int], group: Group) -> np.ndarray:
     """Where a group is not silent.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from scaflow.hw import ring
 from scaflow.hw.fold import Fold
-from scaflow.hw.groups import SYNAPSE, Kernel, group_bits, lookups, tables, window_rows, word_bits
+from scaflow.hw.groups import SYNAPSE, Kernel, bank_depth, group_bits, lookups, tables, window_rows, word_bits
 from scaflow.quant.direct import at_once, silent_levels
 from scaflow.quant.golden.beats import address_bits, ceil_div
 from scaflow.quant.golden.current_pe import CurrentPe
@@ -93,12 +93,13 @@ def neurons(
     kept_out: int,
     fold: Fold,
     fifo_depth: int,
+    images: bool = True,
 ) -> tuple[Instance, ...]:
     """From synapse steps to the words of the next map."""
     pe = fold.pe
     spare = -kept_out % pe  # idle lanes of the last fold: weights 0, and bias 0, threshold 1 never fire
     rows, time_steps = list(out_order[:kept_out]), graph.time_steps
-    sums = _array(graph, node, edge, bits.acc_bits, in_order, out_order, kept_in, kept_out, fold)
+    sums = _array(graph, node, edge, bits.acc_bits, in_order, out_order, kept_in, kept_out, fold, images)
     folds = sums["folds"]
 
     if at_once(node, edge, time_steps):
@@ -115,6 +116,8 @@ def neurons(
 
     def levels(of_channel: np.ndarray, otherwise: int) -> np.ndarray:
         """Of each neuron in each round of each fold."""
+        if not images:
+            return np.broadcast_to(np.int64(0), (folds * fold.rounds, fold.served))
         folded = np.pad(of_channel[rows], (0, spare), constant_values=otherwise).reshape(folds, pe)
         return np.pad(folded, ((0, 0), (0, idle)), constant_values=otherwise).reshape(-1, fold.served)
 
@@ -162,10 +165,11 @@ def currents(
     kept_out: int,
     fold: Fold,
     fifo_depth: int,
+    images: bool = True,
 ) -> tuple[Instance, ...]:
     """From synapse steps to currents, PE a beat, in order pixel, t, fold."""
     computed = replace(node, weight=node.weight * np.isin(np.arange(len(node.weight)), node.kept)[:, None, None, None])
-    sums = _array(graph, computed, edge, acc_bits, in_order, out_order, kept_in, kept_out, fold)
+    sums = _array(graph, computed, edge, acc_bits, in_order, out_order, kept_in, kept_out, fold, images)
     cfg = CurrentPe(**sums, direct=int(edge.repeats(graph.time_steps) > 1))
     bits = fold.pe * acc_bits
     return (
@@ -184,10 +188,11 @@ def _array(
     kept_in: int,
     kept_out: int,
     fold: Fold,
+    images: bool,
 ) -> dict[str, Any]:
     """The parameters of what forms a node's sums from synapse steps."""
     lookup = lookups(fold.group, edge.bits)
-    weights = _weights(node, list(out_order[:kept_out]), in_order[:kept_in], edge.bits, fold)
+    weights = _memories(node, edge, list(out_order[:kept_out]), in_order[:kept_in], fold, images)
     return {
         "pe": fold.pe,
         "simd": fold.simd,
@@ -259,6 +264,17 @@ def pooled(
 def _bits(sums: np.ndarray) -> int:
     """That hold each of the sums."""
     return max(2, int(max(sums.max(), ~sums.min())).bit_length() + 1)
+
+
+def _memories(
+    node: Weighted, edge: Edge, rows: Sequence[int], walked: Sequence[int], fold: Fold, images: bool
+) -> np.ndarray:
+    """The memories of the banks, or where no images are wanted and no sums are looked up, zeros of their shape."""
+    if images or fold.group != SYNAPSE:
+        return _weights(node, rows, walked, edge.bits, fold)
+    folds = ceil_div(len(rows), fold.pe)
+    depth = bank_depth(node, edge, len(walked), folds, fold.simd, fold.scheduler)
+    return np.broadcast_to(np.int64(0), (fold.simd, depth, fold.pe))
 
 
 def _weights(node: Weighted, rows: Sequence[int], walked: Sequence[int], bits: int, fold: Fold) -> np.ndarray:

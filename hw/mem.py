@@ -1,9 +1,10 @@
 """Memory images: the array fields of a module's configuration as .mem files for $readmemh, and back.
 
 A 2-D field [depth, lanes] becomes `<prefix><field>.mem`, one word a row, lane 0 in the lowest bits; a 3-D field
-[banks, depth, lanes] becomes one such file a bank, `<prefix><field>_00.mem` and on, or one a column of its bits,
-`<prefix><field>_00_000.mem` and on. The field's metadata names the attributes that hold the width of lanes and of
-columns, and whether lanes are unsigned: `field(metadata={"bits": "weight_bits", "column": "column_bits"})`.
+[banks, depth, lanes] becomes one such file a bank, `<prefix><field>_00.mem` and on, or several of its parts. The
+field's metadata names the attribute that holds the width of lanes, says whether they are unsigned, and into which parts
+a bank is cut:
+`field(metadata={"bits": "weight_bits", "cut": quant.golden.mac_array.cut})`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from scaflow.quant.golden.beats import pack
 
 
 def parameters(cfg: Any, prefix: str = "") -> dict[str, int | str]:
@@ -54,15 +53,15 @@ def images(cfg: Any, prefix: str = "") -> dict[str, str]:
                 " derive the width from the values"
             )
         if array.ndim == 3:
-            column = getattr(cfg, f.metadata["column"]) if "column" in f.metadata else bits * array.shape[2]
+            depth, width = array.shape[1], bits * array.shape[2]
+            cut = f.metadata.get("cut", _whole)(depth, width)
             for bank, words in enumerate(array):
-                name = f"{prefix}{f.name}_{bank:02d}"
-                if column == bits * words.shape[1]:
-                    texts[f"{name}.mem"] = _text(words, bits)
-                else:
-                    texts |= {f"{name}_{i:03d}.mem": text for i, text in enumerate(_columns(words, bits, column))}
+                every = _bits(words, bits)
+                texts |= {
+                    f"{prefix}{f.name}_{bank:02d}{end}.mem": _text(every[part]) for end, part in cut.items()
+                }
         else:
-            texts[f"{prefix}{f.name}.mem"] = _text(array, bits)
+            texts[f"{prefix}{f.name}.mem"] = _text(_bits(array, bits))
     return texts
 
 
@@ -73,18 +72,20 @@ def write_memories(cfg: Any, directory: Path, prefix: str = "") -> dict[str, int
     return parameters(cfg, prefix)
 
 
-def _columns(words: np.ndarray, bits: int, column: int) -> list[str]:
-    """The texts of a bank's columns, of so many bits each and the last one of those that are left."""
-    width = bits * words.shape[1]
-    packed = [pack(row, bits) for row in words.tolist()]
-    texts = []
-    for first in range(0, width, column):
-        size = min(column, width - first)
-        mask, digits = (1 << size) - 1, -(-size // 4)
-        texts.append("".join(f"{word >> first & mask:0{digits}x}\n" for word in packed))
-    return texts
+def _whole(depth: int, width: int) -> dict[str, tuple[slice, slice]]:
+    return {"": (slice(depth), slice(width))}
 
 
-def _text(words: np.ndarray, bits: int) -> str:
-    digits = -(-bits * words.shape[1] // 4)
-    return "".join(f"{pack(row, bits):0{digits}x}\n" for row in words.tolist())
+def _bits(words: np.ndarray, bits: int) -> np.ndarray:
+    """Of words of lanes, the lowest first, uint8 [words, lanes * bits]."""
+    lanes = words.astype(np.int64)[..., None] >> np.arange(bits) & 1
+    return lanes.astype(np.uint8).reshape(len(words), -1)
+
+
+def _text(bits: np.ndarray) -> str:
+    """A word a line, in hexadecimal digits."""
+    padded = np.pad(bits, ((0, 0), (0, -bits.shape[1] % 4)))
+    digits = (padded.reshape(len(bits), -1, 4) << np.arange(4, dtype=np.uint8)).sum(2, dtype=np.uint8)[:, ::-1]
+    lines = np.full((len(bits), digits.shape[1] + 1), ord("\n"), np.uint8)
+    lines[:, :-1] = np.frombuffer(b"0123456789abcdef", np.uint8)[digits]
+    return lines.tobytes().decode("ascii")

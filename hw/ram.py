@@ -8,6 +8,7 @@ cells is put together from several, with a multiplexer on the read side that cou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from scaflow.quant.golden.beats import ceil_div
@@ -64,6 +65,7 @@ _COLLISION = 8  # logic around a block RAM that gives the old word where it is r
 _ROM_BIT = 1 / 64  # cost of a bit of ROM in logic; a bit of RAM in flip-flops costs 1
 
 
+@cache
 def ram(
     family: Family, depth: int, width: int, style: Style = "auto", lanes: int = 1, collides: bool = False
 ) -> Ram:
@@ -85,6 +87,7 @@ def ram(
     return min(choices, key=lambda choice: choice[0])[1]
 
 
+@cache
 def rom(family: Family, depth: int, width: int, block: bool = False, reads: int = 1) -> Ram:
     """A memory with contents that is never written.
 

@@ -26,7 +26,7 @@ def depth(
         return words
     law = node_law(graph, node, edge, pe, simd, kept_in, kept_out, rounds)
     repeats, told = edge.repeats(graph.time_steps), words_of(graph, node, edge, folds, simd)
-    none: Queue = (0, 0, np.empty(0, bool), np.empty(0, np.int64))
+    none: Queue = (0, 0, 1, np.empty(0, bool), np.empty(0, np.int64))
     queue = told.queue if told else none
     geometry = (height, width, *node.kernel, node.stride, node.padding, edge.time_steps)
     # a ring of a few images always does: what waits for its room is then work that the law has counted since

@@ -13,11 +13,10 @@ import numpy as np
 
 from scaflow.hw import compiled
 
-_CREDITS = 16  # of direct_pe
 _ISSUED, _PART, _RESULT, _WORD, _GIVEN = range(5)  # of the state of `_result`
 _PLACE, _BEAT, _MOVED, _D1, _D2 = range(5)  # of a pool's
 
-Queue = tuple[int, int, np.ndarray, np.ndarray]  # the last fields of `Words`
+Queue = tuple[int, int, int, np.ndarray, np.ndarray]  # the last fields of `Words`
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,7 @@ class Words:
     folds: int
     time_steps: int  # words of a pixel
     latency: int  # cycles from a result's last step until it is seen at the end of its queue
+    credits: int  # results that can be on that way
     ends: np.ndarray  # bool, of the pools one behind the other: does a pixel end a window?
     beats: np.ndarray  # int64, pixels that come into each pool
     gap: int  # pixels from one that ends a window of all pools to the next, at least
@@ -37,7 +37,7 @@ class Words:
 
     @property
     def queue(self) -> Queue:
-        return self.time_steps, self.latency, self.ends, self.beats
+        return self.time_steps, self.latency, self.credits, self.ends, self.beats
 
 
 def settled(recurrence: Callable[[np.ndarray], np.ndarray], steps: np.ndarray) -> int:
@@ -122,13 +122,13 @@ def told(steps: np.ndarray, words: Words) -> np.ndarray:
 
 
 @compiled.cached()
-def _empty(pools: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _empty(pools: int, credits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The state of `_result` at reset."""
     never = -(1 << 40)
     state, of_pools = np.full(5, never), np.full((pools, 5), never)
     state[_ISSUED], state[_PART] = 0, 0
     of_pools[:, _PLACE] = 0
-    return state, np.full(_CREDITS, never), of_pools
+    return state, np.full(credits, never), of_pools
 
 
 @compiled.cached()
@@ -150,7 +150,7 @@ def _result(
         result = max(result, state[_WORD])
         state[_WORD] = _word(state, pools, time_steps, ends, beats, result + 1)
     state[_RESULT] = result
-    credits[state[_ISSUED] % _CREDITS] = result
+    credits[state[_ISSUED] % len(credits)] = result
     state[_ISSUED] += 1
 
 
@@ -188,16 +188,16 @@ def _word(
 
 @compiled.cached()
 def _told(
-    steps: np.ndarray, folds: int, time_steps: int, latency: int, ends: np.ndarray, beats: np.ndarray
+    steps: np.ndarray, folds: int, time_steps: int, latency: int, room: int, ends: np.ndarray, beats: np.ndarray
 ) -> np.ndarray:
-    state, credits, pools = _empty(len(beats))
+    state, credits, pools = _empty(len(beats), room)
     fill = latency + 1 + 2 * len(beats) + time_steps  # of an empty stage, behind a last step
     left = np.empty(len(steps), np.int64)
     taken = 0
     for i in range(len(steps)):
         for n in steps[i]:
             for _ in range(folds):
-                taken = max(taken + n, credits[state[_ISSUED] % _CREDITS] + 1)
+                taken = max(taken + n, credits[state[_ISSUED] % len(credits)] + 1)
                 _result(state, credits, pools, folds, time_steps, ends, beats, taken + latency)
         left[i] = state[_GIVEN] - fill
     return left
@@ -218,6 +218,7 @@ def keeps(
     rounds: int,
     time_out: int,
     latency: int,
+    room: int,
     ends_window: np.ndarray,
     beats: np.ndarray,
     law: int,
@@ -229,7 +230,8 @@ def keeps(
     none falls; if none grows without end, they stand still once every row's room has had its say.
 
     Args:
-        time_out, latency, ends_window, beats: of `Words`, where spikes come all at once; else time_out is 0.
+        time_out, latency, room (its credits), ends_window, beats: of `Words`, where spikes come all at once; else
+            time_out is 0.
     """
     out_h = (height + 2 * padding - kernel_h) // stride + 1
     out_w = (width + 2 * padding - kernel_w) // stride + 1
@@ -242,7 +244,7 @@ def keeps(
     room_at, room_row, room_line = 0, 0, 0  # since when there is room for `depth` words from `room_line` on
     # a result's last step taken, served from; and of the repeater, or of the words
     taken, begun, entered, left, freed, older = 0, -rounds, -rounds, 0, -1, -1
-    state, credits, pools = _empty(len(beats))
+    state, credits, pools = _empty(len(beats), room)
     for image in range(2 * half):
         for row in range(out_h):
             top = row * stride - padding
@@ -264,7 +266,7 @@ def keeps(
                 taken = max(taken, wrote[(need - 1) % words] + 1)
                 if time_out:
                     for _ in range(folds):
-                        taken = max(taken + n, credits[state[_ISSUED] % _CREDITS] + 1)
+                        taken = max(taken + n, credits[state[_ISSUED] % len(credits)] + 1)
                         _result(state, credits, pools, folds, time_out, ends_window, beats, taken + latency)
                     left = state[_GIVEN]
                     continue

@@ -18,17 +18,19 @@ import numpy as np
 from scipy.optimize import LinearConstraint, milp
 
 from scaflow.hw.activity import channel_events, law, walked_events
-from scaflow.hw.area import Area, Device, area
+from scaflow.hw.area import Area, Device, area, served_areas
+from scaflow.hw.area_array import Lanes, needs_words, reaches
 from scaflow.hw.banks import order
 from scaflow.hw.cycles import node_law
-from scaflow.hw.design import design, way_in
+from scaflow.hw.design import Layout, design, way_in
 from scaflow.hw.fold import Fold, Folding
-from scaflow.hw.groups import SYNAPSE, Group, Kernel, arriving, window_rows, word_bits
+from scaflow.hw.groups import SYNAPSE, Group, Kernel, arriving, bank_depth, window_rows, word_bits
 from scaflow.hw.ram import Family
 from scaflow.model.limits import AXI_BYTES, MOST_SIMD, event_problems, group_problem
 from scaflow.quant.direct import at_once
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Conv, Edge, Graph, Readout, Weighted
+from scaflow.quant.graph import Conv, Current, Edge, Graph, Readout, Weighted
+from scaflow.quant.widths import widths
 
 MOST_BANKS = 24  # of an event stage: more only wait for the fullest
 MOST_BITS = 9  # of a pattern: a group of more takes more block RAM than it saves cycles
@@ -108,8 +110,13 @@ def problem(
         axi_bytes: of a beat in which images come in.
 
     Raises:
-        ValueError: a stage that no event scheduler can have, where there is no list; or events without inputs.
+        ValueError: a stage that no event scheduler can have, where there is no list; events without inputs; or stages
+            whose currents are joined, whose foldings are no choices of their own.
     """
+    trunks = [[node.name for node in trunk if isinstance(node, Current)] for trunk in graph.trunks]
+    if joined := "; ".join(", ".join(names) for names in trunks if len(names) > 1):
+        raise ValueError(f"solve: the currents of {joined} are joined and come in one PE, but each stage is chosen by"
+                         " itself; give their folding, or lanes for all by [fold] lanes")  # fmt: skip
     if "event" in schedulers and inputs is None:
         raise ValueError("solve: the cycles of an event stage depend on its spikes; give those of calibration images")
     timed: dict[str, list[tuple[Fold, float]]] = {}
@@ -266,39 +273,70 @@ def _least(total: int, most: int) -> list[int]:
 def _areas(
     graph: Graph, folds: Mapping[str, Sequence[Fold]], family: Family, axi_bytes: int
 ) -> dict[tuple[str, Fold | None], Area]:
-    """Area of every stage in every folding, and of the ends: all stages are laid out side by side, and of a stage only
-    what differs is looked at anew where its neurons alone do."""
-    result: dict[tuple[str, Fold | None], Area] = {}
-    wide = {name: [fold for fold in offered if fold.neurons is None] for name, offered in folds.items()}
-    served: dict[tuple[str, Fold], list[Fold]] = {}
-    for name, offered in folds.items():
-        for fold in offered:
-            served.setdefault((name, replace(fold, neurons=None)), []).append(fold)
-    for i in range(max(len(offered) for offered in wide.values())):
-        tried = {name: offered[min(i, len(offered) - 1)] for name, offered in wide.items()}
-        laid = design(graph, tried, axi_bytes=axi_bytes)
-        for stage in laid.stages:
-            fold = Fold(stage.pe, stage.simd, stage.scheduler, group=stage.group)
-            if (stage.name, fold) in result:
+    """Area of every stage in every folding, and of the ends. Each stage is laid out by itself, of foldings that differ
+    in their neurons alone once, and only the neurons are counted anew."""
+    first = {name: offered[0] for name, offered in folds.items()}
+    chain = design(graph, first, axi_bytes=axi_bytes).instances()
+    result: dict[tuple[str, Fold | None], Area] = {("", None): area((chain[0], chain[-1]), family)}
+    layout = Layout(graph, first, widths(graph), {}, {}, 0)
+    for node, edge in graph.weighted:
+        served: dict[Fold, list[Fold]] = {}
+        for fold in folds[node.name]:
+            served.setdefault(replace(fold, neurons=None), []).append(fold)
+        banks: Banks | None = None
+        pools = graph.pools_behind(node)
+        for wide, offered in served.items():
+            lanes = banks.lanes(wide) if banks else None
+            laid = layout.stage(node, pools, wide, images=lanes is None)
+            if banks is None and isinstance(node, Conv) and laid.out_order:
+                banks = Banks.of(node, edge, laid.out_order[: laid.kept_out], laid.in_order[: laid.kept_in])
+            same = area([i for i in laid.instances if i.module != "lif_pe"], family)
+            element = next((i for i in laid.instances if i.module == "lif_pe"), None)
+            if element is None:
+                result.update({(node.name, one): same for one in offered})
                 continue
-            neurons = [instance for instance in stage.instances if instance.module == "lif_pe"]
-            same = area([instance for instance in stage.instances if instance.module != "lif_pe"], family)
-            for one in served[stage.name, fold]:
-                narrow = [replace(n, cfg=replace(n.cfg, neurons=one.served)) for n in neurons]
-                result[stage.name, one] = same + area(narrow, family)
-        if not i:
-            chain = laid.instances()
-            result["", None] = area((chain[0], chain[-1]), family)
+            found = served_areas(element, [one.served for one in offered], family, lanes)
+            result.update({(node.name, one): same + own for one, own in zip(offered, found, strict=True)})
     return result
+
+
+@dataclass(frozen=True)
+class Banks:
+    """The weights of a convolution, channel by channel: these tell what the banks of any folding hold."""
+
+    node: Weighted
+    edge: Edge
+    reach: np.ndarray  # as in `reaches`, [out, in], the kept channels in their order
+    used: np.ndarray
+
+    @classmethod
+    def of(cls, node: Weighted, edge: Edge, kept: Sequence[int], walked: Sequence[int]) -> Banks:
+        reach, used = reaches(node.weight[np.ix_(kept, walked)])
+        return cls(node, edge, reach.max((2, 3)), np.bitwise_or.reduce(used, axis=(2, 3)))
+
+    def lanes(self, fold: Fold) -> Lanes | None:
+        """Of a folding; None where its words must be looked at one by one."""
+        out, into = self.used.shape
+        folds, steps = ceil_div(out, fold.pe), ceil_div(into, fold.simd)
+        depth = bank_depth(self.node, self.edge, into, folds, fold.simd, fold.scheduler)
+        if fold.group != SYNAPSE or self.edge.kind == "pixels" or needs_words(depth):
+            return None
+        spare = ((0, folds * fold.pe - out), (0, steps * fold.simd - into))
+        reach, used = (np.pad(of, spare).reshape(folds, fold.pe, steps, -1) for of in (self.reach, self.used))
+        return Lanes.reduced(reach.max((0, 2)).T, np.bitwise_or.reduce(used, axis=(0, 2)).T, depth, None)
 
 
 def _best(choices: Sequence[Choice]) -> tuple[Choice, ...]:
     """The choices that no other one beats or equals in cycles, LUTs, block RAMs and DSPs together."""
-    kept: list[Choice] = []
-    for choice in sorted(choices, key=_figures):
-        if not any(all(a <= b for a, b in zip(_figures(other), _figures(choice), strict=True)) for other in kept):
-            kept.append(choice)
-    return tuple(kept)
+    ordered = sorted(choices, key=_figures)
+    figures = np.array([_figures(choice) for choice in ordered])
+    kept: list[int] = []
+    left = np.arange(len(ordered))
+    while len(left):  # the first one is beaten by none, and takes all that it beats with it
+        first = left[0]
+        kept.append(int(first))
+        left = left[(figures[left] < figures[first]).any(1)]
+    return tuple(ordered[i] for i in kept)
 
 
 def _figures(choice: Choice) -> tuple[float, float, float, int]:

@@ -40,13 +40,16 @@ module direct_pe #(
   input  logic out_ready,
   output logic [TIME_STEPS*PE-1:0] out_data
 );
-  localparam int unsigned CREDITS = 16;  // at least the cycles a credit is out: no bubble at a result a cycle
+  // At least the cycles a credit is out: no bubble at a result a cycle. A word of a bank that is cut into segments is on
+  // its way for up to 5 cycles more.
+  localparam int unsigned CHOOSING = DEPTH > 16384 ? 5 : 0;
+  localparam int unsigned CREDITS = DEPTH > 16384 ? 32 : 16;
   localparam int unsigned BITS = ACC_BITS + 1;  // a level may lie below every sum
   localparam bit [BITS-1:0] SIGN = BITS'(1) << (BITS - 1);  // turned over, numbers compare without one
   localparam int unsigned MIDDLE = BITS / 3, HIGH = 2 * BITS / 3;  // where each stage of a comparison begins
   localparam int unsigned F_BITS = FOLDS > 1 ? $clog2(FOLDS) : 1;
 
-  if ($clog2(SIMD * PARTS) + 10 > CREDITS) begin : chk_credits
+  if ($clog2(SIMD * PARTS) + 10 + CHOOSING > CREDITS) begin : chk_credits
     $error("direct_pe: SIMD=%0d, LOOKUP=%0d make the pipeline longer than its %0d credits", SIMD, LOOKUP, CREDITS);
   end
   if (FOLDS < 1 || TIME_STEPS < 1) begin : chk_shape

@@ -55,10 +55,13 @@ module lif_pe #(
   input  logic out_ready,
   output logic [PE-1:0] out_data
 );
-  localparam int unsigned CREDITS = 16;  // at least the cycles a credit is out: no bubble at a result a cycle
+  // At least the cycles a credit is out: no bubble at a result a cycle. A word of a bank that is cut into segments is on
+  // its way for up to 5 cycles more.
+  localparam int unsigned CHOOSING = DEPTH > 16384 ? 5 : 0;
+  localparam int unsigned CREDITS = DEPTH > 16384 ? 32 : 16;
   localparam int unsigned ROUNDS = (PE + NEURONS - 1) / NEURONS;
 
-  if ($clog2(SIMD * PARTS) + 10 > CREDITS) begin : chk_credits
+  if ($clog2(SIMD * PARTS) + 10 + CHOOSING > CREDITS) begin : chk_credits
     $error("lif_pe: SIMD=%0d, LOOKUP=%0d make the pipeline longer than its %0d credits", SIMD, LOOKUP, CREDITS);
   end
   if (FRAMES == 1 && DIRECT == 1) begin : chk_frames

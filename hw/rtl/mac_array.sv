@@ -5,12 +5,13 @@
 ///            2**(j*PART_BITS)
 /// Beat        in: SIMD act, SIMD addr, last, act lowest; out: PE acc, signed, at each last
 /// Latency     3 + ceil(log2(SIMD * parts)) cycles, last accepted -> out_valid; 1 more for the product of pixels, and
-///             for a look-up
+///             for a look-up; 1 + ceil(log8(segments)) more where there are any
 /// Throughput  1 beat/cycle while out_ready
 /// Handshake   valid never waits for ready; payload stable while valid && !ready, and beyond until the next sum
 /// State       PE accumulators of ACC_BITS, cleared by last; ACC_BITS must hold every window's sum
 /// Memory      SIMD banks of DEPTH words of PE weights, WEIGHTS_FILE_00.mem and on, synchronous read, by all parts at
-///             once; more than 1024 words in columns of their bits, WEIGHTS_FILE_00_000.mem and on
+///             once; more than 1024 words in columns of their bits, WEIGHTS_FILE_00_000.mem and on; more than 16384 in
+///             segments of so many, WEIGHTS_FILE_00_000_000.mem and on
 /// Golden      quant/golden/mac_array.py
 module mac_array #(
   parameter int unsigned PE,
@@ -39,18 +40,25 @@ module mac_array #(
   localparam int unsigned LEVELS = $clog2(SIMD * PARTS);
   localparam int unsigned LEAVES = 2 ** LEVELS;
   localparam int unsigned PART_BITS = PATTERN_BITS / PLACES;  // of a number
+  // a word is chosen from those of its segments: a register behind each, and one behind each choice of one in eight
+  localparam int unsigned SEGMENTS = (DEPTH + 16383) / 16384;
+  localparam int unsigned CHOICES = ($clog2(SEGMENTS) + 2) / 3;
+  localparam int unsigned CHOOSING = SEGMENTS > 1 ? 1 + CHOICES : 0;
   // cycles from a beat's acceptance to its sum: read, gate or hold, [multiply or come near], one a level
   localparam bit MULTIPLIED = IN_BITS > 1 && LOOKUP == 0;
-  localparam int unsigned STAGES = 2 + (MULTIPLIED || LOOKUP > 0 ? 1 : 0) + LEVELS;
+  localparam int unsigned STAGES = 2 + CHOOSING + (MULTIPLIED || LOOKUP > 0 ? 1 : 0) + LEVELS;
   localparam int unsigned TERM_BITS = MULTIPLIED ? WEIGHT_BITS + IN_BITS : WEIGHT_BITS + (PARTS - 1) * PART_BITS;
   localparam int unsigned INDEX_BITS = DEPTH > 1 ? $clog2(DEPTH) : 1;
   // A bank of more than 1024 words is cut into columns that a block RAM is deep enough for (16 kbit, a bit in nine more):
   // several of them behind a multiplexer would cost a LUT a bit, and time where the memory is slow already.
   localparam int unsigned WORD_BITS = PE * WEIGHT_BITS;
-  localparam int unsigned DEEP =
-    DEPTH <= 1024 || DEPTH > 16384 ? WORD_BITS : DEPTH <= 2048 ? 9 : DEPTH <= 4096 ? 4 : DEPTH <= 8192 ? 2 : 1;
+  // No column of more than 16384 words fits one: such a bank is cut into segments first, the last one of what is left.
+  localparam int unsigned DEEPEST = 16384;
+  localparam int unsigned REST = DEPTH - (SEGMENTS - 1) * DEEPEST;
+  localparam int unsigned DEEP = REST <= 1024 ? WORD_BITS : REST <= 2048 ? 9 : REST <= 4096 ? 4 : REST <= 8192 ? 2 : 1;
   localparam int unsigned COLUMN = DEEP < WORD_BITS ? DEEP : WORD_BITS;
-  localparam int unsigned COLUMNS = (WORD_BITS + COLUMN - 1) / COLUMN;
+  localparam int unsigned COLUMNS = (WORD_BITS + COLUMN - 1) / COLUMN;  // of the last segment; the others have one a bit
+  localparam int unsigned WHOLE = (SEGMENTS - 1) * WORD_BITS;  // columns of the others
   localparam int unsigned SUM_BITS = TERM_BITS + LEVELS;
 
   if (SIMD > 100 || PE < 1 || SIMD < 1) begin : chk_lanes
@@ -59,8 +67,11 @@ module mac_array #(
   if (PLACES < 1 || IN_BITS % PLACES != 0 || PARTS > IN_BITS / PLACES) begin : chk_parts
     $error("mac_array: PLACES=%0d must divide IN_BITS=%0d into numbers of LOOKUP=%0d bits or more", PLACES, IN_BITS, LOOKUP);
   end
-  if (COLUMNS > 1000) begin : chk_columns
+  if (COLUMNS > 1000 || WORD_BITS > 1000 && SEGMENTS > 1 || SEGMENTS > 1000) begin : chk_columns
     $error("mac_array: %0d words of %0d bits are too many", DEPTH, WORD_BITS);
+  end
+  if (LOOKUP > 0 && PATTERN_BITS > 14) begin : chk_pattern
+    $error("mac_array: patterns of %0d bits do not lie in one segment", PATTERN_BITS);
   end
   if (LOOKUP > 0 && (WORDS < 1 || WORDS << PATTERN_BITS != DEPTH)) begin : chk_lookup
     $error("mac_array: DEPTH=%0d must be whole patterns of %0d bits", DEPTH, PATTERN_BITS);
@@ -80,9 +91,10 @@ module mac_array #(
     else if (enable) ends <= valid[STAGES-1] && last[STAGES-1];
   end
 
-  // the words of each lane that its parts pick
-  logic [SIMD-1:0][PARTS-1:0][WORD_BITS-1:0] read;
-  logic [SIMD-1:0][IN_BITS-1:0] act_1;
+  // the words of each lane that its parts pick: those of the segments, the one that is meant, and the activation beside
+  logic [SIMD-1:0][PARTS-1:0][SEGMENTS-1:0][WORD_BITS-1:0] read;
+  logic [SIMD-1:0][PARTS-1:0][WORD_BITS-1:0] chosen;
+  logic [SIMD-1:0][IN_BITS-1:0] act_1, act_chosen;
   for (genvar b = 0; b < SIMD; b++) begin : bank
     localparam bit [15:0] DIGITS = {8'(48 + b / 10), 8'(48 + b % 10)};
     wire [IN_BITS-1:0] act = in_data[b*IN_BITS+:IN_BITS];
@@ -105,20 +117,59 @@ module mac_array #(
         assign index[j] = INDEX_BITS'({addr, part[j]});
       end
     end
-    for (genvar c = 0; c < COLUMNS; c++) begin : memory
-      localparam int unsigned FIRST = c * COLUMN;
-      localparam int unsigned BITS = FIRST + COLUMN > WORD_BITS ? WORD_BITS - FIRST : COLUMN;
+    for (genvar c = 0; c < WHOLE + COLUMNS; c++) begin : memory
+      localparam int unsigned SEGMENT = c < WHOLE ? c / WORD_BITS : SEGMENTS - 1;
+      localparam int unsigned SIZE = c < WHOLE ? DEEPEST : REST;
+      localparam int unsigned PLACE = c - SEGMENT * WORD_BITS;
+      localparam int unsigned FIRST = c < WHOLE ? PLACE : PLACE * COLUMN;
+      localparam int unsigned LAST = c < WHOLE ? FIRST + 1 : FIRST + COLUMN;
+      localparam int unsigned BITS = LAST > WORD_BITS ? WORD_BITS - FIRST : LAST - FIRST;
+      localparam int unsigned WITHIN = SIZE > 1 ? $clog2(SIZE) : 1;  // bits of an address in it
+      localparam bit [23:0] OF = {8'(48 + SEGMENT / 100), 8'(48 + SEGMENT / 10 % 10), 8'(48 + SEGMENT % 10)};
+      localparam bit [23:0] AT = {8'(48 + PLACE / 100), 8'(48 + PLACE / 10 % 10), 8'(48 + PLACE % 10)};
       // block RAM from 33 words on, so that a shorter (pruned) bank does not turn into logic
-      (* rom_style = DEPTH > 32 ? "block" : "auto" *)
-      logic [BITS-1:0] column [DEPTH];
-      if (COLUMNS == 1) begin : whole
+      (* rom_style = SIZE > 32 ? "block" : "auto" *)
+      logic [BITS-1:0] column [SIZE];
+      if (SEGMENTS > 1) begin : segment
+        initial $readmemh({WEIGHTS_FILE, "_", DIGITS, "_", OF, "_", AT, ".mem"}, column);
+      end else if (COLUMNS == 1) begin : whole
         initial $readmemh({WEIGHTS_FILE, "_", DIGITS, ".mem"}, column);
       end else begin : part
-        localparam bit [23:0] PLACE = {8'(48 + c / 100), 8'(48 + c / 10 % 10), 8'(48 + c % 10)};
-        initial $readmemh({WEIGHTS_FILE, "_", DIGITS, "_", PLACE, ".mem"}, column);
+        initial $readmemh({WEIGHTS_FILE, "_", DIGITS, "_", AT, ".mem"}, column);
       end
       for (genvar j = 0; j < PARTS; j++) begin : port
-        always_ff @(posedge clk) if (enable) read[b][j][FIRST+:BITS] <= column[index[j]];
+        always_ff @(posedge clk) if (enable) read[b][j][SEGMENT][FIRST+:BITS] <= column[WITHIN'(index[j])];
+      end
+    end
+    if (SEGMENTS == 1) begin : alone
+      assign chosen[b] = read[b];
+      assign act_chosen[b] = act_1[b];
+    end else begin : of_segments
+      localparam int unsigned PICK_BITS = $clog2(SEGMENTS);
+      logic [CHOOSING-1:0][IN_BITS-1:0] beside;
+      assign act_chosen[b] = beside[CHOOSING-1];
+      always_ff @(posedge clk) if (enable) beside <= (CHOOSING * IN_BITS)'({beside, act_1[b]});
+      // as the words are read, and what is left of it at each choice; a pattern lies in one segment, whatever its parts
+      logic [CHOICES:0][PICK_BITS-1:0] pick;
+      always_ff @(posedge clk) if (enable) begin
+        pick[0] <= PICK_BITS'(index[0] >> $clog2(DEEPEST));
+        for (int v = 1; v <= CHOICES; v++) pick[v] <= v > 1 ? pick[v-1] >> 3 : pick[0];
+      end
+      wire unused = &{1'b0, pick[CHOICES]};
+      for (genvar j = 0; j < PARTS; j++) begin : word
+        for (genvar v = 0; v <= CHOICES; v++) begin : choice
+          localparam int unsigned LEFT = (SEGMENTS + 8 ** v - 1) / 8 ** v;
+          logic [LEFT-1:0][WORD_BITS-1:0] left;
+          if (v == 0) begin : behind  // a block RAM has this register
+            always_ff @(posedge clk) if (enable) left <= read[b][j];
+          end else begin : one_of_eight
+            wire [LEFT-1:0][7:0][WORD_BITS-1:0] from = (LEFT * 8 * WORD_BITS)'(choice[v-1].left);
+            always_ff @(posedge clk) if (enable) begin
+              for (int n = 0; n < LEFT; n++) left[n] <= from[n][3'(pick[v])];
+            end
+          end
+        end
+        assign chosen[b][j] = choice[CHOICES].left;
       end
     end
   end
@@ -130,8 +181,8 @@ module mac_array #(
       assign term[l] = '0;
     end else begin : present
       localparam int unsigned LANE = l / PARTS, PART = l % PARTS;
-      wire [WORD_BITS-1:0] word = read[LANE][PART];
-      wire [IN_BITS-1:0] act = act_1[LANE];
+      wire [WORD_BITS-1:0] word = chosen[LANE][PART];
+      wire [IN_BITS-1:0] act = act_chosen[LANE];
       logic [PE-1:0][TERM_BITS-1:0] product;
       assign term[l] = product;
       if (LOOKUP > 0) begin : pattern

@@ -6,7 +6,8 @@
 ///   a recording's last frame, and of every TELL_EVERY-th of it (0: of no other)
 /// Beat        in: SIMD act, SIMD addr, last (of an image); out, one an image: CLASSES logits, class above them
 ///             FRAMES: in, above last: ends, in a frame's last beat: it is the last of its recording; out, uppermost: ends
-/// Latency     4 + ceil(log2(SIMD)) + CLASSES cycles, an image's last step accepted -> out_valid; a pattern's 1 more
+/// Latency     4 + ceil(log2(SIMD)) + CLASSES cycles, an image's last step accepted -> out_valid; a pattern's 1 more,
+///             and of a bank in segments what mac_array takes for them
 /// Throughput  1 step/cycle; at least CLASSES + 2 cycles an image, CLASSES + 1 a frame that is not told
 /// Handshake   valid never waits for ready; payload stable while valid && !ready
 /// State       CLASSES accumulators of LOGIT_BITS; the arg-max so far; FRAMES: CLASSES sums of the recording

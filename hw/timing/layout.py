@@ -18,6 +18,7 @@ from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.golden.current_pe import CurrentPe
 from scaflow.quant.golden.lif_pe import LifPe
+from scaflow.quant.golden.mac_array import credits
 from scaflow.quant.golden.spike_pool import SpikePool
 from scaflow.quant.golden.spike_sum import SpikeSum
 from scaflow.quant.golden.synapse_event import SynapseEvent
@@ -152,7 +153,7 @@ def _stage(record: np.void, stage: Stage, memory: _Memory, queue: int) -> None:
     record["words"] = stage.in_edge.words
     array = next(modules[name] for name in ("direct_pe", "lif_pe", "current_pe", "readout") if name in modules)
     lookup = int(array.in_bits > 1) if stage.out_edge is None else array.lookup
-    record["array"] = array_latency(array.simd, array.in_bits, lookup)
+    record["array"] = array_latency(array.simd, array.in_bits, lookup, array.depth)
     for ring in ("formed", "taken"):  # of the sums on their way
         memory.ring(record, ring, int(record["array"]), records.NEVER)
     if stage.out_edge is None:
@@ -208,7 +209,7 @@ def _neurons(record: np.void, modules: dict[str, Any], memory: _Memory) -> None:
     else:
         record["parts"] = element.time_steps
     record["fifo"] = modules["stream_fifo"].depth
-    memory.ring(record, "returned", records.CREDITS, records.NEVER)
+    memory.ring(record, "returned", credits(element.depth), records.NEVER)
     memory.ring(record, "pushed", int(record["fifo"]) + 1)
     memory.ring(record, "accepted", 4 * element.folds)
     memory.ring(record, "freed", 4)

@@ -18,7 +18,7 @@ from scaflow.hw.compiled import Function
 from scaflow.hw.timing.lanes import CACHE_LINE, Record, Times, let, now, where
 
 NEVER = -(1 << 30)  # a time before all others; its negative is one behind them
-CREDITS = 16  # of lif_pe and direct_pe
+CREDITS = 16  # of lif_neuron, and as many as a join needs
 SHALLOW, HEAD = 64, 4  # of stream_fifo: beats of the deepest queue without a head, and the head of a deeper one
 AHEAD = 16  # windows queued in event_window
 WORDS = 4  # of a bank's walk that matter, see walks.py

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scaflow.hw.timing.lanes import Array, Flag, Record, Times, get, let, now, put, where
-from scaflow.hw.timing.records import CREDITS, HEAD, SHALLOW, jit
+from scaflow.hw.timing.records import HEAD, SHALLOW, jit
 
 
 @jit
@@ -47,7 +47,7 @@ def repeat(stage: Record, pools: Record, mem: Array, tables: Array, taken: int) 
 @jit
 def granted(stage: Record, mem: Array) -> Times:
     """The cycle from which there is a credit for the next result."""
-    return get(mem, stage.returned + (stage.issued & (CREDITS - 1))) + 1
+    return get(mem, stage.returned + (stage.issued & stage.returned_mask)) + 1
 
 
 @jit
@@ -80,7 +80,7 @@ def returned(stage: Record, pools: Record, mem: Array, tables: Array, at: Times,
         stage.part = 0
         result = max(result, now(stage.word_at))
         let(stage.word_at, pass_on(stage, pools, mem, tables, result + 1))
-    put(mem, stage.returned + (stage.issued & (CREDITS - 1)), result)
+    put(mem, stage.returned + (stage.issued & stage.returned_mask), result)
     stage.issued += 1
     return result
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from scaflow.quant.golden.beats import pack
 from scaflow.quant.golden.lif_pe import window_sums
-from scaflow.quant.golden.mac_array import addr_bits, column_bits
+from scaflow.quant.golden.mac_array import addr_bits, cut
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,7 @@ class CurrentPe:
     direct: int  # 1: a pixel comes once, its current goes to all time steps
     weight_bits: int
     acc_bits: int
-    weights: np.ndarray = field(metadata={"bits": "weight_bits", "column": "column_bits"})  # [simd, depth, pe]
-
-    @property
-    def column_bits(self) -> int:
-        return column_bits(self.depth, self.pe * self.weight_bits)
+    weights: np.ndarray = field(metadata={"bits": "weight_bits", "cut": cut})  # [simd, depth, pe]
 
     @property
     def addr_bits(self) -> int:

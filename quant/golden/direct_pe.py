@@ -8,7 +8,7 @@ import numpy as np
 
 from scaflow.quant.golden.beats import pack
 from scaflow.quant.golden.lif_pe import window_sums
-from scaflow.quant.golden.mac_array import addr_bits, column_bits
+from scaflow.quant.golden.mac_array import addr_bits, cut
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,12 @@ class DirectPe:
     time_steps: int
     weight_bits: int
     acc_bits: int
-    weights: np.ndarray = field(metadata={"bits": "weight_bits", "column": "column_bits"})  # [simd, depth, pe]
+    weights: np.ndarray = field(metadata={"bits": "weight_bits", "cut": cut})  # [simd, depth, pe]
     levels: np.ndarray = field(metadata={"bits": "level_bits"})  # [folds, time_steps * pe], see `quant.direct`
 
     @property
     def level_bits(self) -> int:
         return self.acc_bits + 1
-
-    @property
-    def column_bits(self) -> int:
-        return column_bits(self.depth, self.pe * self.weight_bits)
 
     @property
     def addr_bits(self) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from scaflow.quant.golden.beats import ceil_div, pack, unpack
 from scaflow.quant.golden.lif_update import OPTIONAL, ZERO, remains
-from scaflow.quant.golden.mac_array import addr_bits, column_bits, part_bits
+from scaflow.quant.golden.mac_array import addr_bits, cut, part_bits
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class LifPe:
     fraction_bits: int
     leak_shift: int
     soft_reset: int
-    weights: np.ndarray = field(metadata={"bits": "weight_bits", "column": "column_bits"})  # [simd, depth, pe]
+    weights: np.ndarray = field(metadata={"bits": "weight_bits", "cut": cut})  # [simd, depth, pe]
     bias: np.ndarray = field(metadata={"bits": "v_bits"})  # [folds * rounds, neurons]
     threshold: np.ndarray = field(metadata={"bits": "v_bits"})  # the same; neurons beyond PE stand for no sum
     decay_factor: int = field(default=1, metadata=OPTIONAL)
@@ -39,10 +39,6 @@ class LifPe:
     # the same; ZERO: a hard reset is to 0
     v_reset: np.ndarray = field(default_factory=lambda: ZERO, metadata={"bits": "v_bits", **OPTIONAL})
     map_pixels: int = field(default=0, metadata=OPTIONAL)  # more: frames of so many pixels, and an end of recordings
-
-    @property
-    def column_bits(self) -> int:
-        return column_bits(self.depth, self.pe * self.weight_bits)
 
     @property
     def addr_bits(self) -> int:

@@ -10,6 +10,34 @@ import numpy as np
 from scaflow.quant.golden.beats import address_bits, ceil_div, pack, unpack
 
 COLUMNS = ((2048, 9), (4096, 4), (8192, 2), (16384, 1))  # words, and bits of a column; fewer words are whole
+DEEPEST = 16384  # words that a block RAM is deep enough for; a bank of more is cut into segments of so many
+PICKED = 8  # segments that are chosen from in a cycle
+
+
+def column_bits(depth: int, word_bits: int) -> int:
+    """Of the columns of a segment: what a block RAM of 16 kbit (a bit in nine more) is deep enough for, or a word."""
+    if depth <= 1024:
+        return word_bits
+    return next(min(word_bits, bits) for words, bits in COLUMNS if depth <= words)
+
+
+def segments(depth: int) -> tuple[int, ...]:
+    """Words of each of the memories that a bank is, one behind the other."""
+    whole, rest = divmod(depth, DEEPEST)
+    return (DEEPEST,) * whole + (rest,) * (rest > 0)
+
+
+def cut(depth: int, word_bits: int) -> dict[str, tuple[slice, slice]]:
+    """The memories that a bank is: words and bits of each, by what the name of its file ends in."""
+    parts: dict[str, tuple[slice, slice]] = {}
+    of = segments(depth)
+    for s, words in enumerate(of):
+        column = column_bits(words, word_bits)
+        rows = slice(s * DEEPEST, s * DEEPEST + words)
+        for c, first in enumerate(range(0, word_bits, column)):
+            name = f"_{s:03d}_{c:03d}" if len(of) > 1 else f"_{c:03d}" if column < word_bits else ""
+            parts[name] = rows, slice(first, min(word_bits, first + column))
+    return parts
 
 
 @dataclass(frozen=True)
@@ -23,11 +51,7 @@ class MacArray:
     acc_bits: int
     depth: int
     # [simd, depth, pe], a bank a lane
-    weights: np.ndarray = field(metadata={"bits": "weight_bits", "column": "column_bits"})
-
-    @property
-    def column_bits(self) -> int:
-        return column_bits(self.depth, self.pe * self.weight_bits)
+    weights: np.ndarray = field(metadata={"bits": "weight_bits", "cut": cut})
 
     @property
     def addr_bits(self) -> int:
@@ -52,16 +76,21 @@ def words(cfg: Any) -> int:
     return int(cfg.depth >> pattern)
 
 
+def credits(depth: int) -> int:
+    """Of lif_pe and direct_pe: results that can be on their way."""
+    return 32 if depth > DEEPEST else 16
+
+
 def addr_bits(cfg: Any) -> int:
     """Of a lane of mac_array, whose fields `cfg` has."""
     return address_bits(words(cfg))
 
 
-def column_bits(depth: int, word_bits: int) -> int:
-    """Of the columns of a bank: what a block RAM of 16 kbit (a bit in nine more) is deep enough for, or a word."""
-    if depth <= 1024:
-        return word_bits
-    return next((min(word_bits, bits) for words, bits in COLUMNS if depth <= words), word_bits)
+def choosing(depth: int) -> int:
+    """Cycles in which the word of a bank's address is chosen from its segments: one in a register behind each of them,
+    and one for each time that one of eight is left of them."""
+    count = len(segments(depth))
+    return 0 if count == 1 else 1 + ceil_div((count - 1).bit_length(), (PICKED - 1).bit_length())
 
 
 def mac_array(cfg: MacArray, beats: list[int]) -> list[int]:

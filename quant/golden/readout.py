@@ -8,7 +8,7 @@ import numpy as np
 
 from scaflow.quant.golden.beats import address_bits, pack, unpack
 from scaflow.quant.golden.lif_update import OPTIONAL
-from scaflow.quant.golden.mac_array import column_bits
+from scaflow.quant.golden.mac_array import cut
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,10 @@ class Readout:
     depth: int
     weight_bits: int
     logit_bits: int
-    weights: np.ndarray = field(metadata={"bits": "weight_bits", "column": "column_bits"})  # [simd, depth, classes]
+    weights: np.ndarray = field(metadata={"bits": "weight_bits", "cut": cut})  # [simd, depth, classes]
     bias: np.ndarray = field(metadata={"bits": "logit_bits"})  # [1, classes], T times a step's bias; of frames once
     frames: int = field(default=0, metadata=OPTIONAL)  # 1: sums go on over the frames of a recording
     tell_every: int = field(default=0, metadata=OPTIONAL)  # so many frames are told; 0: the last of a recording alone
-
-    @property
-    def column_bits(self) -> int:
-        return column_bits(self.depth, self.classes * self.weight_bits)
 
     @property
     def addr_bits(self) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from scaflow.hw.area import COEFFICIENTS, DEVICES, FAMILIES, Area, area, coefficients, features, summed
-from scaflow.hw.area_array import array
+from scaflow.hw.area_array import Lanes, array
 from scaflow.hw.area_fit import Sample, errors, fit, netlist_feeds
 from scaflow.hw.design import Design, design
 from scaflow.hw.emit import emit
@@ -185,7 +185,7 @@ def test_an_unknown_module_is_refused():
 
 def test_equal_bits_are_counted_once_and_zero_weights_not_at_all():
     def counted(weights: list[list[list[int]]]) -> dict[str, float]:
-        return array(np.array(weights), 1, 4, 8, "xc7")  # [simd, depth, pe]
+        return array(Lanes.of(np.array(weights)), 1, 4, 8, "xc7")  # [simd, depth, pe]
 
     # a lane, two words, two neurons; bits of the words of a neuron, lowest first: (1, 0), (0, 1), (1, 1), (0, 1)
     assert counted([[[5, 5], [-2, -2]]])["bank_read"] == 3

@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from graphs import preactivated
 
 from scaflow.hw.activity import law_events, reads, window_events
 from scaflow.hw.area import DEVICES, Area, area
@@ -169,3 +170,8 @@ def test_an_event_stage_without_events_still_waits_for_its_words(graph):
 def test_events_need_the_spikes_of_some_images(graph):
     with pytest.raises(ValueError, match="give those of calibration images"):
         problem(graph, FAMILY, ("event",))
+
+
+def test_stages_whose_currents_are_joined_are_no_choices_of_their_own():
+    with pytest.raises(ValueError, match=r"^solve: the currents of stem, outer1; outer2, across2 are joined"):
+        problem(preactivated(), "xc7")

@@ -39,6 +39,7 @@ class TestDirectPe(RtlSuite):
         shape(1, 3, 8, 9, 9, 3, 3),
         shape(4, 1, 8, 9, 2, 1, 4),
         shape(4, 1, 24, 3, 1, 4, 5, lookup=3, places=3),  # patterns of three pixels, in parts of 3 bits of each
+        shape(1, 17, 1, 16385, 2, 3, 2),  # banks in segments: a credit is out for 17 cycles
     )
     mutants = (
         ("0, MIDDLE, 1'b0)", "0, MIDDLE, 1'b1)", 3),  # a sum that is its level fires
@@ -65,8 +66,8 @@ class TestDirectPe(RtlSuite):
     def beats(self, cfg, rng):
         act_bits, end_bit = cfg.simd * cfg.in_bits, cfg.simd * (cfg.in_bits + cfg.addr_bits)
         beats = []
-        short = cfg.depth == 1  # a result a cycle, until the queue is full where the sink pauses
-        for _ in range(cfg.folds * (800 if short else PIXELS)):
+        short = cfg.depth in (1, 16385)  # a result a cycle, until the queue is full where the sink pauses
+        for _ in range(cfg.folds * {1: 800, 16385: 100}.get(cfg.depth, PIXELS)):
             for _ in range(1 if short else rng.randint(1, LONGEST)):
                 step = rng.getrandbits(act_bits)
                 for lane in range(cfg.simd):
@@ -77,5 +78,5 @@ class TestDirectPe(RtlSuite):
 
     def cycles(self, cfg, beats):
         """One cycle a synapse step, and the latencies of the parts."""
-        more = cfg.in_bits > 1 or cfg.lookup > 0
+        more = (cfg.in_bits > 1 or cfg.lookup > 0) + 2 * (cfg.depth > 16384)
         return len(beats) + 3 + (cfg.simd * max(1, cfg.lookup) - 1).bit_length() + more + 5

@@ -54,6 +54,7 @@ class TestLifPe(RtlSuite):
         shape(3, 1, 4, 18, 2, 3, 4, 0, 2, decay=(5, 3)),  # a delayed one, of a first layer
         shape(5, 2, 1, 18, 2, 1, 4, 2, 0, neurons=2, pixels=4),  # frames
         shape(4, 1, 4, 18, 1, 1, 4, 0, 1, pixels=3, decay=(230, 8)),  # of pixels of 4 bits
+        shape(1, 17, 1, 16385, 2, 3, 2, 0, 0),  # banks in segments: a credit is out for 17 cycles
     )
     mutants = (
         # a repetition is lost
@@ -89,7 +90,7 @@ class TestLifPe(RtlSuite):
         act_bits, end_bit = cfg.simd * cfg.in_bits, cfg.simd * (cfg.in_bits + cfg.addr_bits)
         beats = []
         for _ in range(PIXELS * cfg.folds * (1 if cfg.direct else cfg.time_steps)):
-            for _ in range(rng.randint(1, LONGEST)):
+            for _ in range(rng.randint(1, LONGEST) if cfg.depth <= 16384 else 1):
                 step = rng.getrandbits(act_bits)
                 for lane in range(cfg.simd):
                     step |= rng.randrange(words(cfg)) << (act_bits + lane * cfg.addr_bits)
@@ -108,4 +109,5 @@ class TestLifPe(RtlSuite):
             last = max(last + steps, begun + 1)
             begun = max(last, begun + cfg.rounds)
         narrow = cfg.rounds + 1 if cfg.rounds > 1 else 0
-        return begun + 3 + (cfg.simd * max(1, cfg.lookup) - 1).bit_length() + (cfg.in_bits > 1) + 4 + 1 + narrow
+        array = 3 + (cfg.simd * max(1, cfg.lookup) - 1).bit_length() + (cfg.in_bits > 1) + 2 * (cfg.depth > 16384)
+        return begun + array + 4 + 1 + narrow

@@ -31,6 +31,14 @@ def patterns(pe, simd, in_bits, weight_bits, words, seed=0, parts=1, places=1):
     return replace(whole, in_bits=in_bits, lookup=parts, places=places, acc_bits=acc_bits)
 
 
+def late(cfg):
+    """Cycles more: a register behind each segment of 16,384 words, and one behind each choice of one in eight."""
+    left, cycles = -(-cfg.depth // 16384), 0
+    while left > 1:
+        left, cycles = -(-left // 8), cycles + 1
+    return cycles + (cycles > 0)
+
+
 class TestMacArray(RtlSuite):
     stem = "mac_array"
     directed = (
@@ -48,6 +56,9 @@ class TestMacArray(RtlSuite):
         patterns(5, 1, 24, 7, 3, parts=3, places=3),  # three pixels of 8 bits, by 3, 3 and 2 bits of each
         patterns(3, 3, 10, 4, 5, parts=2, places=2),
         patterns(2, 2, 8, 5, 2, parts=8),
+        shape(2, 2, 1, 3, 33000),  # in three segments, the last of which has 232 words
+        shape(1, 1, 8, 2, 9 * 16384 + 1),  # one of eight is chosen twice
+        patterns(1, 2, 8, 2, 2 * 4096, parts=2),  # parts choose from segments of their own
     )
     mutants = (
         ("in_ready = enable", "in_ready = 1'b1"),  # ready dropped
@@ -59,8 +70,11 @@ class TestMacArray(RtlSuite):
         ("INDEX_BITS'({addr, part[j]})", "INDEX_BITS'(addr)", 7),  # another pattern's sum
         ("<< (PART * PART_BITS)", "<< PART", 11),  # a part counts for less
         ("int bit_of = i % (IN_BITS / PLACES)", "int bit_of = i / PLACES", 11),  # bits of another pixel
-        ("read[b][j][FIRST+:BITS] <= column", "read[b][j][FIRST+:BITS] <= ~column", 9),
-        ("DEPTH <= 2048 ? 9", "DEPTH <= 2048 ? 8", 9),  # not the columns that there are files of
+        ("read[b][j][SEGMENT][FIRST+:BITS] <= column", "read[b][j][SEGMENT][FIRST+:BITS] <= ~column", 9),
+        ("REST <= 2048 ? 9", "REST <= 2048 ? 8", 9),  # not the columns that there are files of
+        ("pick[v-1] >> 3 : pick[0]", "pick[v-1] : pick[0]", 15),  # the second choice repeats the first
+        ("from[n][3'(pick[v])]", "from[n][3'(pick[0])]", 14),  # the segment of the step after
+        ("beside[CHOOSING-1]", "beside[0]", 14),  # the activation of a step before
         ("if (enable && ends) out_data", "if (enable) out_data"),  # a sum goes before the next one comes
     )
 
@@ -89,4 +103,5 @@ class TestMacArray(RtlSuite):
         return {"out_data": mac_array(cfg, beats)[-1]}
 
     def cycles(self, cfg, beats):
-        return len(beats) + 3 + (cfg.simd * max(1, cfg.lookup) - 1).bit_length() + (cfg.in_bits > 1 or cfg.lookup > 0)
+        levels = (cfg.simd * max(1, cfg.lookup) - 1).bit_length()
+        return len(beats) + 3 + levels + (cfg.in_bits > 1 or cfg.lookup > 0) + late(cfg)

@@ -35,6 +35,7 @@ class TestReadout(RtlSuite):
         shape(2, 1, 15, 5, 60, frames=1, tell_every=1),
         shape(5, 3, 15, 4, 60, frames=1, tell_every=3),
         shape(4, 2, 16, 4, 60, frames=1, tell_every=3, in_bits=2),
+        shape(2, 1, 16390, 3, 60),  # a bank in two segments
     )
     mutants = (
         ("> $signed(best)", ">= $signed(best)", 1),  # the highest index on a tie
@@ -84,5 +85,5 @@ class TestReadout(RtlSuite):
         steps = self.length(cfg)
         if cfg.frames and steps < cfg.classes + 2:
             return None  # of frames as short it depends on which are told
-        array = 3 + (cfg.simd - 1).bit_length() + (cfg.in_bits > 1)
+        array = 3 + (cfg.simd - 1).bit_length() + (cfg.in_bits > 1) + 2 * (cfg.depth > 16384)
         return steps + (IMAGES - 1) * max(steps, cfg.classes + 2) + array + 1 + cfg.classes
