@@ -23,7 +23,7 @@ from scaflow.model import caches, processes
 from scaflow.model.environment import environment
 from scaflow.model.files import kept_json, read_json, write_json
 
-Target = Literal["ecp5-85", "xc7"]
+Target = Literal["ecp5-85", "xc7", "xcup"]
 Progress = Callable[[str], None]
 
 RTL = Path(__file__).parent / "rtl"
@@ -44,7 +44,7 @@ class Resources:
     """Cells of a part of a design.
 
     ECP5: lut in TRELLIS_COMB positions, as nextpnr counts (a CCU2C is 2, a 16x4 LUT-RAM 4), bram in DP16KD.
-    xc7: lut in LUT6 positions (LUT-RAM, shift registers, inverters; not CARRY4, MUXF), bram in RAMB36.
+    xc7, xcup: lut in LUT6 positions (LUT-RAM, shift registers, inverters; not CARRY4, CARRY8, MUXF), bram in RAMB36.
     """
 
     lut: int = 0
@@ -91,7 +91,17 @@ _XC7 = (
     | {"RAMB18E1": Resources(bram=0.5), "RAMB36E1": Resources(bram=1), "DSP48E1": Resources(dsp=1)}
     | {name: Resources() for name in ("CARRY4", "MUXF7", "MUXF8", "BUFG", "$scopeinfo")}
 )
-_CELLS = {"ecp5-85": _ECP5, "xc7": _XC7}
+_XCUP = _XC7 | {
+    "RAMB18E2": Resources(bram=0.5),
+    "RAMB36E2": Resources(bram=1),
+    "DSP48E2": Resources(dsp=1),
+    "CARRY8": Resources(),
+    "MUXF9": Resources(),
+    "RAM32M16": Resources(lut=8),
+    "RAM64M8": Resources(lut=8),
+    "RAM512X1S": Resources(lut=8),
+}
+_CELLS = {"ecp5-85": _ECP5, "xc7": _XC7, "xcup": _XCUP}
 
 
 def synthesize(
@@ -220,6 +230,7 @@ def _script(top: str, target: Target) -> str:
     passes = {
         "ecp5-85": f"synth_ecp5 -top {top} -json SYNTH_OUT/netlist.json",
         "xc7": f"synth_xilinx -family xc7 -flatten -noiopad -top {top}",
+        "xcup": f"synth_xilinx -family xcup -flatten -noiopad -top {top}",
     }
     return "\n".join(
         [

@@ -91,16 +91,22 @@ module mac_array #(
     else if (enable) ends <= valid[STAGES-1] && last[STAGES-1];
   end
 
-  // the words of each lane that its parts pick: those of the segments, the one that is meant, and the activation beside
-  logic [SIMD-1:0][PARTS-1:0][SEGMENTS-1:0][WORD_BITS-1:0] read;
-  logic [SIMD-1:0][PARTS-1:0][WORD_BITS-1:0] chosen;
-  logic [SIMD-1:0][IN_BITS-1:0] act_1, act_chosen;
+  // the words of each lane that its parts pick, and the activation that came with them
+  logic [SIMD-1:0][PARTS-1:0][WORD_BITS-1:0] read;
+  logic [SIMD-1:0][IN_BITS-1:0] act_1;
+  logic [SIMD-1:0][PARTS-1:0][SEGMENTS-1:0][WORD_BITS-1:0] of_segments;  // of which one is meant
+  if (SEGMENTS == 1) begin : no_segments
+    wire unused = &{1'b0, of_segments};
+    assign of_segments = '0;
+  end
   for (genvar b = 0; b < SIMD; b++) begin : bank
     localparam bit [15:0] DIGITS = {8'(48 + b / 10), 8'(48 + b % 10)};
     wire [IN_BITS-1:0] act = in_data[b*IN_BITS+:IN_BITS];
     wire [ADDR_BITS-1:0] addr = in_data[SIMD*IN_BITS+b*ADDR_BITS+:ADDR_BITS];
     logic [PARTS-1:0][INDEX_BITS-1:0] index;
-    always_ff @(posedge clk) if (enable) act_1[b] <= act;
+    if (SEGMENTS == 1) begin : alone
+      always_ff @(posedge clk) if (enable) act_1[b] <= act;
+    end
     if (LOOKUP == 0) begin : step
       assign index[0] = INDEX_BITS'(addr);
     end else begin : pattern
@@ -138,17 +144,18 @@ module mac_array #(
         initial $readmemh({WEIGHTS_FILE, "_", DIGITS, "_", AT, ".mem"}, column);
       end
       for (genvar j = 0; j < PARTS; j++) begin : port
-        always_ff @(posedge clk) if (enable) read[b][j][SEGMENT][FIRST+:BITS] <= column[WITHIN'(index[j])];
+        if (SEGMENTS == 1) begin : whole_bank
+          always_ff @(posedge clk) if (enable) read[b][j][FIRST+:BITS] <= column[index[j]];
+        end else begin : one_of_several
+          always_ff @(posedge clk) if (enable) of_segments[b][j][SEGMENT][FIRST+:BITS] <= column[WITHIN'(index[j])];
+        end
       end
     end
-    if (SEGMENTS == 1) begin : alone
-      assign chosen[b] = read[b];
-      assign act_chosen[b] = act_1[b];
-    end else begin : of_segments
+    if (SEGMENTS > 1) begin : choosing
       localparam int unsigned PICK_BITS = $clog2(SEGMENTS);
-      logic [CHOOSING-1:0][IN_BITS-1:0] beside;
-      assign act_chosen[b] = beside[CHOOSING-1];
-      always_ff @(posedge clk) if (enable) beside <= (CHOOSING * IN_BITS)'({beside, act_1[b]});
+      logic [CHOOSING:0][IN_BITS-1:0] beside;
+      assign act_1[b] = beside[CHOOSING];
+      always_ff @(posedge clk) if (enable) beside <= ((CHOOSING + 1) * IN_BITS)'({beside, act});
       // as the words are read, and what is left of it at each choice; a pattern lies in one segment, whatever its parts
       logic [CHOICES:0][PICK_BITS-1:0] pick;
       always_ff @(posedge clk) if (enable) begin
@@ -161,7 +168,7 @@ module mac_array #(
           localparam int unsigned LEFT = (SEGMENTS + 8 ** v - 1) / 8 ** v;
           logic [LEFT-1:0][WORD_BITS-1:0] left;
           if (v == 0) begin : behind  // a block RAM has this register
-            always_ff @(posedge clk) if (enable) left <= read[b][j];
+            always_ff @(posedge clk) if (enable) left <= of_segments[b][j];
           end else begin : one_of_eight
             wire [LEFT-1:0][7:0][WORD_BITS-1:0] from = (LEFT * 8 * WORD_BITS)'(choice[v-1].left);
             always_ff @(posedge clk) if (enable) begin
@@ -169,7 +176,7 @@ module mac_array #(
             end
           end
         end
-        assign chosen[b][j] = choice[CHOICES].left;
+        assign read[b][j] = choice[CHOICES].left;
       end
     end
   end
@@ -181,8 +188,8 @@ module mac_array #(
       assign term[l] = '0;
     end else begin : present
       localparam int unsigned LANE = l / PARTS, PART = l % PARTS;
-      wire [WORD_BITS-1:0] word = chosen[LANE][PART];
-      wire [IN_BITS-1:0] act = act_chosen[LANE];
+      wire [WORD_BITS-1:0] word = read[LANE][PART];
+      wire [IN_BITS-1:0] act = act_1[LANE];
       logic [PE-1:0][TERM_BITS-1:0] product;
       assign term[l] = product;
       if (LOOKUP > 0) begin : pattern

@@ -70,11 +70,11 @@ class TestMacArray(RtlSuite):
         ("INDEX_BITS'({addr, part[j]})", "INDEX_BITS'(addr)", 7),  # another pattern's sum
         ("<< (PART * PART_BITS)", "<< PART", 11),  # a part counts for less
         ("int bit_of = i % (IN_BITS / PLACES)", "int bit_of = i / PLACES", 11),  # bits of another pixel
-        ("read[b][j][SEGMENT][FIRST+:BITS] <= column", "read[b][j][SEGMENT][FIRST+:BITS] <= ~column", 9),
+        ("read[b][j][FIRST+:BITS] <= column", "read[b][j][FIRST+:BITS] <= ~column", 9),
         ("REST <= 2048 ? 9", "REST <= 2048 ? 8", 9),  # not the columns that there are files of
         ("pick[v-1] >> 3 : pick[0]", "pick[v-1] : pick[0]", 15),  # the second choice repeats the first
         ("from[n][3'(pick[v])]", "from[n][3'(pick[0])]", 14),  # the segment of the step after
-        ("beside[CHOOSING-1]", "beside[0]", 14),  # the activation of a step before
+        ("= beside[CHOOSING]", "= beside[0]", 14),  # the activation of a step before
         ("if (enable && ends) out_data", "if (enable) out_data"),  # a sum goes before the next one comes
     )
 
