@@ -6,7 +6,7 @@ import os
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -22,7 +22,7 @@ from scaflow.flow.report import collect as report
 from scaflow.flow.running import at_work, end, err, make_report, messages, out, project_of, run_stages, say
 from scaflow.flow.stages import DESIGNS, TRAININGS, Project
 from scaflow.flow.training import ranks
-from scaflow.hw.synth import Target
+from scaflow.hw.synth import BOTH, Target
 from scaflow.model import threads
 from scaflow.model.files import check_place, read_json
 from scaflow.model.limits import AXI_BYTES
@@ -215,7 +215,7 @@ def activity(
 def synth(
     net: Net,
     build: Build = BUILD,
-    target: Annotated[Target | None, typer.Option("--target", help="One target only.")] = None,
+    target: Annotated[Target | None, typer.Option("--target", help="One only; xcup (UltraScale+): cells.")] = None,
     variant: OneVariant = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Of the placement: the spread of the clock.")] = 1,
     jobs: Jobs = None,
@@ -234,7 +234,7 @@ def synth(
                 run_stages(project, [synthesis.stage(project, say, seeds, engine)], force)
             rows = read_json(project / "synth.json")["synth"]
         else:
-            targets = [target] if target else get_args(Target)
+            targets = [target] if target else BOTH
             rows = synthesis.synthesize_designs(
                 project, targets, [variant] if variant else DESIGNS, say, seeds, engine
             )

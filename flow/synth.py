@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from scaflow.flow.chain import read_design
 from scaflow.flow.jobs.engines import engine_of
 from scaflow.flow.jobs.job import Engine, Job, Opened, work_off
 from scaflow.flow.stages import DESIGNS, Progress, Project, Stage, design_files
-from scaflow.hw.synth import ROUTED, SEED, SynthResult, Target, route, synthesize
+from scaflow.hw.synth import BOTH, ROUTED, SEED, SynthResult, Target, route, synthesize
 from scaflow.model.files import write_json
 from scaflow.model.threads import processors
 
@@ -32,7 +32,7 @@ def stage(project: Project, progress: Progress, seeds: int = 1, engine: Opened =
     """Reads the designs. Writes synth.json (resources, and the routed clock on the ECP5)."""
 
     def run() -> None:
-        rows = synthesize_designs(project, get_args(Target), DESIGNS, progress, seeds, engine)
+        rows = synthesize_designs(project, BOTH, DESIGNS, progress, seeds, engine)
         write_json(project / "synth.json", {"synth": rows})
 
     return Stage(

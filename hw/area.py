@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from math import gcd
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +27,8 @@ from scaflow.quant.golden.beats import address_bits, ceil_div
 from scaflow.quant.golden.mac_array import DEEPEST, part_bits
 
 COEFFICIENTS = Path(__file__).with_name("area.json")
-FAMILIES: tuple[Family, ...] = get_args(Family)
+FAMILIES: tuple[Family, ...] = ("ecp5", "xc7")  # that coefficients are fitted for
+FITTED_AS: dict[Family, Family] = {"ecp5": "ecp5", "xc7": "xc7", "xcup": "xc7"}  # the same LUTs
 FITTED = ("lut", "ff", "feed")
 NARROW = 12  # bits whose lowest one is found without a carry chain in synapse_event.sv
 SIDE = 18  # bits of a side of a block RAM
@@ -68,24 +69,34 @@ class Area:
 
 @dataclass(frozen=True)
 class Device:
+    """What there is of a device: Lattice FPGA-DS-02012; AMD DS180, DS190, DS890, DS891 and DS987."""
+
     name: str
     family: Family
     lut: int
+    ff: int
     bram: int  # DP16KD; RAMB36
     dsp: int
+    uram: int = 0  # UltraRAM has no contents when a device is configured, so that no weights can be in it
 
 
 DEVICES = {
     device.name: device
     for device in (
-        Device("ecp5-25", "ecp5", 24_288, 56, 28),
-        Device("ecp5-45", "ecp5", 43_848, 108, 72),
-        Device("ecp5-85", "ecp5", 83_640, 208, 156),
-        Device("xc7a35t", "xc7", 20_800, 50, 90),
-        Device("xc7a100t", "xc7", 63_400, 135, 240),
-        Device("xc7a200t", "xc7", 134_600, 365, 740),
-        Device("xc7z010", "xc7", 17_600, 60, 80),
-        Device("xc7z020", "xc7", 53_200, 140, 220),
+        Device("ecp5-25", "ecp5", 24_288, 24_288, 56, 28),
+        Device("ecp5-45", "ecp5", 43_848, 43_848, 108, 72),
+        Device("ecp5-85", "ecp5", 83_640, 83_640, 208, 156),
+        Device("xc7a35t", "xc7", 20_800, 41_600, 50, 90),
+        Device("xc7a100t", "xc7", 63_400, 126_800, 135, 240),
+        Device("xc7a200t", "xc7", 134_600, 269_200, 365, 740),
+        Device("xc7z010", "xc7", 17_600, 35_200, 60, 80),
+        Device("xc7z020", "xc7", 53_200, 106_400, 140, 220),
+        Device("xczu3eg", "xcup", 70_560, 141_120, 216, 360),
+        Device("xczu7ev", "xcup", 230_400, 460_800, 312, 1_728, 96),
+        Device("xczu9eg", "xcup", 274_080, 548_160, 912, 2_520),
+        Device("xck26", "xcup", 117_120, 234_240, 144, 1_248, 64),
+        Device("xcku5p", "xcup", 216_960, 433_920, 480, 1_824, 64),
+        Device("xcvu9p", "xcup", 1_182_240, 2_364_480, 2_160, 6_840, 960),
     )
 }
 
@@ -99,7 +110,7 @@ def area(instances: Iterable[Instance], family: Family, model: Model | None = No
     model = model or coefficients()
     total = Area()
     for instance in instances:
-        known = model[family].get(instance.module)
+        known = model[FITTED_AS[family]].get(instance.module)
         if known is None:
             raise ValueError(
                 f"area: no coefficients for module {instance.module!r} on {family} in {COEFFICIENTS.name};"
@@ -120,7 +131,7 @@ def served_areas(
     Args:
         lanes: what is known of its weights, where they are not in it.
     """
-    known = coefficients()[family][instance.module]
+    known = coefficients()[FITTED_AS[family]][instance.module]
     lanes = lanes or lanes_of(instance.cfg)
     sums = _sums(instance.cfg, family, lanes) | {"one": 1.0}
     blocks, dsps = _array_counted(instance.cfg, family, None if instance.cfg.lookup else lanes)
@@ -294,7 +305,7 @@ def _lif_pe(cfg: Any, family: Family) -> Features:
 @cache
 def _served_area(cfg: Neurons, family: Family) -> Area:
     """Of lif_pe without its array."""
-    own, known = _served(cfg, family), coefficients()[family]["lif_pe"]
+    own, known = _served(cfg, family), coefficients()[FITTED_AS[family]]["lif_pe"]
     lut, ff, feed = (float(sum(c * own[f] for f, c in known[n].items() if f in own)) for n in FITTED)
     return Area(lut, ff, _membranes(cfg, cfg.neurons, cfg.folds * cfg.rounds, family).blocks, 0, feed)
 
@@ -372,7 +383,7 @@ def _array_counted(cfg: Any, family: Family, lanes: Lanes | None = None) -> tupl
 def _blocks(cfg: Any, lanes: Lanes, pe: int, family: Family, reads: int = 1) -> float:
     """Block RAMs of the weights."""
     if cfg.depth > DEEPEST:
-        return deep_blocks(cfg.weights, cfg.weight_bits, family, reads)
+        return deep_blocks(lanes, cfg.weight_bits, family, reads)
     return lanes.lanes * bank(pe, cfg.depth, cfg.weight_bits, family, reads).blocks
 
 

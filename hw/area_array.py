@@ -23,6 +23,7 @@ class Lanes:
 
     bits: np.ndarray  # that hold every weight of a lane and neuron; 0 where all are zero
     even: np.ndarray  # lowest bits that are zero in all of them; 0 where all are zero
+    used: np.ndarray  # the bits that some of them have
     depth: int  # words of a bank
     weights: np.ndarray | None  # [simd, depth, pe]; None where nothing else of them matters
 
@@ -36,7 +37,7 @@ class Lanes:
         """From the `reaches` of the weights of a lane and neuron."""
         bits = np.where(used, np.ceil(np.log2(reach + 1)).astype(np.int64) + 1, 0)
         even = np.where(used, np.log2(np.maximum(used & -used, 1)).astype(np.int64), 0)
-        return cls(bits, even, depth, weights)
+        return cls(bits, even, used, depth, weights)
 
     @property
     def working(self) -> int:
@@ -49,9 +50,10 @@ class Lanes:
         return int(self.bits.any(1).sum())
 
 
-def needs_words(depth: int) -> bool:
-    """Does what a bank takes depend on its words one by one?"""
-    return depth <= BANK_IN_BLOCK or depth > DEEPEST
+def needs_words(depth: int, scheduler: str) -> bool:
+    """Does what a bank takes depend on its words one by one? A segment of a list's holds some of every lane and neuron;
+    of events there is room for a power of two, and one may hold none."""
+    return depth <= BANK_IN_BLOCK or (depth > DEEPEST and scheduler == "event")
 
 
 def reaches(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +79,7 @@ def array(lanes: Lanes, in_bits: int, weight_bits: int, acc_bits: int, family: F
     return {
         **_tree(products, even, columns if in_bits == 1 else products.sum(1)),
         # a DSP of the xc7 also adds, where nothing stands between the product and the accumulator
-        "accumulator_bits": 0 if multiplied and simd == 1 and family == "xc7" else pe * acc_bits,
+        "accumulator_bits": 0 if multiplied and simd == 1 and family != "ecp5" else pe * acc_bits,
         "neurons_summed": pe,
         "product_bits": sum(columns),
         "bank_logic": sum(columns) * ceil_div(depth, per_lut) if 1 < depth <= BANK_IN_BLOCK else 0,
@@ -112,13 +114,14 @@ def bank(pe: int, depth: int, weight_bits: int, family: Family, reads: int = 1) 
     return found + _segment(rest, pe * weight_bits, family, reads) if rest else found
 
 
-def deep_blocks(weights: np.ndarray, weight_bits: int, family: Family, reads: int) -> float:
-    """Block RAMs of banks in segments [simd, depth, pe]: none for a bit that is zero in all words of a segment."""
+def deep_blocks(lanes: Lanes, weight_bits: int, family: Family, reads: int) -> float:
+    """Block RAMs of banks in segments: none for a bit that is zero in all words of a segment."""
     blocks, start = 0.0, 0
-    for words in segments(weights.shape[1]):
-        used = np.bitwise_or.reduce(weights[:, start : start + words].astype(np.int64), axis=1)
-        bits = [bin(int(of) & (1 << weight_bits) - 1).count("1") for of in used.ravel()]
-        for width in np.reshape(bits, used.shape).sum(1).tolist():
+    for words in segments(lanes.depth):
+        used = lanes.used
+        if lanes.weights is not None:
+            used = np.bitwise_or.reduce(lanes.weights[:, start : start + words].astype(np.int64), axis=1)
+        for width in (used[..., None] >> np.arange(weight_bits) & 1).sum((1, 2)).tolist():
             blocks += _segment(words, width, family, reads).blocks
         start += words
     return blocks

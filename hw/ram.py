@@ -13,7 +13,7 @@ from typing import Literal
 
 from scaflow.quant.golden.beats import ceil_div
 
-Family = Literal["ecp5", "xc7"]
+Family = Literal["ecp5", "xc7", "xcup"]
 Style = Literal["auto", "lut", "block"]
 
 
@@ -56,9 +56,11 @@ _BLOCK = {
     "xc7": [_Cell(*shape, 129, 0, block=0.5, dual=shape[1] < 36) for shape in _HALF]
     + [_Cell(*shape, 257, 0, block=1.0, dual=shape[1] < 72) for shape in _FULL],
 }
+_BLOCK["xcup"] = _BLOCK["xc7"]
 _LUT_RAM = {
     "ecp5": [_Cell(16, 4, 4, 0, luts=4)],
     "xc7": [_Cell(32, 6, 1, 7, luts=4), _Cell(64, 3, 1, 7, luts=4)],
+    "xcup": [_Cell(32, 14, 0, 16, luts=8), _Cell(64, 7, 0, 16, luts=8)],
 }
 _BYTE = 9  # block RAM is written in whole bytes; LUT RAM in whole cells
 _COLLISION = 8  # logic around a block RAM that gives the old word where it is read while it is written

@@ -319,7 +319,7 @@ class Banks:
         out, into = self.used.shape
         folds, steps = ceil_div(out, fold.pe), ceil_div(into, fold.simd)
         depth = bank_depth(self.node, self.edge, into, folds, fold.simd, fold.scheduler)
-        if fold.group != SYNAPSE or self.edge.kind == "pixels" or needs_words(depth):
+        if fold.group != SYNAPSE or self.edge.kind == "pixels" or needs_words(depth, fold.scheduler):
             return None
         spare = ((0, folds * fold.pe - out), (0, steps * fold.simd - into))
         reach, used = (np.pad(of, spare).reshape(folds, fold.pe, steps, -1) for of in (self.reach, self.used))

@@ -24,6 +24,7 @@ from scaflow.model.environment import environment
 from scaflow.model.files import kept_json, read_json, write_json
 
 Target = Literal["ecp5-85", "xc7", "xcup"]
+BOTH: tuple[Target, ...] = ("ecp5-85", "xc7")  # of every network; another where it is asked for
 Progress = Callable[[str], None]
 
 RTL = Path(__file__).parent / "rtl"
@@ -230,6 +231,7 @@ def _script(top: str, target: Target) -> str:
     passes = {
         "ecp5-85": f"synth_ecp5 -top {top} -json SYNTH_OUT/netlist.json",
         "xc7": f"synth_xilinx -family xc7 -flatten -noiopad -top {top}",
+        # no memory here has one address for both its ports, which Yosys 0.70 cannot make an UltraScale+ block RAM of
         "xcup": f"synth_xilinx -family xcup -flatten -noiopad -top {top}",
     }
     return "\n".join(

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from scaflow.hw.area import COEFFICIENTS, DEVICES, FAMILIES, Area, area, coefficients, features, summed
+from scaflow.hw.area import COEFFICIENTS, DEVICES, FAMILIES, FITTED_AS, Area, area, coefficients, features, summed
 from scaflow.hw.area_array import Lanes, array
 from scaflow.hw.area_fit import Sample, errors, fit, netlist_feeds
 from scaflow.hw.design import Design, design
@@ -224,7 +224,7 @@ def test_a_fit_finds_what_its_samples_were_made_of_and_the_error_is_the_largest_
 
 
 def test_devices_have_a_family_and_room():
-    assert {device.family for device in DEVICES.values()} == set(FAMILIES)
+    assert {device.family for device in DEVICES.values()} == set(FITTED_AS)
     assert (DEVICES["ecp5-85"].lut, DEVICES["ecp5-85"].bram) == (83_640, 208)
     assert (DEVICES["xc7z020"].lut, DEVICES["xc7z020"].bram, DEVICES["xc7z020"].dsp) == (53_200, 140, 220)
 
