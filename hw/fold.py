@@ -93,8 +93,8 @@ def balanced(graph: Graph, lanes: int, granularity: int = 1, asked: str = "fold.
 
     Lane counts are powers of two that divide `granularity` (where it is above 1), so that a layer pruned in steps of
     the granularity leaves no lane idle. The read-out computes all classes side by side. A weight bank stays within
-    the depth of one block RAM where it can and the lanes are enough: deeper ones are read through a multiplexer, which
-    costs the clock.
+    the depth of one block RAM where it can and the lanes are enough: deeper ones are cut into columns, and beyond
+    16,384 words into segments of which one is chosen, which takes registers and cycles.
 
     Args:
         asked: by which field or option, for a refusal to name it.
