@@ -1,8 +1,8 @@
 """`scaflow reference`: the designs of a shipped network from its kept integer graphs, without training or torch.
 
-graphs/<net>/ keeps {dense,pruned}.{json,npz} and figures.json, the test images that each classifies rightly, and of
-real recordings, under the digest of their frames, the same; every folder there is a reference network.
-docs/reference/README.md says how they were made.
+graphs/<net>/ keeps {dense,pruned}.{json,npz} and figures.json, the test images that each classifies rightly (of real
+recordings under the digest of their frames); every folder there is a reference network. docs/reference/README.md says
+how they were made.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _lay_out(project: Project, folder: Path, progress: Progress) -> None:
     from scaflow.quant.graph import execute, load, validate
 
     data = dataset_of(project.network, project.data, few=CALIBRATION_IMAGES)
-    correct = _expected(project, read_json(folder / "figures.json"), data.test_images)
+    correct = expected(project.network, project.data, read_json(folder / "figures.json"), data.test_images)
     if correct is None:
         progress("of these test recordings no count is kept")
     graphs, logits = {}, {}
@@ -104,11 +104,13 @@ def _lay_out(project: Project, folder: Path, progress: Progress) -> None:
     write_json(project / "compile.json", {"equality": equality, **laid, "provenance": laying.provenance()})
 
 
-def _expected(project: Project, figures: dict[str, Any], images: np.ndarray) -> dict[str, int] | None:
-    """The test images of each training that are kept as classified rightly; None: these are recordings of others."""
+def expected(
+    network: NetworkConfig, root: Path, figures: dict[str, Any], images: np.ndarray
+) -> dict[str, int] | None:
+    """The test images that each training classifies rightly, as it is kept; None: of other recordings nothing is."""
     from scaflow.model.events.dataset import real_nmnist
 
-    if project.network.dataset != "nmnist" or real_nmnist(project.data) is None:
+    if network.dataset != "nmnist" or real_nmnist(root) is None:
         return figures["correct"]
     return figures.get("recorded", {}).get(frames_digest(images))
 

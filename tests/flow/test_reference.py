@@ -20,6 +20,7 @@ from scaflow.flow.designs.reference import KEPT, kept
 from scaflow.flow.stages import TRAININGS, VARIANTS, shipped
 from scaflow.model.config import load_network
 from scaflow.model.data import dataset_of
+from scaflow.model.events.dataset import framed, recorded_in
 from scaflow.model.fetch import provide
 from scaflow.quant.graph import execute, load, validate
 
@@ -29,6 +30,7 @@ CHANNELS = {  # all and kept, as the README, docs/density.md and docs/reference/
     "fashion": (208, 104),
     "mnist": (88, 44),
     "swift": (48, 48),
+    "nmnist": (72, 48),
 }
 BLOCKED = ("torch", "brevitas", "qonnx", "onnx", "onnxruntime")
 
@@ -45,12 +47,37 @@ def test_accuracy(name, training):
         provide(network, ROOT / "data", print)
     except ValueError as error:
         pytest.skip(f"{network.dataset} cannot be obtained here: {error}")
-    data = dataset_of(network, ROOT / "data")
+    data = dataset_of(network, ROOT / "data", few=0)
     graph = validate(load(KEPT / name / training))
     channels = sum(len(node.kept) for node in graph.nodes if hasattr(node, "kept"))
     assert channels == CHANNELS[name][TRAININGS.index(training)]
-    right = int((execute(graph, data.test_images).argmax(1) == data.test_labels).sum())
-    assert right == json.loads((KEPT / name / "figures.json").read_text())["correct"][training]
+    logits = execute(graph, data.test_images, lengths=data.test_lengths)
+    right = int((logits.argmax(1) == data.test_labels).sum())
+    figures = json.loads((KEPT / name / "figures.json").read_text())
+    kept_count = reference.expected(network, ROOT / "data", figures, data.test_images)
+    if kept_count is None:
+        pytest.skip(f"of the recordings in {ROOT / 'data'} no count is kept")
+    assert right == kept_count[training]
+
+
+def test_accuracy_on_real_recordings(tmp_path, monkeypatch):
+    """Of nmnist, which has learnt from simulated ones alone."""
+    path = next((p / "shared/data/nmnist-small.zip" for p in ROOT.parents
+                 if (p / "shared/data/nmnist-small.zip").is_file()), None)  # fmt: skip
+    if path is None:
+        pytest.skip("shared/data/nmnist-small.zip is not there: no real recordings")
+    monkeypatch.setenv("SCAFLOW_BUILD", str(tmp_path))
+    network = load_network(shipped()["nmnist"])
+    with recorded_in(network, path) as found:
+        real = framed(network, found)
+    kept_counts = json.loads((KEPT / "nmnist/figures.json").read_text())["recorded"]
+    counted = {
+        training: int((execute(graph, real.frames, lengths=real.lengths).argmax(1) == real.labels).sum())
+        for training in TRAININGS
+        for graph in [load(KEPT / "nmnist" / training)]
+    }
+    assert counted == kept_counts[reference.frames_digest(real.frames)]
+    assert counted["pruned"] >= 0.965 * len(real.labels)
 
 
 def test_every_reference_network_is_shipped_whole():
