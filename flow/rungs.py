@@ -17,7 +17,7 @@ from scaflow.hw.design import Design
 from scaflow.hw.emit import TOP, beat_bytes, emit_stage, error_port
 from scaflow.hw.recordings import Given, as_bytes
 from scaflow.quant.golden.beats import address_bits, pack
-from scaflow.quant.graph import IMAGE, Conv, Current, Graph, Pool, execute
+from scaflow.quant.graph import IMAGE, Conv, Current, Graph, Neuron, execute
 from scaflow.sim.rtl import Frames, SimulationError, simulate_axis, simulate_top
 
 BATCH = 250  # images compared at once: the spikes of all layers are held
@@ -59,7 +59,8 @@ def torch_against_golden(
 
     from scaflow.model.network import full_scale
 
-    ends = [a.name for a, b in pairwise(graph.nodes) if not isinstance(b, Pool)]  # after each layer's pool
+    spiking = [node for node in graph.nodes if isinstance(node, Conv | Neuron)]
+    ends = [[node, *(pool for pool, _ in graph.pools_behind(node))][-1].name for node in spiking]
     logits, wrong = [], 0
     for start in range(0, len(images), BATCH):
         part = images[start : start + BATCH]
@@ -186,9 +187,9 @@ def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
 def channels(graph: Graph) -> dict[str, Any]:
     """Channels of the spiking layers, in all and kept, and layer by layer."""
     layers = [
-        {"name": node.name, "total": len(node.weight), "kept": len(node.kept)}
+        {"name": node.name, "total": len(node.bias), "kept": len(node.kept)}
         for node in graph.nodes
-        if isinstance(node, Conv)
+        if isinstance(node, Conv | Neuron)
     ]
     return {
         "total": sum(layer["total"] for layer in layers),

@@ -77,7 +77,7 @@ def _recordings(design: Design) -> dict[str, Any]:
 
 
 def _between(design: Design) -> dict[str, Any]:
-    """What lies between the stages, if anything does: the parts, and the depths of their queues."""
+    """Of a graph with forks all its parts and what they read, and the depths of the queues between the stages."""
     parts = [part for part in design.parts if part.stage is None]
     if not parts:
         return {}
@@ -85,7 +85,8 @@ def _between(design: Design) -> dict[str, Any]:
         queue.name if part.kind == "fork" else part.name: queue.cfg.depth for part in parts for queue in part.queues
     }
     told = [
-        {"name": p.name, "kind": p.kind, "reads": p.reads, "instances": [i.name for i in p.instances]} for p in parts
+        {"name": p.name, "kind": p.kind, "reads": p.reads, "instances": [i.name for i in p.instances]}
+        for p in design.parts
     ]
     return {"parts": told, "queues": queues}
 

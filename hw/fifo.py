@@ -10,10 +10,12 @@ import numpy as np
 from scaflow.hw.clock import predict
 from scaflow.hw.design import Design
 from scaflow.hw.recordings import Given
+from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import execute
 
 SLACK = 0.01  # by which the interval may be longer than with queues that never fill
 LARGE = 1024
+WIDE = 4
 
 
 def with_fifos(design: Design, depths: Mapping[str, int]) -> Design:
@@ -31,12 +33,13 @@ def with_fifos(design: Design, depths: Mapping[str, int]) -> Design:
 
 
 def choose_fifos(design: Design, images: Given) -> dict[str, int]:
-    """The smallest depth, a power of two, of the queue behind each spiking stage, by the stage's name.
+    """The smallest depth, a power of two, of the queue behind each spiking stage, by the stage's name; and of each
+    queue behind a fork, by its own, that which it has or a few quarters more.
 
     With all of them together the mean interval over the images, fed without gaps, is at most 1 % longer than with
-    queues of LARGE words, and the design does not stand still; where no time depends on the data, it comes to the same
-    interval as with those. Each is made as small as that allows while those behind it are large: the queue behind the
-    last stage is chosen last.
+    queues of LARGE words (of a fork, with WIDE times what they have), and the design does not stand still; where no
+    time depends on the data, it comes to the same interval as with those. Each is made as small as that allows while
+    those behind it are large: the queue behind the last stage is chosen last, but for those of forks.
 
     Args:
         images: uint8 [N, C, H, W], or recordings, at least 3; those the activity was measured on.
@@ -47,22 +50,27 @@ def choose_fifos(design: Design, images: Given) -> dict[str, int]:
     if len(images) < 3:
         raise ValueError(f"FIFO depths: {len(images)} images show no interval; give at least 3")
     spikes = execute(design.graph, images, trace=True)[1] if isinstance(images, np.ndarray) else None
-    depths = {stage.name: LARGE for stage in design.stages if stage.out_edge is not None}
+    tries = {
+        stage.name: tuple(2**n for n in range(1, LARGE.bit_length())) for stage in design.stages if stage.out_edge
+    }
+    for part in design.parts:
+        for queue in part.queues if part.kind == "fork" else ():
+            depth = int(queue.cfg.depth)
+            tries[queue.name] = tuple(depth + n * ceil_div(depth, 4) for n in range(4 * WIDE - 3))
+    depths = {name: offered[-1] for name, offered in tries.items()}
 
     def intervals(tried: Mapping[str, int]) -> np.ndarray:
         return predict(with_fifos(design, tried), images, spikes=spikes).interval
 
     free = intervals(depths)
     longest, settled = (1 + SLACK) * free.mean(), free[-1] if design.interval else np.inf
-    for name in depths:
-        depth = 2
-        while depth < LARGE:
+    for name, offered in tries.items():
+        for depth in offered[:-1]:
             try:
                 tried = intervals(depths | {name: depth})
-                if tried.mean() <= longest and tried[-1] <= settled:
-                    break
             except ValueError:  # it stands still
-                pass
-            depth *= 2
-        depths[name] = depth
+                continue
+            if tried.mean() <= longest and tried[-1] <= settled:
+                depths[name] = depth
+                break
     return depths

@@ -15,7 +15,7 @@ from scaflow.hw.recordings import Given, as_frames
 from scaflow.model.config import FoldConfig
 from scaflow.model.limits import MOST_SIMD
 from scaflow.quant.golden.axis_events import AxisEvents
-from scaflow.quant.graph import Conv, Edge, Graph, Readout
+from scaflow.quant.graph import Edge, Graph, Readout, Weighted
 
 CALIBRATION_IMAGES = 64  # of the training split: they choose schedulers and banks
 BATCH = 250  # images traced at once
@@ -62,7 +62,7 @@ def figures(laid: Design, dense: Graph, images: Given) -> list[dict[str, Any]]:
     fullest bank over those of the mean bank, before and after dealing); images (activity, cycles of each).
     """
     graph = laid.graph
-    nodes, whole = _weighted(graph), _weighted(dense)
+    nodes, whole = ({node.name: (node, edge) for node, edge in of.weighted} for of in (graph, dense))
     shown = [stage for stage in laid.stages if stage.out_edge or stage.law is None]
     sums = {stage.name: _Sums(stage, nodes[stage.name][0], graph) for stage in shown}
     for batch in range(0, len(images), BATCH):
@@ -98,12 +98,6 @@ def figures(laid: Design, dense: Graph, images: Given) -> list[dict[str, Any]]:
     return rows
 
 
-def _weighted(graph: Graph) -> dict[str, tuple[Conv | Readout, Edge]]:
-    """The layers with weights and what they read, by name."""
-    pairs = zip(graph.nodes, graph.edges(), strict=True)
-    return {node.name: (node, edge) for node, edge in pairs if isinstance(node, Conv | Readout)}
-
-
 def summary(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Of the spiking convolutions behind the first layer; cycles_over_ideal of the stages that walk events."""
     events = [row for row in rows if row["scheduler"] == "event"]
@@ -118,13 +112,13 @@ def _ratio(rows: list[dict[str, Any]], above: str, below: str) -> float:
     return sum(row[above] for row in rows) / (sum(row[below] for row in rows) or 1)
 
 
-def best_list(graph: Graph, node: Conv | Readout, edge: Edge, lanes: int) -> int:
+def best_list(graph: Graph, node: Weighted, edge: Edge, lanes: int) -> int:
     """Cycles an image of the list scheduler with the best division of at most `lanes`; of the read-out PE is given."""
     into = len(edge.kept)
     if isinstance(node, Readout):
         out = len(node.weight)
         return node_law(graph, node, edge, out, lanes // out, into, out)
-    out = len(node.kept)
+    out = graph.outputs(node)
     return min(
         node_law(graph, node, edge, min(lanes // simd, out), simd, into, out)
         for simd in range(1, min(lanes, into, MOST_SIMD) + 1)
@@ -134,7 +128,7 @@ def best_list(graph: Graph, node: Conv | Readout, edge: Edge, lanes: int) -> int
 class _Sums:
     """What the windows of one stage hold, image by image."""
 
-    def __init__(self, stage: Stage, node: Conv | Readout, graph: Graph) -> None:
+    def __init__(self, stage: Stage, node: Weighted, graph: Graph) -> None:
         self.stage, self.node, self.graph = stage, node, graph
         self.events_seen = self.places = self.events = self.before = self.after = 0
         self.activity: list[float] = []

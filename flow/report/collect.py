@@ -234,6 +234,10 @@ def import_table(found: Row) -> Table:
         if layer := layers.get(stage.name):
             cells += [f"{layer.spikes_compared:,}", f"{layer.spikes_differ:,}", f"{layer.rounding:.2%}"]
         table.add_row(stage.name, f"{stage.pe}x{stage.simd}", *cells)
+    stages = {stage.name for stage in found["stages"]}
+    for layer in (layer for layer in found["layers"] if layer.name not in stages):  # neurons by themselves
+        figures = (f"{layer.spikes_compared:,}", f"{layer.spikes_differ:,}", f"{layer.rounding:.2%}")
+        table.add_row(layer.name, "", "", "", "", *figures)
     return table
 
 

@@ -316,7 +316,7 @@ def measure(run: Run, path: Path, data: Any) -> dict[str, Any]:
     from scaflow.model.train import load_trained
     from scaflow.quant.compact import compact
     from scaflow.quant.folded import to_graph
-    from scaflow.quant.graph import Conv, Readout, execute
+    from scaflow.quant.graph import Conv, Neuron, execute
 
     trained = load_trained(path)
     graph = to_graph(folded_network(path))
@@ -324,7 +324,8 @@ def measure(run: Run, path: Path, data: Any) -> dict[str, Any]:
     logits = execute(small, data.test_images)
     whole = outline(run.cfg)
     lanes = list(folding_of(run.cfg, whole).values())
-    weighted = [node for node in small.nodes if isinstance(node, Conv | Readout)]
+    weighted = [node for node, _ in small.weighted]
+    spiking = [node for node in small.nodes if isinstance(node, Conv | Neuron)]
     folding = {node.name: fold for node, fold in zip(weighted, lanes, strict=True)}
     laws, dense = list(_laws(small, lanes)), list(_laws(whole, lanes))
     images = data.test_images[:SPIKE_IMAGES]
@@ -334,41 +335,37 @@ def measure(run: Run, path: Path, data: Any) -> dict[str, Any]:
         "seed": run.cfg.train.seed,
         "accuracy": accuracy(logits, data.test_labels),
         "validation_accuracy": trained.folded_accuracy,
-        "parameters": sum(n.weight.size + n.bias.size * (2 if isinstance(n, Conv) else 1) for n in weighted),
+        "parameters": sum(n.weight.size for n in weighted) + 2 * sum(n.bias.size for n in spiking)
+        + small.readout.bias.size,
         "synops": _synops(small, images),
         "cycles": sum(laws),
         "cycles_over_dense": sum(laws) / sum(dense),
         "interval": max(laws),
         "cycles_event": sum(row["cycles"] for row in event) + laws[-1],
-        "channels": [len(node.kept) for node in weighted if isinstance(node, Conv)],
+        "channels": [len(node.kept) for node in spiking],
     }
 
 
 def _laws(graph: Any, lanes: Sequence[Any]) -> Iterator[int]:
     from scaflow.hw.cycles import node_law
-    from scaflow.quant.graph import Conv
 
-    weighted = graph.weighted
-    for (node, edge), fold in zip(weighted, lanes, strict=True):
-        out = len(node.kept) if isinstance(node, Conv) else len(node.weight)
-        yield node_law(graph, node, edge, fold.pe, fold.simd, len(edge.kept), out, fold.rounds)
+    for (node, edge), fold in zip(graph.weighted, lanes, strict=True):
+        yield node_law(graph, node, edge, fold.pe, fold.simd, len(edge.kept), graph.outputs(node), fold.rounds)
 
 
 def _synops(graph: Any, images: Any) -> float:
     """Of the spiking layers behind the first and the read-out, an image."""
     from scaflow.flow.activity.events import BATCH
     from scaflow.hw.activity import reads, window_events
-    from scaflow.quant.graph import Conv, Pool
+    from scaflow.quant.graph import Readout
 
     total = 0
     for start in range(0, len(images), BATCH):
         edges = reads(graph, images[start : start + BATCH])
-        for node in graph.nodes[1:]:
-            if isinstance(node, Pool):
-                continue
+        for node, _ in graph.weighted[1:]:
             seen = edges[node.name]
-            if isinstance(node, Conv):
-                total += int(window_events(seen, node, [0] * seen.shape[2]).sum(dtype="int64")) * len(node.kept)
-            else:
+            if isinstance(node, Readout):
                 total += int(seen.sum(dtype="int64")) * len(node.weight)
+            else:
+                total += int(window_events(seen, node, [0] * seen.shape[2]).sum(dtype="int64")) * len(node.kept)
     return total / len(images)

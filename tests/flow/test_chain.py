@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from scaflow.flow import cli, rungs, synth
-from scaflow.flow.stages import DESIGNS
+from scaflow.flow import chain, cli, rungs, synth
+from scaflow.flow.stages import DESIGNS, open_project
 from scaflow.hw.synth import Resources, SynthResult
+from scaflow.quant.graph import Join, load
 from scaflow.sim.rtl import Frames
 
 NETWORK = """
@@ -31,6 +33,31 @@ keep = 0.6
 axi_bytes = 8
 pe = [2, 2]
 simd = [1, 2, 2]
+"""
+
+BRANCHED = """
+name = "branched"
+dataset = "digits"
+time_steps = 2
+layers = [
+  { channels = 4, bits = 6 },
+  { channels = 8 },
+  { channels = 4, bits = 6, shortcut = -2, pool = 2 },
+  { channels = 8, bits = 6, stride = 2, shortcut = -1 },
+]
+[train]
+epochs = 3
+finetune_epochs = 1
+batch = 32
+lr = 0.01
+validation = 100
+train_images = 320
+[sca]
+cycles = 0.6
+granularity = 2
+[fold]
+pe = [2, 2, 2, 2]
+simd = [1, 2, 2, 2, 2]
 """
 
 
@@ -71,6 +98,32 @@ def test_the_report_holds_and_is_complete(finished):
         assert stage["cycles"]["compact"] <= stage["cycles"]["skip"] <= stage["cycles"]["dense"]
     assert "Accuracy on 360 test images" in result.stdout
     assert "All equalities hold." in (folder / "build/tiny/report.html").read_text()
+
+
+@pytest.mark.rtl
+def test_the_chain_of_a_network_with_shortcuts_holds(finished):
+    """From training to the RTL: pruned for cycles, through QONNX, equal all the way."""
+    folder, _ = finished
+    (folder / "branched.toml").write_text(BRANCHED)
+    for verb in ("train", "export", "compile", "activity"):
+        result = run(verb, "branched.toml", *(["--images", "8"] * (verb == "activity")))
+        assert result.exit_code == 0, result.output
+    project = open_project("branched.toml", Path("build"), Path("data"))
+    compiled = json.loads((project / "compile.json").read_text())
+    assert {row["rung"][0] for row in compiled["equality"]} == {"0", "1", "c"}
+    assert all(row["mismatches"] == 0 < row["compared"] for row in compiled["equality"])
+    assert [layer["name"] for layer in compiled["channels"]["layers"]] == ["fire0", "conv1", "fire2", "fire3"]
+    kept = {layer["name"]: layer["kept"] for layer in compiled["channels"]["layers"]}
+    assert kept["fire0"] == kept["fire2"] and compiled["channels"]["kept"] < compiled["channels"]["total"] == 24
+    manifests = {name: json.loads((project / f"{name}/rtl/manifest.json").read_text()) for name in ("dense", "skip")}
+    laws = {name: sum(stage["law"] for stage in found["stages"]) for name, found in manifests.items()}
+    assert laws["skip"] <= 0.6 * laws["dense"]
+    graph = load(project / "event/graph")
+    assert [graph.edge(node.name).kind for node in graph.nodes if isinstance(node, Join)] == ["currents", "currents"]
+    told = json.loads((project / "activity.json").read_text())
+    assert [row["name"] for row in told["stages"] if row["scheduler"] == "event"][:2] == ["conv0", "conv1"]
+    sim = chain.simulate_designs(project, ["event"], 3, True, None, lambda line: None)
+    assert all(row["mismatches"] == 0 < row["compared"] for row in sim["equality"]), sim["equality"]
 
 
 @pytest.mark.rtl

@@ -273,6 +273,47 @@ def test_the_dataflow_is_told_where_the_design_is_there(project):
     assert {"conv0", "4 × 2, list", "700", "512", "4 × 2, event", "330", "pixels", "logits"} <= written
 
 
+def test_the_dataflow_of_a_graph_shows_where_paths_part_and_meet(project):
+    stage = {"pe": 4, "simd": 2, "neurons": 4, "scheduler": "list", "kept_in": 1, "kept_out": 4, "law": 700}
+    names = ("conv0", "conv1", "conv2", "readout")
+    stages = [
+        stage | {"name": name, "fifo_depth": 2 * i + 2, "instances": [f"{name}_current_pe"] * (name != "conv1")}
+        for i, name in enumerate(names)
+    ]
+    stages[-1]["fifo_depth"] = None
+
+    def part(name, kind, reads, instances):
+        return {"name": name, "kind": kind, "reads": reads, "instances": instances}
+
+    parts = [
+        part("conv0", "stage", [], ["conv0_stream_fifo"]),
+        part("conv0_fork", "fork", ["conv0_stream_fifo"], ["conv0_fork", "conv0_to_fire0", "conv0_to_join2"]),
+        part("fire0", "neuron", ["conv0_to_fire0"], ["fire0_stream_fifo"]),
+        part("conv1", "stage", ["fire0_stream_fifo"], ["conv1_stream_fifo"]),
+        part("conv2", "stage", ["conv1_stream_fifo"], ["conv2_stream_fifo"]),
+        part("join2", "join", ["conv0_to_join2", "conv2_stream_fifo"], ["join2_stream_fifo"]),
+        part("fire2", "neuron", ["join2_stream_fifo"], ["fire2_stream_fifo"]),
+        part("readout", "stage", ["fire2_stream_fifo"], []),
+    ]
+    queues = {"conv0_to_fire0": 3, "conv0_to_join2": 145, "fire0": 16, "join2": 17, "fire2": 18}
+    manifest = {"stages": stages, "axi_bytes": 2, "way_in": 1032, "parts": parts, "queues": queues}
+    write_json(project / "event/rtl/manifest.json", manifest)
+    found = report.collect(project)
+    assert found["flows"] == [
+        ["conv0", "fire0", 3], ["fire0", "conv1", 16], ["conv1", "conv2", 4], ["conv0", "join2", 145],
+        ["conv2", "join2", 6], ["join2", "fire2", 17], ["fire2", "readout", 18],
+    ]  # fmt: skip
+    (section,) = dataflow.sections(found)
+    assert [row[3] for row in section.rows] == ["-", "4", "-", "-"]
+    assert "join2 reads conv0 (145); join2 reads conv2 (6);" in section.note
+    figure = section.plots()["Stages and queues; the darker, the busier"]
+    written = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert written.count("145") == written.count("18") == written.count("logits") == 1
+    assert {"join2", "fire0", "fire2", "conv1"} <= set(written)
+    arcs = [patch for axes in figure.axes for patch in axes.patches if type(patch).__name__ == "FancyArrowPatch"]
+    assert len(arcs) == 1
+
+
 def test_a_stage_whose_cycles_nobody_told_leaves_the_dataflow_out(project):
     stage = {"name": "other", "law": None, "fifo_depth": 2}
     write_json(project / "event/rtl/manifest.json", {"stages": [stage]})

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from chains import images_of, readout, spiking
+from graphs import added, folding, preactivated
 
 from scaflow.hw.clock import predict
 from scaflow.hw.design import design
@@ -64,3 +65,23 @@ def test_two_images_are_too_few(bursts):
     graph, images = bursts
     with pytest.raises(ValueError, match=r"^FIFO depths: 2 images show no interval; give at least 3$"):
         choose_fifos(design(graph, FOLDING), images[:2])
+
+
+@pytest.mark.parametrize(("make", "pe"), [(preactivated, 3), (added, 2)])
+def test_a_list_design_of_a_graph_keeps_the_interval_of_its_law(make, pe):
+    """Its shorter ways hold more than they must: with what the theorem asks for they hold the longer ones up."""
+    graph = make(height=12, width=12)
+    laid = design(graph, folding(graph, "list", pe=pe))
+    images = images_of(laid, 4)
+    assert predict(laid, images).interval[-1] > laid.interval
+    depths = choose_fifos(laid, images)
+    deeper = with_fifos(laid, depths)
+    assert predict(deeper, images).interval[-1] == laid.interval
+    before, after = (
+        {queue.name: queue.cfg.depth for part in d.parts if part.kind == "fork" for queue in part.queues}
+        for d in (laid, deeper)
+    )
+    longer = [name for name in before if after[name] > before[name]]
+    assert len(longer) == 1 and after[longer[0]] <= 1.5 * before[longer[0]]
+    less = depths | {longer[0]: after[longer[0]] - before[longer[0]] // 4 - 1}
+    assert predict(with_fifos(laid, less), images).interval[-1] > laid.interval
