@@ -17,7 +17,7 @@ from scaflow.flow.designs import compile as compiling
 from scaflow.flow.designs import reference as keeping
 from scaflow.flow.jobs.engines import engine_of
 from scaflow.flow.options import BUILD, DATA, Build, Data, Force, Images, Jobs, Net, OneVariant, Ray
-from scaflow.flow.recordings.verb import recordings
+from scaflow.flow.recordings.verb import recordings, simulate_recordings
 from scaflow.flow.report import collect as report
 from scaflow.flow.running import at_work, end, err, make_report, messages, out, project_of, run_stages, say
 from scaflow.flow.stages import DESIGNS, TRAININGS, Project
@@ -133,15 +133,26 @@ def sim(
         Literal["cocotb", "native"],
         typer.Option("--engine", help="native: compiled, for whole test sets; writes native.json."),
     ] = "cocotb",
+    path: Annotated[
+        Path | None,
+        typer.Option("--recordings", metavar="FILE", help="Labelled event recordings, a folder or a .zip, instead."),
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Write what --recordings gave there.")] = None,
     ray: Ray = None,
     force: Force = False,
 ) -> None:
     """Simulate the designs against the golden model on test images. Reads BUILD/<net>/*/rtl. Writes sim.json.
 
     With --variant the result is printed only. --ray is for the native engine: parts of the test set are its jobs.
+    With --recordings all recordings of FILE go through one design (event, or --variant), natively.
     """
     with messages():
         project = project_of(net, build, folder)
+        if path is not None:
+            simulate_recordings(project, path, variant or "event", engine, json)
+            return
+        if json is not None:
+            raise ValueError("--json: of what --recordings gives; add it, or leave --json out")
         if ray is not None and engine != "native":
             raise ValueError("--ray: cocotb simulates on this machine alone; add --engine native")
         if waves is not None and (variant is None or engine == "native"):

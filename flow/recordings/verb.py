@@ -1,4 +1,4 @@
-"""The verb `recordings`: what it asks and prints."""
+"""The verb `recordings`, and `sim --recordings`: what they ask and print."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from scaflow.flow.running import messages, out, say
-from scaflow.model.files import check_place
+from scaflow.flow.report import collect as report
+from scaflow.flow.running import end, err, messages, out, say
+from scaflow.flow.stages import Project
+from scaflow.model.files import check_place, write_json
 
 
 def recordings(
@@ -46,3 +48,19 @@ def recordings(
         if picture is not None:
             looking.draw(rows, picture)
             say(f"written: {picture}")
+
+
+def simulate_recordings(project: Project, path: Path, variant: str, engine: str, json: Path | None) -> None:
+    """Recordings of one's own through a design: prints figures and equalities."""
+    from scaflow.flow.recordings import through
+
+    if engine != "native":
+        raise ValueError("--recordings: whole recordings are for the native engine; add --engine native")
+    if json is not None:
+        check_place(json)
+    found = through.run(project, path, variant, err, say)
+    if json is not None:
+        write_json(json, found)
+    out.print(through.section(found["recordings"]).table())
+    out.print(report.equality_table(found["equality"]))
+    end(found["equality"])
