@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from scaflow.hw.recordings import Given, Offered
     from scaflow.model.config import NetworkConfig
+    from scaflow.model.events.dataset import Recorded
+
+MOST_TOLD = 20  # problems, a line each
 
 
 def test_given(project: Project, wanted: int, progress: Progress) -> Given:
@@ -27,11 +30,34 @@ def given_recordings(
     network: NetworkConfig, data: Path, part: str, wanted: int, progress: Progress = lambda line: None
 ) -> list[Offered]:
     """The first recordings of the part train or test, as a design takes them."""
-    from scaflow.hw.recordings import offered
     from scaflow.model.events.dataset import recorded
 
     with recorded(network, data, part, progress, few=wanted) as found:
-        return [offered(found.read(i), network.input.binning) for i in range(len(found.labels))]
+        return taken(network, found)
+
+
+def taken(network: NetworkConfig, found: Recorded) -> list[Offered]:
+    """Recordings as a design takes them.
+
+    Raises:
+        ValueError: some are none, or not as the description says: all are listed.
+    """
+    from scaflow.hw.recordings import offered
+    from scaflow.model.events.dataset import counts_of
+
+    given, problems = [], []
+    for i in range(len(found.labels)):
+        try:
+            recording = found.read(i)
+            counts_of(network, recording, found.name(i))
+            given.append(offered(recording, network.input.binning))
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        lines = "".join(f"\n  {line}" for line in problems[:MOST_TOLD])
+        more = f"\n  and {len(problems) - MOST_TOLD} more" if len(problems) > MOST_TOLD else ""
+        raise ValueError(f"{found.title}: {len(problems)} recording(s) cannot be taken{lines}{more}")
+    return given
 
 
 def test_images(project: Project, wanted: int, progress: Progress) -> np.ndarray:

@@ -11,13 +11,14 @@ from rich.console import Console
 
 from scaflow.flow import rungs
 from scaflow.flow.chain import read_design
+from scaflow.flow.images import taken
 from scaflow.flow.native.run import predicted, simulate
 from scaflow.flow.report.section import Section
 from scaflow.flow.stages import Progress, Project, design_files
 from scaflow.hw.clock import predict
 from scaflow.hw.design import Design
 from scaflow.hw.emit import check_emitted
-from scaflow.hw.recordings import Offered, as_frames, leaving, offered
+from scaflow.hw.recordings import Offered, as_frames, leaving
 from scaflow.model.events.dataset import recorded_in
 from scaflow.quant.graph import execute, load
 from scaflow.sim.native import CHUNK, NativeRun
@@ -44,9 +45,10 @@ def run(project: Project, path: Path, variant: str, console: Console, say: Progr
     missing = [str(path) for path in design_files(project, (variant,)) if not path.is_file()]
     if missing:
         raise ValueError(f"--recordings: {', '.join(missing)} missing; run `scaflow compile {project.net}` first")
-    with recorded_in(network, path, say) as found:
+    sensor = None if network.input.crop else network.input_shape[:0:-1]  # where the files do not say it themselves
+    with recorded_in(network, path, say, sensor=sensor) as found:
         labels = found.labels
-        given = [offered(found.read(i), network.input.binning) for i in range(len(labels))]
+        given = taken(network, found)
     design, rtl = read_design(project, variant), project / f"{variant}/rtl"
     check_emitted(design, rtl)
     # the pruned designs are held against the pruned network itself, not against their own graphs
@@ -90,17 +92,18 @@ def figures(design: Design, given: list[Offered], labels: np.ndarray, through: N
 
 def delay(design: Design, recording: Offered) -> int:
     """Cycles from the last event of a recording to the last word of its result, where all that came before has long
-    been worked off: the events of a frame come together, and those of the next after a pause."""
+    been worked off: the events of a frame come together; those of the next, and the last one, after a pause."""
     cfg = design.events
     assert cfg is not None
     pause = 4 * int(predict(design, [recording]).latency[0])
-    waits = np.minimum(leaving(cfg, recording.beats), 1) * pause
-    begins = np.cumsum(waits) + np.arange(len(waits)) + cfg.pixels + 1  # the memories are cleared first
+    waits = np.minimum(leaving(cfg, recording.beats), 1)
+    waits[1:][-1:] = 1
+    begins = pause * np.cumsum(waits) + np.arange(len(waits)) + cfg.pixels + 1  # the memories are cleared first
     offers = np.zeros(int(begins[-1]) + 1, bool)
     offers[begins] = True
     clock = predict(design, [recording], offers)
-    cycles: int = int(clock.out_at[0, -1] - clock.in_at[0, -1]) + 1
-    return cycles
+    # both counted; but a sink that could stall refuses the first word once
+    return int(clock.out_at[0, -1] - clock.in_at[0, -1])
 
 
 def section(found: Row) -> Section:
@@ -118,8 +121,8 @@ def section(found: Row) -> Section:
         ),),
         note=(
             "Every logit and class against the golden model, the cycles of each recording's first and last event and of"
-            f" its result against the exact clock. At {found['clock_mhz']:g} MHz, from the first event to the class, with"
-            " events offered as fast as they are taken; and from the last event, when they come in real time (mean of"
-            f" {min(found['count'], DELAYED)})."
+            f" its result against the exact clock. At {found['clock_mhz']:g} MHz, from the first event to the class,"
+            " with events offered as fast as they are taken; and from the last event, when they come in real time (mean"
+            f" of {min(found['count'], DELAYED)})."
         ),
     )  # fmt: skip

@@ -22,7 +22,7 @@ from scaflow.model.config import NetworkConfig
 from scaflow.model.data import Dataset, load_dataset
 from scaflow.model.events import binning as binning_module
 from scaflow.model.events import saccades
-from scaflow.model.events.binning import Binning, binned
+from scaflow.model.events.binning import binned
 from scaflow.model.events.folder import opened_set
 from scaflow.model.events.recording import Recording
 from scaflow.model.files import whole
@@ -206,7 +206,9 @@ def framed(cfg: NetworkConfig, found: Recorded) -> Labelled:
             path = folder / f"{digest}-{start}-{part.stop}.npz"
             if not _read(path, frames[part], lengths[part]):
                 for i in range(part.start, part.stop):
-                    lengths[i] = _binned(frames[i], found.read(i), binning, found.name(i))
+                    counts = counts_of(cfg, found.read(i), found.name(i))
+                    lengths[i] = len(counts)
+                    frames[i, : len(counts)] = counts
                     progress.update(task, advance=1)
                 with whole(path) as file:
                     np.savez_compressed(file, allow_pickle=False, frames=frames[part], lengths=lengths[part])
@@ -215,21 +217,25 @@ def framed(cfg: NetworkConfig, found: Recorded) -> Labelled:
     return Labelled(frames, lengths, found.labels)
 
 
-def _binned(into: np.ndarray, recording: Recording, binning: Binning, name: str) -> int:
-    """The frames of a recording, and how many there are."""
-    if binning.crop is None and (recording.height, recording.width) != into.shape[2:]:
+def counts_of(cfg: NetworkConfig, recording: Recording, name: str) -> np.ndarray:
+    """The frames of a recording as a network sees them, uint8 [T, C, H, W].
+
+    Raises:
+        ValueError: it is longer than the description says, or of another sensor.
+    """
+    _, height, width = cfg.input_shape
+    if cfg.input.crop is None and (recording.height, recording.width) != (height, width):
         raise ValueError(
             f"{name}: a sensor of {recording.width} x {recording.height}, where the network sees"
-            f" {into.shape[3]} x {into.shape[2]}; give the sensor's size, or input.crop"
+            f" {width} x {height}; give the sensor's size, or input.crop"
         )
-    counts = binned(recording, binning).counts
-    if len(counts) > len(into):
+    counts = binned(recording, cfg.input.binning).counts
+    if len(counts) > cfg.frames:
         raise ValueError(
-            f"{name}: {len(counts)} frames, and input.frames={len(into)} is the most of a recording; raise it, or"
+            f"{name}: {len(counts)} frames, and input.frames={cfg.frames} is the most of a recording; raise it, or"
             " lengthen input.bin_us"
         )
-    into[: len(counts)] = counts
-    return len(counts)
+    return counts
 
 
 def _read(path: Path, frames: np.ndarray, lengths: np.ndarray) -> bool:
