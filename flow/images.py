@@ -26,6 +26,14 @@ def test_given(project: Project, wanted: int, progress: Progress) -> Given:
     return given_recordings(network, project.data, "test", wanted, progress)
 
 
+def test_labels(project: Project, wanted: int) -> np.ndarray:
+    """Of the first test recordings."""
+    from scaflow.model.events.dataset import recorded
+
+    with recorded(project.network, project.data, "test", few=wanted) as found:
+        return found.labels
+
+
 def given_recordings(
     network: NetworkConfig, data: Path, part: str, wanted: int, progress: Progress = lambda line: None
 ) -> list[Offered]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from scaflow.flow.recordings.figures import section as recordings_section
 from scaflow.flow.report.section import Section
 from scaflow.flow.stages import Project, design_digests
 from scaflow.model.files import read_json
@@ -34,6 +35,7 @@ def collect(project: Project, counters: list[Row]) -> dict[str, Any]:
         "counters": counters,
         "bottleneck": bottlenecks(counters),
         "equality": found["equality"],
+        "recordings": found.get("recordings", {}),
     }
 
 
@@ -42,6 +44,8 @@ def sections(found: dict[str, Any]) -> list[Section]:
     parts = []
     if found.get("native"):
         parts.append(native_section(found["native"]))
+    if found.get("recordings"):
+        parts.append(recordings_section(found["recordings"]))
     if found.get("counters"):
         parts.append(counter_section(found["counters"]))
     return parts

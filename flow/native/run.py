@@ -15,9 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from scaflow.flow import rungs
 from scaflow.flow.chain import read_design
-from scaflow.flow.images import test_given
+from scaflow.flow.images import test_given, test_labels
 from scaflow.flow.jobs.job import Engine, Opened
 from scaflow.flow.native import chunks, counters
+from scaflow.flow.recordings.figures import figures
 from scaflow.flow.stages import (
     DESIGNS,
     Project,
@@ -84,7 +85,7 @@ def run_designs(
 
     Returns:
         {"images", "designs": their digests, "native": one row a run, "counters": one row a design and stage,
-        "equality": rung 3's rows}
+        "equality": rung 3's rows}; of recordings also "recordings": the figures of the event design
 
     Raises:
         ValueError: a design is missing; or a run breaks off: hang, surplus word, broken stream law.
@@ -102,6 +103,8 @@ def run_designs(
             part = _design(project, variant, chosen, stalls, console, opened)
             for key in ("native", "counters", "equality"):
                 found[key] += part[key]
+            if "recordings" in part:
+                found["recordings"] = part["recordings"]
     return found
 
 
@@ -145,6 +148,10 @@ def _design(
         longest = max(SHORTEST, 2 * int(gaps.max(initial=design.interval or 1)))
         _run(rtl, variant, design, images, spikes, longest, logits, simulated, part)
     _count(variant, design, images[:COUNTED_IMAGES], flowing, simulated, part)
+    if variant == "event" and not isinstance(images, np.ndarray):
+        labels, row = test_labels(project, len(images)), part["native"][0]
+        wrong = row["logit_mismatches"], row["cycle_mismatches"]
+        part["recordings"] = figures(design, images, labels, flowing, *wrong)
     write_json(kept, part)
     shutil.rmtree(chunk_files, ignore_errors=True)
     return part

@@ -52,7 +52,7 @@ def recordings(
 
 def simulate_recordings(project: Project, path: Path, variant: str, engine: str, json: Path | None) -> None:
     """Recordings of one's own through a design: prints figures and equalities."""
-    from scaflow.flow.recordings import through
+    from scaflow.flow.recordings import figures, through
 
     if engine != "native":
         raise ValueError("--recordings: whole recordings are for the native engine; add --engine native")
@@ -61,6 +61,6 @@ def simulate_recordings(project: Project, path: Path, variant: str, engine: str,
     found = through.run(project, path, variant, err, say)
     if json is not None:
         write_json(json, found)
-    out.print(through.section(found["recordings"]).table())
+    out.print(figures.section(found["recordings"]).table())
     out.print(report.equality_table(found["equality"]))
     end(found["equality"])

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scaflow.flow import cli
-from scaflow.flow.recordings.through import delay
+from scaflow.flow.recordings.figures import delay
 from scaflow.hw.clock import predict
 from scaflow.hw.design import design
 from scaflow.hw.emit import emit
