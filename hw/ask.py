@@ -9,7 +9,7 @@ from scaflow.hw.groups import arriving
 from scaflow.model.config import NetworkConfig
 from scaflow.model.limits import event_problems
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Conv, Current, Graph, Readout
+from scaflow.quant.graph import IMAGE, Conv, Current, Graph, Readout
 
 
 def problems(cfg: NetworkConfig) -> list[str]:
@@ -56,7 +56,8 @@ def _least_part(cfg: NetworkConfig, graph: Graph, folding: Folding) -> float:
     kept = [*(cfg.sca.least(layer.channels) for layer in cfg.layers), cfg.classes, graph.input_shape[0]]
     for (node, edge), (read, written) in zip(graph.weighted, ends(cfg), strict=True):
         fold = folding[node.name]
-        if not isinstance(node, Readout) and cfg.sca.scheduler == "event" and edge.kind == "spikes":
+        by_spikes = cfg.sca.scheduler == "event" and graph.sources[node.name][0] != IMAGE
+        if by_spikes and not isinstance(node, Readout):
             _, height, width = edge.shape
             rows, columns = (
                 (size + 2 * node.padding - k) // node.stride + 1

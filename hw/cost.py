@@ -13,7 +13,7 @@ from scaflow.model.config import EventFoldConfig, FoldConfig, NetworkConfig
 from scaflow.model.cost import CycleModel, EventStage, ListStage
 from scaflow.model.shortcuts import shortcuts
 from scaflow.quant.golden.beats import ceil_div
-from scaflow.quant.graph import Conv, Current, Edge, Graph, Join, Neuron, Node, Pool, Readout, Weighted
+from scaflow.quant.graph import IMAGE, Conv, Current, Edge, Graph, Join, Neuron, Node, Pool, Readout, Weighted
 from scaflow.quant.neuron import NO_DECAY
 
 
@@ -29,7 +29,7 @@ def cycle_model(cfg: NetworkConfig, scheduler: Literal["list", "event"] = "list"
     tables = [_table(graph, node, edge, folding) for node, edge in weighted]
     stages = [
         _event(graph, node, edge, folding)
-        if scheduler == "event" and not isinstance(node, Readout) and edge.kind == "spikes"
+        if scheduler == "event" and not isinstance(node, Readout) and graph.sources[node.name][0] != IMAGE
         else table
         for (node, edge), table in zip(weighted, tables, strict=True)
     ]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from scaflow.hw.ask import problems
 from scaflow.hw.cost import by_stage, cycle_model, ends, folding_of, outline
 from scaflow.hw.cycles import node_law
 from scaflow.model.config import NetworkConfig
@@ -80,6 +81,17 @@ def test_events_are_priced_by_spikes_and_the_budget_by_the_dense_list(cfg):
     assert priced[1] == pytest.approx(lists.dense[1] * 0.5)
     assert priced[2] == pytest.approx(-(-12 // 2) * 0.5 * 16 * events.stages[2].reach / 4)
     assert events(masks, [rate * 0 for rate in rates])[1] == -(-16 // 3) * 3 * 49
+
+
+def test_the_first_layer_of_recordings_walks_its_list(cfg):
+    """As that of images: no rate of what comes in is measured. The budget is one frame's."""
+    recorded = {"dataset": "nmnist", "time_steps": 1, "input": {"kind": "frames", "bins": 5, "crop": [0, 0, 28, 28]}}
+    frames = NetworkConfig.model_validate(NET | recorded)
+    priced = cycle_model(frames, "event")
+    assert [type(stage).__name__ for stage in priced.stages[:2]] == ["ListStage", "EventStage"]
+    masks = [np.ones(layer.channels, bool) for layer in frames.layers]
+    silent = [np.zeros(layer.channels) for layer in frames.layers]
+    assert priced(masks, silent)[0] == priced.dense[0] and problems(frames) == []
 
 
 def test_events_are_not_priced_below_what_their_neurons_take(narrow):
