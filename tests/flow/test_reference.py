@@ -30,7 +30,7 @@ CHANNELS = {  # all and kept, as the README, docs/density.md and docs/reference/
     "fashion": (208, 104),
     "mnist": (88, 44),
     "swift": (48, 48),
-    "nmnist": (72, 48),
+    "nmnist": (72, 56),
 }
 BLOCKED = ("torch", "brevitas", "qonnx", "onnx", "onnxruntime")
 
