@@ -109,8 +109,13 @@ def fold_network(project: Project, request: Request, scheduler: str, progress: P
 def check_graphs(project: Project) -> None:
     """
     Raises:
-        ValueError: a graph is missing.
+        ValueError: a graph is missing; or the network is of recordings, for which none of this is known.
     """
+    if project.network.frames:
+        raise ValueError(
+            f"fold: {project.net} is of recordings, and foldings are solved for images alone; give pe, simd, neurons and"
+            " groups under [fold.event] yourself, and see what they cost by `scaflow synth` and `scaflow sim`"
+        )
     missing = [f"{name}/graph.json" for name in FOLDED if not (project / f"{name}/graph.json").is_file()]
     if missing:
         raise ValueError(
