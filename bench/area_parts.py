@@ -75,7 +75,14 @@ def _neuron(rng: np.random.Generator) -> LifNeuron:
     reach = 1 << (acc_bits + fraction - 2)
     bias, threshold = rng.integers(-reach // 4, reach // 4, (folds, pe)), rng.integers(1, reach, (folds, pe))
     leak, soft = int(rng.choice([0, 1, 1, 2])), int(rng.random() < 0.33)
-    return LifNeuron(pe, folds, steps, acc_bits, acc_bits + fraction + 2, fraction, leak, soft, bias, threshold)
+    kind, v_bits, more = rng.random(), acc_bits + fraction + 2, {}
+    if kind < 0.25:  # any decay
+        leak, more = 0, {"decay_factor": int(rng.integers(1, 128)) * 2 + 1, "decay_shift": 8}
+    elif kind < 0.4:
+        soft = 2
+    elif kind < 0.65:  # the membranes of a map
+        steps, more = 1, {"map_pixels": _upto(rng, 600) + 4}
+    return LifNeuron(pe, folds, steps, acc_bits, v_bits, fraction, leak, soft, bias, threshold, **more)
 
 
 def _sum(rng: np.random.Generator) -> SpikeSum:
@@ -106,7 +113,7 @@ def _streams(cfg: Any) -> tuple[dict[str, int], dict[str, int]]:
         case CurrentPe():
             return {"in": cfg.simd * (cfg.in_bits + cfg.addr_bits) + 1}, {"out": cfg.pe * cfg.acc_bits}
         case LifNeuron():
-            return {"in": cfg.pe * cfg.acc_bits}, {"out": cfg.pe}
+            return {"in": cfg.pe * cfg.acc_bits + (cfg.map_pixels > 0)}, {"out": cfg.pe}
         case SpikeSum():
             return {"in": cfg.channels * cfg.in_bits}, {"out": cfg.channels * cfg.out_bits}
         case FrameSplit():
