@@ -16,6 +16,7 @@ What is understood, from the image to the logits:
     sums      AveragePool and LpPool (p=1) on spikes, windows that do not overlap, GlobalAveragePool, ReduceMean and
               ReduceSum over rows and columns; Mul or Div by a positive scalar, Round where that makes whole numbers.
               In front of a linear layer they are in its weights, else a node, square and below 256
+    groups    of a Conv, depthwise ones too: a Conv of all channels in the graph, zeros between the groups
     Pad       with zeros, of the image or of spikes; like uneven pads and dilations, a larger kernel in the graph
     read-out  MatMul/Gemm with a Quant weight of one scale, Add, Reshape to [T, N, classes],
               ReduceSum or ReduceMean over axis 0, Mul/Div by a positive scalar

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from scaflow.quant.qonnx_shapes import symmetric, window
+from scaflow.quant.qonnx_shapes import symmetric, together, window
 
 Sizes = tuple[int, int, int]
 
@@ -59,8 +59,12 @@ class Map:
         """A Conv on this map as (weight, stride, padding) of the graph, or why there is none."""
         if self.order != (0, 1, 2):
             return "reads a map whose axes have changed places; put channels, rows, columns back in order"
-        if weight.shape[1] != self.sizes[0] + sum(self.pads[0]):
-            return f"reads {weight.shape[1]} channels of a {self.sizes} map; give it all channels, in one group"
+        groups = attribute.get("group", 1)
+        if groups < 1 or len(weight) % groups:
+            return f"group={groups} must divide its {len(weight)} output channels"
+        if weight.shape[1] * groups != self.sizes[0] + sum(self.pads[0]):
+            return f"reads {weight.shape[1] * groups} channels of a {self.sizes} map; its groups together read them all"
+        weight = together(weight, groups)
         _, (top, bottom), (left, right) = self.pads
         _, height, width = self.sizes
         kernel = tuple(attribute.get("kernel_shape", weight.shape[2:]))

@@ -62,7 +62,7 @@ OPERATORS: Mapping[str, Operator] = {
     ),
     # saturate and round_mode speak of 8-bit floats, which the reader refuses
     "Cast": _operator(1, "to", ignored="saturate round_mode"),
-    "Conv": _operator(3, "auto_pad dilations kernel_shape pads strides", neutral={"group": 1}),
+    "Conv": _operator(3, "auto_pad dilations group kernel_shape pads strides"),
     "Dropout": _operator(3, ignored="ratio seed consumed_inputs", neutral={"is_test": 1}),
     "Expand": _operator(2),
     "Flatten": _operator(1, "axis"),

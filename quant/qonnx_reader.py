@@ -176,6 +176,11 @@ class Reading(Paths):
         if isinstance(placed, tuple):
             weight, stride, padding = placed
             self._note_kernel(node, units.shape[2:], weight.shape[2:])
+            if (groups := attribute.get("group", 1)) > 1:
+                self.notes.append(
+                    f"node {title(node)!r}: its {groups} groups become one, zeros between them: more synapses, the same"
+                    " result"
+                )
         else:
             weight = placed
         outputs = self._value(node.output[0]).shape

@@ -93,6 +93,16 @@ def window(attribute: Mapping[str, Any], kernel: tuple[int, int], size: tuple[in
     return Window(kernel, strides, dilations, (pads[0], pads[1]))
 
 
+def together(weight: np.ndarray, groups: int) -> np.ndarray:
+    """The weights [Co, Ci / groups, Kh, Kw] of groups of channels as those of one: zeros between channels of two."""
+    outputs, inputs = len(weight) // groups, weight.shape[1]
+    whole = np.zeros((len(weight), inputs * groups, *weight.shape[2:]), weight.dtype)
+    for g in range(groups):
+        own = slice(g * outputs, (g + 1) * outputs)
+        whole[own, g * inputs : (g + 1) * inputs] = weight[own]
+    return whole
+
+
 def symmetric(weight: np.ndarray, found: Window, size: tuple[int, int]) -> tuple[np.ndarray, int, int] | str:
     """The same convolution with one stride and one padding on all sides: (weight, stride, padding).
 

@@ -1,4 +1,4 @@
-"""Foreign files whose paths part and meet, as a design: the RTL is the golden model of what was imported."""
+"""Foreign files of paths that part and meet, and of groups, as a design: RTL = golden model of what was imported."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from scaflow.flow.foreign import import_design
-from scaflow.quant.graph import Join, SumPool, load
+from scaflow.quant.graph import Conv, Join, SumPool, load
 
 SCRIPT = Path(__file__).parents[1] / "quant" / "foreign_paths.py"
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize(("kind", "node"), [("residual", Join), ("pooled", SumPool)])
+@pytest.mark.parametrize(("kind", "node"), [("residual", Join), ("pooled", SumPool), ("grouped", Conv)])
 def test_a_foreign_file_becomes_a_design_that_is_equal(kind, node, tmp_path) -> None:
     command = [sys.executable, SCRIPT, "net.onnx", "ints.npz", kind]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)

@@ -1,8 +1,9 @@
 """Networks whose paths part and meet, as someone outside the project would write them: Brevitas, torch and LIF.
 
-python foreign_paths.py OUT.onnx OUT.npz residual|pooled: the file, and the integers of the weights.
+python foreign_paths.py OUT.onnx OUT.npz residual|pooled|grouped: the file, and the integers of the weights.
 residual: a pre-activation block whose sums are of currents, then one whose sums are of spikes. What is added up has
 weights of fixed scales, powers of two apart. pooled: averages and sums over windows, and a read-out of the mean.
+grouped: a depthwise convolution between kernels of a row and of a column, and one of groups.
 """
 
 import sys
@@ -96,8 +97,27 @@ class Pooled(Net):
         return self.out(s.mean((2, 3))).reshape(T, -1, 4).mean(0)
 
 
+class Grouped(Net):
+    def __init__(self):
+        super().__init__()
+        self.row = qnn.QuantConv2d(1, 6, (1, 5), padding=(0, 2), bias=False, weight_bit_width=8)
+        self.depthwise = conv(6, 6, groups=6, stride=2)
+        self.pointwise = conv(6, 8, 1)
+        self.groups = qnn.QuantConv2d(8, 6, (3, 1), padding=(1, 0), groups=2, bias=False, weight_bit_width=4)
+        self.norms = norms(6, 6, 8, 6)
+        self.out = qnn.QuantLinear(6 * 4 * 4, 4, bias=True, weight_bit_width=8)
+
+    def forward(self, x):
+        first, second, third, fourth = self.norms
+        s = neuron(first(self.row(self.image(x))).repeat(T, 1, 1, 1))
+        s = neuron(second(self.depthwise(s)))
+        s = neuron(third(self.pointwise(s)))
+        s = neuron(fourth(self.groups(s)))
+        return self.out(s.flatten(1)).reshape(T, -1, 4).sum(0)
+
+
 torch.manual_seed(1)
-net = {"residual": Residual, "pooled": Pooled}[sys.argv[3]]().eval()
+net = {"residual": Residual, "pooled": Pooled, "grouped": Grouped}[sys.argv[3]]().eval()
 export_qonnx(
     net, args=torch.rand(BATCH, 1, 8, 8), export_path=sys.argv[1], dynamo=False, custom_opsets=OPSETS
 )

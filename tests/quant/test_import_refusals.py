@@ -119,7 +119,11 @@ REFUSED = {
         of("current", auto_pad="SAME_UPPER"),
         "node 'current_node' .Conv.: auto_pad=SAME_UPPER and pads",
     ),
-    "groups": (of("current", group=2), "group=2 must be 1"),
+    "groups": (of("current", group=2), "node 'current_node' .Conv.: reads 2 channels of a .1, 8, 8. map; its groups"),
+    "groups that are none": (
+        of("current", group=4),
+        "node 'current_node' .Conv.: group=4 must divide its 6 output channels",
+    ),
     "uneven strides": (of("current", strides=[1, 2]), "strides=.1, 2. must be the same"),
     "overlapping averages": (
         behind("pooled", "AveragePool", kernel_shape=[2, 2]),

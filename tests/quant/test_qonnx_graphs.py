@@ -99,7 +99,7 @@ def test_nodes_have_one_order_and_one_naming() -> None:
     assert arranged(other) == arranged(graph.nodes) == arranged(arranged(graph.nodes))
 
 
-@pytest.fixture(scope="module", params=["residual", "pooled"])
+@pytest.fixture(scope="module", params=["residual", "pooled", "grouped"])
 def foreign(request, tmp_path_factory) -> tuple[str, Path, dict[str, np.ndarray]]:
     folder = tmp_path_factory.mktemp("foreign")
     script = Path(__file__).with_name("foreign_paths.py")
@@ -120,6 +120,18 @@ def test_a_foreign_file_imports(foreign, digits) -> None:
         assert nodes["join2"].shifts == (0, 9)  # 2^-14 of a pixel level, 2^-5
         assert {nodes[name].weight.shape[2:] for name in ("conv3", "shortcut3")} == {(1, 1), (3, 3)}
         assert nodes["conv5"].in_bits == 2
+    elif kind == "grouped":
+        own = {"conv2": "pointwise"}
+        row, depthwise, groups = nodes["conv0"].weight, nodes["conv1"].weight, nodes["conv3"].weight
+        np.testing.assert_array_equal(row[:, :, 2], integers["row"][:, :, 0])
+        assert not row[:, :, [0, 1, 3, 4]].any()
+        np.testing.assert_array_equal(depthwise[np.arange(6), np.arange(6)], integers["depthwise"][:, 0])
+        assert not depthwise[~np.eye(6, dtype=bool)].any() and nodes["conv1"].stride == 2
+        for part, other in ((slice(0, 3), slice(4, 8)), (slice(3, 6), slice(0, 4))):
+            kept = slice(4 - other.start, 8 - other.start)
+            np.testing.assert_array_equal(groups[part, kept, :, 1], integers["groups"][part, :, :, 0])
+            assert not groups[part, other].any()
+        assert sum("groups become one" in note for note in report.notes) == 2
     else:
         own = {"conv0": "first", "conv1": "second", "conv2": "third"}
         assert [n.size for n in graph.nodes if isinstance(n, SumPool)] == [2, 2]
