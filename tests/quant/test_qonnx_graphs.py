@@ -92,6 +92,9 @@ def test_nodes_have_one_order_and_one_naming() -> None:
         "conv0", "fire0", "conv1", "conv2", "join2", "fire2", "conv3", "conv4", "shortcut4", "join4", "fire4",
         "sums4", "conv5", "readout",
     ]  # fmt: skip
+    placed = dict(zip(names, arranged(graph.nodes), strict=True))
+    np.testing.assert_array_equal(placed["conv4"].weight, graph.node("outer2").weight)  # it sees the latest spikes
+    np.testing.assert_array_equal(placed["shortcut4"].weight, graph.node("across2").weight)
     given = {node.name: replace(node, reads=graph.sources[node.name]) for node in graph.nodes}
     order = ["stem", "fire0", "inner1", "outer1", "join1", "fire1", "across2", "inner2", "outer2", "join2"]
     other = [given[name] for name in [*order, *(name for name in given if name not in order)]]
