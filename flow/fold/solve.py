@@ -113,8 +113,8 @@ def check_graphs(project: Project) -> None:
     """
     if project.network.frames:
         raise ValueError(
-            f"fold: {project.net} is of recordings, and foldings are solved for images alone; give pe, simd, neurons and"
-            " groups under [fold.event] yourself, and see what they cost by `scaflow synth` and `scaflow sim`"
+            f"fold: {project.net} is of recordings, and foldings are solved for images alone; give pe, simd, neurons"
+            " and groups under [fold.event] yourself, and see what they cost by `scaflow synth` and `scaflow sim`"
         )
     missing = [f"{name}/graph.json" for name in FOLDED if not (project / f"{name}/graph.json").is_file()]
     if missing:
