@@ -2,12 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 
 from scaflow.model.batches import Images
+from scaflow.model.config import AUGMENTS
 from scaflow.model.data import Dataset, dataset_of
 from scaflow.model.events import dataset
 from scaflow.model.events.binning import binned
 from scaflow.model.events.folder import opened_set
+from scaflow.model.network import SpikingNetwork
+from scaflow.model.run import count_right
+from scaflow.model.teacher import Teacher
 
 FRAMES = {"kind": "frames", "bin_us": 1000, "frames": 4, "bits": 2}
 SET = {"path": "set", "shape": [2, 6, 8], "classes": 2}
@@ -85,7 +90,7 @@ def test_what_does_not_fit_is_told(describe, root, changes, given, said):
 def mnist(monkeypatch):
     rng = np.random.default_rng(1)
     images = (rng.random((1012, 1, 28, 28)) < 0.05).astype(np.uint8) * 255
-    labels = np.arange(1012) % 10
+    labels = np.arange(1012) // 3 % 10
     few = Dataset(images, labels, images[:3], labels[:3])
     monkeypatch.setattr(dataset, "load_dataset", lambda name, root: few)
     return few
@@ -161,3 +166,29 @@ def test_batches_of_recordings(describe, root):
             windows = np.lib.stride_tricks.sliding_window_view(padded, (6, 8), (2, 3))
             assert any((windows[:, :, i, j] == moved.numpy()).all() for i in range(3) for j in range(3))
             assert (still.any(-1).any(-1).any(-1).nonzero().max() < images.lengths(chosen)).any()
+
+
+def test_what_lies_behind_a_recordings_end_is_not_judged(describe):
+    """By validation, and by the dense network whose answers are learnt."""
+    shape = SET | {"shape": [2, 9, 9]}
+    cfg = describe(dataset="folder", data=shape, input=FRAMES, time_steps=1)
+    torch.manual_seed(0)
+    net = SpikingNetwork(cfg).eval()
+    for block in net.blocks:
+        block.bn.bias.data += 0.5
+    rng = np.random.default_rng(2)
+    frames = torch.from_numpy(rng.integers(0, 4, (60, 4, 2, 9, 9)).astype(np.uint8))
+    lengths = torch.from_numpy(rng.integers(1, 4, 60))
+    other = frames.clone()
+    for recording, length in zip(other, lengths.tolist(), strict=True):
+        recording[length:] = 0
+    with torch.no_grad():
+        labels = net(frames.float() / 3, lengths).argmax(1)
+    assert count_right(net, other, labels, lengths, 3, batch=25) == 60 > count_right(net, other, labels, None, 3)
+    none, moved = AUGMENTS["none"], AUGMENTS["shift"]
+    tables = [Teacher(net, seen, none, 2.0, lengths).table for seen in (frames, other)]
+    assert torch.equal(*tables) and not torch.equal(tables[0], Teacher(net, other, none, 2.0).table)
+    asked = Teacher(net, frames, moved, 2.0)
+    logits, chosen = torch.zeros(60, 2), torch.arange(60)
+    losses = [asked.loss(logits, seen.float() / 3, chosen, lengths) for seen in (frames, other)]
+    assert losses[0] == losses[1] != asked.loss(logits, other.float() / 3, chosen)
