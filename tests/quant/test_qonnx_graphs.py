@@ -362,13 +362,18 @@ FAULTS = {
 }
 
 
+@pytest.fixture(scope="module")
+def by_hand(tmp_path_factory) -> tuple[Path, dict[str, str]]:
+    """A file, and the LIF of each of its neurons."""
+    path = tmp_path_factory.mktemp("hand") / "model.onnx"
+    export_graph(preactivated(), path)
+    return path, {layer.name: layer.source for layer in import_with_report(path)[1].layers}
+
+
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_misread_node_is_found_where_neurons_see_it(fault, tmp_path, monkeypatch) -> None:
+def test_a_misread_node_is_found_where_neurons_see_it(fault, by_hand, monkeypatch) -> None:
     name, seen_by, change = FAULTS[fault]
-    graph = replace(preactivated(), nodes=arranged(preactivated().nodes))
-    export_graph(graph, tmp_path / "model.onnx")
-    _, report = import_with_report(tmp_path / "model.onnx")
-    source = next(layer.source for layer in report.layers if layer.name == seen_by)
+    path, sources = by_hand
     finish = Reading._finish
 
     def misread(self) -> None:
@@ -378,8 +383,8 @@ def test_a_misread_node_is_found_where_neurons_see_it(fault, tmp_path, monkeypat
 
     monkeypatch.setattr(Reading, "_finish", misread)
     with pytest.raises(ValueError, match="the graph is not the file's") as error:
-        import_with_report(tmp_path / "model.onnx")
-    assert f"node {source!r} (LIF)" in str(error.value)
+        import_with_report(path)
+    assert f"node {sources[seen_by]!r} (LIF)" in str(error.value)
     # what a trunk carries on is seen by all neurons there
     assert f"{2 if name == 'conv0' else 1} problem(s)" in str(error.value)
 
