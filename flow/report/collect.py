@@ -60,7 +60,7 @@ def collect(project: Project) -> Report:
     return {
         "network": network.name,
         "dataset": network.dataset,
-        "time_steps": network.time_steps,
+        "time_steps": network.steps,
         "weight_bits": network.quant.weight_bits,
         "accuracy": compiled["accuracy"],
         "channels": compiled["channels"],

@@ -102,8 +102,14 @@ def chosen(names: str) -> tuple[str, ...]:
 
 
 def plan(project: Project, criteria: Sequence[str], seeds: Sequence[int]) -> list[Run]:
-    """All runs of a study, seed by seed, each behind what it starts from."""
+    """All runs of a study, seed by seed, each behind what it starts from.
+
+    Raises:
+        ValueError: the network is of recordings.
+    """
     base, runs = project.network, []
+    if base.frames:
+        raise ValueError(f"study: {project.net} is of recordings, and criteria are compared on images alone")
     warmup = round(base.sca.warmup * base.train.epochs)
     for seed in seeds:
         train = base.train.model_copy(update={"seed": seed})

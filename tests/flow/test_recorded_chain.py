@@ -87,9 +87,11 @@ def test_what_is_said_on_the_way(compiled):
     assert "no QONNX form" in said["export"]
 
 
-def test_no_folding_is_solved_for_recordings(compiled):
+def test_what_is_of_images_alone_is_refused(compiled):
     result = CliRunner().invoke(cli.app, ["fold", "moving.toml", "--max-luts", "9000"])
     assert result.exit_code == 2 and "foldings are solved for images alone" in result.stderr
+    result = CliRunner().invoke(cli.app, ["study", "moving.toml"])
+    assert result.exit_code == 2 and "criteria are compared on images alone" in result.stderr
 
 
 def test_torch_is_the_golden_model_and_the_network_has_learnt(compiled):
