@@ -14,6 +14,7 @@ from scaflow.hw.activity import reads
 from scaflow.hw.clock import Clock, predict, stage_cycles
 from scaflow.hw.design import Design, design, from_manifest
 from scaflow.hw.emit import emit
+from scaflow.hw.fold import Fold
 from scaflow.hw.recordings import Offered, as_bytes, as_frames, intake_of, leaving, offered
 from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
 from scaflow.model.events.binning import Binning
@@ -128,6 +129,16 @@ def test_recordings_end_in_the_class_of_the_golden_model(name: str, scheduler: s
     laid = laid_out(graph, scheduler)
     assert_as_simulated(laid, recordings, tmp_path / "rtl")
     assert_as_simulated(laid, recordings, tmp_path / "rtl", stall_pattern(0.4, 1, 300))
+
+
+@pytest.mark.rtl
+def test_frames_that_are_not_told_hold_the_read_out_a_cycle_less(tmp_path: Path) -> None:
+    """It has so many classes that they turn for longer than a frame takes elsewhere."""
+    nodes = (spiking("one", 2, 1, (3, 3), in_bits=8), readout(40, 2, 2, 2))
+    graph = of_frames(Graph("wide", (1, 4, 4), 1, nodes), 2)
+    laid = design(graph, {"one": Fold(2, 1), "readout": Fold(40, 2)}, events=intake_of(binning_of(graph), (1, 4, 4)))
+    clock = assert_as_simulated(laid, recordings_of(graph)[3:4] * 2, tmp_path / "rtl")
+    assert clock.interval.tolist() == [11 * 41 + 42]
 
 
 def test_recordings_of_a_batch_are_told_at_their_ends() -> None:
