@@ -65,7 +65,8 @@ def through(laid: Design, images: np.ndarray, folder: Path) -> bool:
     rtl = emit(laid, folder / "rtl").parent
     classes = len(laid.graph.readout.weight)
     start = time.monotonic()
-    run = simulate_native(rtl, "top", as_bytes(images), axi_bytes=laid.axi_bytes, expect=1 + classes, workers=1)
+    options = {"axi_bytes": laid.axi_bytes, "expect": 1 + classes, "workers": 1, "patience": 50_000_000}
+    run = simulate_native(rtl, "top", as_bytes(images), **options)
     clock, logits = predict(laid, images), execute(laid.graph, images)
     differ = int((run.words[:, 1:].view(np.int32) != logits).any(1).sum())
     told = run.at[:, 3].tolist() == clock.out_at[:, -1].tolist()

@@ -167,9 +167,7 @@ class Design:
             bits = 8 * entry.axi_bytes, entry.pixel_bits * entry.pixel_bytes
             ends = [Instance("axis_in", "axis_in", entry, *bits)]
         else:
-            width = self.events.channels * self.events.bits
-            ends = [Instance("axis_events", "axis_events", self.events, WORD, width + 2)]
-            ends += frames.divided(width, self._tokens())
+            ends = [*frames.entry(self.events, self._tokens())]
             inner[0] = replace(inner[0], reads=(frames.SPLIT,))
         out = AxisOut(module.classes, module.logit_bits, class_bits, module.frames)
         last = Instance("axis_out", "axis_out", out, inner[-1].out_bits, 32)
@@ -230,7 +228,7 @@ def design(
     validate(graph)
     bits = widths(graph)
     problems = [f"axi_bytes={axi_bytes}: {problem}"] if (problem := axi_problem(axi_bytes)) else []
-    problems += _time_problems(graph, events, tell_every)
+    problems += frames.problems(graph, events, tell_every)
     if problems := problems + _problems(graph, folding, bits):
         raise ValueError("\n".join(problems))
     parts = Layout(graph, folding, bits, orders or {}, fifo_depths or {}, tell_every).parts()
@@ -382,26 +380,6 @@ class Layout:
 def _tied(instances: Sequence[Instance], reads: tuple[str, ...]) -> tuple[Instance, ...]:
     """The first one to the queues it reads; each other one reads the one before it."""
     return (replace(instances[0], reads=reads), *instances[1:])
-
-
-def _time_problems(graph: Graph, events: AxisEvents | None, tell_every: int) -> list[str]:
-    """What keeps events from being the frames of a graph."""
-    if not graph.frames:
-        found = [f"{what}: the graph {graph.name!r} reads images, not frames; leave it out"
-                 for what, given in (("events", events), ("tell_every", tell_every)) if given]
-        return found
-    problems = [f"tell_every={tell_every} must be at least 0"] if tell_every < 0 else []
-    if len(graph.readout.weight) < 2:
-        problems.append(f"node {graph.readout.name!r}: of frames it needs two classes or more")
-    if events is None:
-        return [*problems, f"events: the graph {graph.name!r} reads frames; say how events are binned to them"]
-    given = (events.channels, events.height, events.width), events.bits
-    if given != (graph.input_shape, graph.pixel_bits):
-        problems.append(
-            f"events: bins hold (C, H, W) = {given[0]} counts of {given[1]} bits, the graph {graph.name!r} reads"
-            f" {graph.input_shape} of {graph.pixel_bits}; give the same"
-        )
-    return problems
 
 
 def _problems(graph: Graph, folding: Folding, bits: Mapping[str, Widths]) -> list[str]:

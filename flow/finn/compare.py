@@ -50,8 +50,13 @@ def stage(project: Project, progress: Progress) -> Stage:
     """Reads the designs of `OURS` and the test images. Writes finn.json.
 
     Raises:
-        ValueError: FINN is not installed; says which command does it.
+        ValueError: the network is of recordings; or FINN is not installed: says which command does it.
     """
+    if project.network.frames:
+        raise ValueError(
+            f"compare-finn: {project.net} is of recordings; FINN has no neurons that live from frame to frame, and its"
+            " circuits are compared on images alone"
+        )
     python = installed(project.build)
     files = ("graph.json", "graph.npz", "rtl/manifest.json")
     return Stage(

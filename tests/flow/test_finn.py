@@ -117,6 +117,11 @@ def test_a_source_of_another_version_is_refused():
     assert finn_worker.portable("replay_buffer.sv", "text") == "text"
 
 
+def test_recordings_are_not_compared(tmp_path):
+    done = CliRunner().invoke(app, ["compare-finn", "nmnist", "--build", str(tmp_path / "build")])
+    assert done.exit_code == 2 and "nmnist is of recordings" in " ".join(done.output.split())
+
+
 def test_without_finn_the_command_says_what_to_run(tmp_path):
     done = CliRunner().invoke(app, ["compare-finn", "digits", "--build", str(tmp_path / "build")])
     assert done.exit_code == 2
