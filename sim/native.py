@@ -21,11 +21,11 @@ import numpy as np
 from scaflow.model import caches, processes
 from scaflow.model.environment import environment
 from scaflow.model.threads import processors
-from scaflow.sim.build import BRIEF, NATIVE, build, sources_of
+from scaflow.sim.build import BRIEF, MOMENT, NATIVE, Engine, build, sources_of
 from scaflow.sim.rtl import SimulationError, last_words
 
 CHUNK = 250  # frames from one reset to the next
-FEW = 250  # frames that are through before a compiler has made the simulation faster
+FEW = ((25, MOMENT), (250, BRIEF))  # frames that are through before a compiler has made the simulation faster
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def simulate_native(
     chunk: int = CHUNK,
     first: int = 0,
     whole: int | None = None,
+    engine: Engine | None = None,
     workers: int | None = None,
     seed: int = 0,
     patience: int = 1_000_000,
@@ -78,6 +79,7 @@ def simulate_native(
         stalls: the pattern of a chunk by its number, see scaflow.hw.stalls; None runs freely.
         first: number of the first chunk: one that is run alone, by its number, gives what it gives among others.
         whole: frames of the set that these are a part of, for which the build has to pay; None: there are no others.
+        engine: what the design is compiled for; None: for so many frames.
         workers: processes at once; None: one a processor.
         seed: what registers without reset start with.
         patience: cycles without any beat before the run is given up.
@@ -88,7 +90,8 @@ def simulate_native(
         BuildError: the design does not compile.
     """
     files = list(sources) if sources else sources_of(directory / f"{top}.sv")
-    executable = build(top, files, engine=BRIEF if (whole or len(frames)) <= FEW else NATIVE)
+    few = (brief for most, brief in FEW if (whole or len(frames)) <= most)
+    executable = build(top, files, engine=engine or next(few, NATIVE))
     chunks = tuple(range(start, min(start + chunk, len(frames))) for start in range(0, len(frames), chunk))
     board = _Board(len(chunks), first, progress)
     start = time.monotonic()

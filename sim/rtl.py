@@ -19,7 +19,7 @@ from scaflow.model import processes
 from scaflow.model.files import check_place, read_json
 from scaflow.quant.golden.beats import unpack
 from scaflow.sim import cocotb_run
-from scaflow.sim.build import RTL, build, sources_of
+from scaflow.sim.build import MODULE, RTL, build, sources_of
 from scaflow.sim.errors import SimulationError
 
 
@@ -129,7 +129,7 @@ def simulate_streams(
     with tempfile.TemporaryDirectory(prefix="scaflow-") as directory:
         parameters = write_memories(cfg, Path(directory))
         files = sources_of(source or RTL / f"{module}.sv")
-        executable = build(module, files, parameters, trace=waves is not None)
+        executable = build(module, files, parameters, trace=waves is not None, engine=MODULE)
         told = dict(zip(getattr(cfg, "inputs", ("in",)), inputs, strict=True))
         expected = dict(zip(getattr(cfg, "outputs", ("out",)), expect, strict=True))
         orders = _orders(told, expected, stalls, seed, probes, patience)

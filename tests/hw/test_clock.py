@@ -15,6 +15,7 @@ from scaflow.hw.fold import Fold
 from scaflow.hw.groups import SYNAPSE
 from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
 from scaflow.quant.graph import Graph, Pool, execute, validate
+from scaflow.sim.build import MOMENT
 from scaflow.sim.native import simulate_native
 from scaflow.sim.rtl import simulate_top
 
@@ -292,6 +293,7 @@ def test_runs_side_by_side_as_simulated(schedulers, tmp_path):
     run = simulate_native(
         tmp_path / "rtl", "top", images.transpose(0, 2, 3, 1).reshape(len(images), -1), axi_bytes=laid.axi_bytes,
         expect=laid.readout.classes + 1, stalls=patterns.__getitem__, chunk=7, workers=1,
+        engine=MOMENT,
     )  # fmt: skip
     stalls = [(pattern & OFFERS != 0, pattern & TAKES != 0) for pattern in patterns]
     clocks = predict_runs(laid, images.reshape(17, 7, *laid.graph.input_shape), stalls)

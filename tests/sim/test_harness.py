@@ -15,7 +15,7 @@ import pytest
 from scaflow.quant.golden.stream_fork import StreamFork
 from scaflow.sim import build as building
 from scaflow.sim import rtl, toolchain
-from scaflow.sim.build import BuildError, build, checks_of, sources_of
+from scaflow.sim.build import MODULE, BuildError, build, checks_of, sources_of
 from scaflow.sim.rtl import SimulationError, simulate, simulate_axis, simulate_streams, simulate_top
 
 PORTS = """
@@ -287,7 +287,7 @@ def test_builds_take_the_header_that_the_compiler_accepts(cache: Path, tmp_path:
 
     monkeypatch.setattr(building, "_call", strict)
     for width, trace in ((8, False), (8, True), (9, False)):
-        build("probe", [module(tmp_path, REGISTER)], {"WIDTH": width}, trace=trace)
+        build("probe", [module(tmp_path, REGISTER)], {"WIDTH": width}, trace=trace, engine=MODULE)
     assert strictly == ["simulation"] * 3
 
 

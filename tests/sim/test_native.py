@@ -20,7 +20,7 @@ from scaflow.hw.fold import Fold
 from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
 from scaflow.quant.graph import Conv, Graph, Pool, Readout, execute, validate
 from scaflow.sim import native
-from scaflow.sim.build import BRIEF, build, sources_of
+from scaflow.sim.build import MOMENT, build, sources_of
 from scaflow.sim.native import NativeRun, joined, simulate_native
 from scaflow.sim.rtl import SimulationError, simulate_axis
 
@@ -126,7 +126,7 @@ def test_progress_ends_at_all_images(rtl: Path, images: np.ndarray) -> None:
 
 
 def test_a_build_is_in_use_while_chunks_are_to_come(rtl: Path, images: np.ndarray) -> None:
-    home = build("top", sources_of(rtl / "top.sv"), engine=BRIEF).parent
+    home = build("top", sources_of(rtl / "top.sv"), engine=MOMENT).parent
 
     def age(done: int) -> None:
         if done <= 3:  # of seven
