@@ -15,7 +15,7 @@ from pathlib import Path
 import find_libpython
 
 from scaflow.model import environment as passed
-from scaflow.sim import toolchain
+from scaflow.sim import lean, toolchain
 
 
 def lay_out(scratch: Path, directory: Path) -> Path:
@@ -52,12 +52,13 @@ def environment(scratch: Path, bench: str, top: str, seed: int, results: Path) -
         "LD_LIBRARY_PATH": os.pathsep.join(libraries),
         "PYTHONPATH": os.pathsep.join(folders),
         "PYGPI_PYTHON_BIN": sys.executable,
+        "PYGPI_USERS": ",".join(lean.ENTRIES),
         "GPI_USERS": f"../libpython;../cocotb/{_interface()},initialize",
         "COCOTB_TOPLEVEL": top,
         "COCOTB_TEST_MODULES": bench,
         "COCOTB_RESULTS_FILE": str(results),
         "COCOTB_RANDOM_SEED": str(seed),
-        "COCOTB_REWRITE_ASSERTION_FILES": "",  # or each run sets pytest's plugins up: a third of a short one
+        "COCOTB_REWRITE_ASSERTION_FILES": "",  # none: pytest is not there to do it
         "COCOTB_TRUST_INERTIAL_WRITES": "1",  # Verilator's are
     }
 
