@@ -1,6 +1,7 @@
 """The stream bench: the cocotb test that every simulation runs. Started by scaflow.sim.rtl, never by hand.
 
-It reads its orders from the JSON file named by $SCAFLOW_ORDERS and writes what the monitors saw to `result`.
+It reads its orders from the JSON file named by $SCAFLOW_ORDERS and writes what the monitors saw to `result`. It
+makes a run for each chance of stalls, one after the other, each from reset.
 """
 
 from __future__ import annotations
@@ -25,9 +26,8 @@ class BrokenRun(Exception):
 
 
 class Bench:
-    def __init__(self, dut, orders: dict) -> None:
-        self.dut, self.orders = dut, orders
-        stalls, seed = orders["stalls"], orders["seed"]
+    def __init__(self, dut, orders: dict, stalls: float) -> None:
+        self.dut, self.orders, seed = dut, orders, orders["seed"]
         self.complete = Event()
         self.released = 0  # the clock edge after which rst_n is high
         self.ends: list[Source | Sink] = []
@@ -49,16 +49,16 @@ class Bench:
             BrokenRun: nothing moved for `patience` cycles, or more came than expected.
         """
         self.dut.rst_n.value = 0
-        Clock(self.dut.clk, PERIOD, unit="step").start()
         for _ in range(RESET_CYCLES):
             await RisingEdge(self.dut.clk)
         self.dut.rst_n.value = 1
         self.released = get_sim_time("step") // PERIOD
-        for part in (*self.taken, *self.given, *self.ends):
-            cocotb.start_soon(part.run())
+        tasks = [cocotb.start_soon(part.run()) for part in (*self.taken, *self.given, *self.ends)]
         await self._all_beats()
         await Timer(QUIET_CYCLES * PERIOD + PERIOD // 2, "step")  # off the edge: the probes have settled
         self._no_surplus()
+        for task in tasks:
+            task.cancel()
 
     async def _all_beats(self) -> None:
         monitors = (*self.taken, *self.given)
@@ -93,11 +93,15 @@ class Bench:
 @cocotb.test()
 async def run(dut) -> None:
     orders = json.loads(Path(os.environ["SCAFLOW_ORDERS"]).read_text())
-    bench, error = Bench(dut, orders), None
+    Clock(dut.clk, PERIOD, unit="step").start()
+    runs, error = [], None
     try:
-        await bench.run()
+        for stalls in orders["stalls"]:
+            bench = Bench(dut, orders, stalls)
+            await bench.run()
+            runs.append(bench.seen())
     except BrokenRun as broken:
         error = str(broken)
         raise
     finally:
-        Path(orders["result"]).write_text(json.dumps(bench.seen() | {"error": error}))
+        Path(orders["result"]).write_text(json.dumps({"runs": runs, "error": error}))

@@ -1,6 +1,7 @@
 """Run RTL: `simulate("module", cfg, beats)` is called like the golden twin `module(cfg, beats)`.
 
 A module of several streams is run by `simulate_streams`; the dataclass of its twin names them in `inputs`, `outputs`.
+`simulate_runs` runs it several times in one process: to start one takes longer than most runs.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cocotb_tools.check_results import get_results
 
@@ -19,7 +20,7 @@ from scaflow.model import processes
 from scaflow.model.files import check_place, read_json
 from scaflow.quant.golden.beats import unpack
 from scaflow.sim import cocotb_run
-from scaflow.sim.build import MODULE, RTL, build, sources_of
+from scaflow.sim.build import COCOTB, MODULE, RTL, Engine, build, sources_of
 from scaflow.sim.errors import SimulationError
 
 
@@ -92,20 +93,8 @@ def simulate(
         SimulationError: hang, surplus beat, or a broken stream law.
         BuildError: the module refuses these parameters.
     """
-    return _single(
-        simulate_streams(
-            module,
-            cfg,
-            [beats],
-            expect=[expect],
-            stalls=stalls,
-            seed=seed,
-            waves=waves,
-            probes=probes,
-            patience=patience,
-            source=source,
-        )
-    )
+    told: dict[str, Any] = {"seed": seed, "waves": waves, "probes": probes, "patience": patience, "source": source}
+    return single(simulate_streams(module, cfg, [beats], expect=[expect], stalls=stalls, **told))
 
 
 def simulate_streams(
@@ -126,14 +115,36 @@ def simulate_streams(
     Raises:
         SimulationError, BuildError: as `simulate`.
     """
+    told: dict[str, Any] = {"seed": seed, "waves": waves, "probes": probes, "patience": patience, "source": source}
+    return simulate_runs(module, cfg, inputs, expect=expect, stalls=[stalls], **told)[0]
+
+
+def simulate_runs(
+    module: str,
+    cfg,
+    inputs: Sequence[Sequence[int]],
+    *,
+    expect: Sequence[int],
+    stalls: Sequence[float],
+    seed: int = 0,
+    waves: Path | None = None,
+    probes: Sequence[str] = (),
+    patience: int = 20_000,
+    source: Path | None = None,
+) -> list[Streams]:
+    """A run of `simulate_streams` for each chance of stalls, each from reset; a later one finds what has no reset as
+    the one before left it.
+
+    Raises:
+        SimulationError, BuildError: as `simulate`.
+    """
     with tempfile.TemporaryDirectory(prefix="scaflow-") as directory:
         parameters = write_memories(cfg, Path(directory))
         files = sources_of(source or RTL / f"{module}.sv")
         executable = build(module, files, parameters, trace=waves is not None, engine=MODULE)
         told = dict(zip(getattr(cfg, "inputs", ("in",)), inputs, strict=True))
         expected = dict(zip(getattr(cfg, "outputs", ("out",)), expect, strict=True))
-        orders = _orders(told, expected, stalls, seed, probes, patience)
-        return _run(executable, Path(directory), orders, waves)
+        return _run(executable, Path(directory), _orders(told, expected, stalls, seed, probes, patience), waves)
 
 
 def simulate_top(
@@ -148,15 +159,17 @@ def simulate_top(
     waves: Path | None = None,
     probes: Sequence[str] = (),
     patience: int = 1_000_000,
+    engine: Engine = COCOTB,
 ) -> Run:
     """Run a generated design, `directory/top.sv` with its memory images beside it; otherwise as `simulate`.
 
-    `sources`, where given, replaces the search for the files that `top` instantiates.
+    `sources`, where given, replaces the search for the files that `top` instantiates. `engine`: MODULE for a run of few
+    cycles.
     """
     files = list(sources) if sources else sources_of(directory / f"{top}.sv")
-    executable = build(top, files, trace=waves is not None)
-    orders = _orders({"in": beats}, {"out": expect}, stalls, seed, probes, patience)
-    return _single(_run(executable, directory, orders, waves))
+    executable = build(top, files, trace=waves is not None, engine=engine)
+    orders = _orders({"in": beats}, {"out": expect}, [stalls], seed, probes, patience)
+    return single(_run(executable, directory, orders, waves)[0])
 
 
 def simulate_axis(
@@ -243,7 +256,7 @@ def _simulate_independent(
 def _orders(
     inputs: Mapping[str, Sequence[int]],
     outputs: Mapping[str, int],
-    stalls: float,
+    stalls: Sequence[float],
     seed: int,
     probes: Sequence[str],
     patience: int,
@@ -252,17 +265,21 @@ def _orders(
     return {
         "inputs": {name: [f"{beat:x}" for beat in beats] for name, beats in inputs.items()},
         "outputs": dict(outputs),
-        "stalls": stalls,
+        "stalls": list(stalls),
         "seed": seed,
         "probes": list(probes),
         "patience": patience,
     }
 
 
-def _run(executable: Path, directory: Path, orders: dict, waves: Path | None) -> Streams:
-    seen = _execute("scaflow.sim.bench", executable, directory, orders, waves)
+def _run(executable: Path, directory: Path, orders: dict, waves: Path | None) -> list[Streams]:
+    runs = _execute("scaflow.sim.bench", executable, directory, orders, waves)["runs"]
+    return [_streams(executable.name, orders, seen) for seen in runs]
+
+
+def _streams(top: str, orders: dict, seen: dict) -> Streams:
     if [beats for beats, _ in seen["inputs"]] != list(orders["inputs"].values()):
-        raise SimulationError(f"{executable.name}: the input monitor saw other beats than were given")
+        raise SimulationError(f"{top}: the input monitor saw other beats than were given")
     start = min((at[0] for _, at in seen["inputs"] if at), default=0)
     inputs, outputs = (
         [Seen([int(beat, 16) for beat in beats], [cycle - start for cycle in at]) for beats, at in seen[end]]
@@ -272,7 +289,8 @@ def _run(executable: Path, directory: Path, orders: dict, waves: Path | None) ->
     return Streams(inputs, outputs, cycles, seen["probes"], seen["since_reset"])
 
 
-def _single(run: Streams) -> Run:
+def single(run: Streams) -> Run:
+    """Of a module with one stream in and one out."""
     (x, in_at), (y, out_at) = run.inputs[0], run.outputs[0]
     return Run(y, run.cycles, in_at, out_at, x, run.probes, run.since_reset)
 

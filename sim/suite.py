@@ -25,7 +25,7 @@ import pytest
 
 from scaflow.hw.mem import parameters
 from scaflow.sim.build import RTL, lint, sources_of
-from scaflow.sim.rtl import Run, SimulationError, Streams, simulate, simulate_streams
+from scaflow.sim.rtl import Run, SimulationError, Streams, simulate, simulate_runs, single
 
 RANDOM_SHAPES = 4  # in every test run
 FULL_SHAPES = 40  # in the wide sweep, the first ones included
@@ -54,17 +54,6 @@ def compare(stem: str, cfg, beats: Sequence[int], **options) -> Run:
     twin = twin_of(stem)
     run = simulate(stem, cfg, beats, expect=len(twin(cfg, list(beats))), **options)
     _hold(f"{stem} {cfg}", run.y, run.out_at, twin(cfg, run.x))
-    return run
-
-
-def compare_streams(stem: str, cfg, streams: Sequence[Sequence[int]], **options) -> Streams:
-    """As `compare`, of a module with several streams."""
-    twin = twin_of(stem)
-    expect = [len(golden) for golden in twin(cfg, [list(beats) for beats in streams])]
-    run = simulate_streams(stem, cfg, streams, expect=expect, **options)
-    golden = twin(cfg, [seen.beats for seen in run.inputs])
-    for name, seen, wanted in zip(cfg.outputs, run.outputs, golden, strict=True):
-        _hold(f"{stem} {cfg} {name}", seen.beats, seen.at, wanted)
     return run
 
 
@@ -109,15 +98,13 @@ class RtlSuite:
         if "mutant" in metafunc.fixturenames:
             metafunc.parametrize("mutant", self.mutants, ids=[f"mutant{i}" for i in range(len(self.mutants))])
 
-    @pytest.mark.rtl
-    def test_flowing(self, cfg: Any) -> None:
-        """Equal to the twin without stalls, in exactly the cycles of the law."""
-        self._check(cfg, 0.0)
+    def held(self, cfg: Any, run: Any) -> None:
+        """Laws of single beats, in each of the runs: a `Run`, or of several streams a `Streams`."""
 
     @pytest.mark.rtl
-    def test_stalling(self, cfg: Any) -> None:
-        """Equal to the twin with random pauses on both sides."""
-        self._check(cfg, STALLS)
+    def test_shape(self, cfg: Any) -> None:
+        """Equal to the twin without stalls, in exactly the cycles of the law, and with random pauses at all ends."""
+        self._check(cfg)
 
     @pytest.mark.rtl
     def test_lint(self) -> None:
@@ -137,29 +124,46 @@ class RtlSuite:
 
     def _caught(self, broken: Path, first: int) -> bool:
         for cfg in (*self.directed[first:], *self.directed[:first]):
-            for stalls in (0.0, STALLS):
-                try:
-                    self._check(cfg, stalls, source=broken)
-                except (AssertionError, SimulationError):
-                    return True
+            try:
+                self._check(cfg, broken)
+            except (AssertionError, SimulationError):
+                return True
         return False
 
-    def _check(self, cfg: Any, stalls: float, **options) -> None:
+    def _check(self, cfg: Any, source: Path | None = None) -> None:
         beats = self.beats(cfg, random.Random(f"{self.stem} {cfg}"))
-        expected = self.probes(cfg, beats)
-        options |= {"stalls": stalls, "seed": 1, "patience": PATIENCE, "probes": tuple(expected)}
-        run = self.compared(cfg, beats, **options)
-        assert run.probes == expected, f"{self.stem} {cfg}: at the end {run.probes}, expected {expected}"
-        law = None if stalls else self.cycles(cfg, beats)
-        assert law in (None, run.cycles), f"{self.stem} {cfg}: {run.cycles} cycles, the law says {law}"
+        expected, streams, chances = self.probes(cfg, beats), self._streams(beats), (0.0, STALLS)
+        golden = self._twin(cfg, streams)
+        lengths = [len(stream) for stream in golden]
+        options: dict[str, Any] = {"seed": 1, "patience": PATIENCE, "probes": tuple(expected), "source": source}
+        runs = simulate_runs(self.stem, cfg, streams, expect=lengths, stalls=chances, **options)
+        for stalls, run in zip(chances, runs, strict=True):  # each took the beats that the twin was given
+            title = f"{self.stem} {cfg}, {'stalling' if stalls else 'flowing'}"
+            for name, seen, wanted in zip(getattr(cfg, "outputs", ("out",)), run.outputs, golden, strict=True):
+                _hold(f"{title}, {name}", seen.beats, seen.at, wanted)
+            assert run.probes == expected, f"{title}: at the end {run.probes}, expected {expected}"
+            law = None if stalls else self.cycles(cfg, beats)
+            assert law in (None, run.cycles), f"{title}: {run.cycles} cycles, the law says {law}"
+            self.held(cfg, self._shown(run))
 
-    def compared(self, cfg: Any, beats: list, **options) -> Any:
-        """The run, which is equal to the twin; laws of single beats are held here."""
-        return compare(self.stem, cfg, beats, **options)
+    def _streams(self, beats: list) -> list[list[int]]:
+        return [beats]
+
+    def _twin(self, cfg: Any, streams: list[list[int]]) -> list[list[int]]:
+        return [twin_of(self.stem)(cfg, streams[0])]
+
+    def _shown(self, run: Streams) -> Any:
+        return single(run)
 
 
 class StreamsSuite(RtlSuite):
-    """The same of a module with several streams in or out."""
+    """The same of a module with several streams."""
 
-    def compared(self, cfg: Any, beats: list, **options) -> Any:
-        return compare_streams(self.stem, cfg, beats, **options)
+    def _streams(self, beats: list) -> list[list[int]]:
+        return beats
+
+    def _twin(self, cfg: Any, streams: list[list[int]]) -> list[list[int]]:
+        return twin_of(self.stem)(cfg, streams)
+
+    def _shown(self, run: Streams) -> Any:
+        return run

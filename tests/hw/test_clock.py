@@ -15,7 +15,7 @@ from scaflow.hw.fold import Fold
 from scaflow.hw.groups import SYNAPSE
 from scaflow.hw.stalls import OFFERS, TAKES, stall_pattern
 from scaflow.quant.graph import Graph, Pool, execute, validate
-from scaflow.sim.build import MOMENT
+from scaflow.sim.build import MODULE, MOMENT
 from scaflow.sim.native import simulate_native
 from scaflow.sim.rtl import simulate_top
 
@@ -100,7 +100,8 @@ def test_a_stage_alone(name, schedulers, stage, tmp_path):
     images = images_of(laid, 3)
     clock = stage_cycles(laid, stage, images)
     emit_stage(laid, stage, tmp_path / "rtl")
-    run = simulate_top(tmp_path / "rtl", "top", stage_beats(laid, stage, images), expect=clock.out_at.size)
+    beats = stage_beats(laid, stage, images)
+    run = simulate_top(tmp_path / "rtl", "top", beats, expect=clock.out_at.size, engine=MODULE)
     origin = clock.in_at[0, 0]
     assert run.in_at == (clock.in_at - origin).ravel().tolist()
     assert run.out_at == (clock.out_at - origin).ravel().tolist()

@@ -14,7 +14,7 @@ from scaflow.hw.emit import emit, emit_stage
 from scaflow.hw.fold import Fold
 from scaflow.quant.golden.beats import pack, unpack
 from scaflow.quant.graph import execute
-from scaflow.sim.build import lint, sources_of
+from scaflow.sim.build import MODULE, lint, sources_of
 from scaflow.sim.rtl import simulate_axis, simulate_top
 
 FOLDING = {"first": Fold(4, 1), "middle": Fold(2, 2), "dense": Fold(3, 4), "readout": Fold(3, 2)}
@@ -71,7 +71,7 @@ def test_a_first_layer_with_more_steps_than_synapses_takes_the_cycles_of_the_law
     _, height, width = stage.out_edge.shape
     words = height * width * time_steps
     emit_stage(design(graph, FOLDING | {"first": Fold(pe, 1)}), "first", tmp_path / "rtl")
-    run = simulate_top(tmp_path / "rtl", "top", images.ravel().tolist(), expect=len(images) * words)
+    run = simulate_top(tmp_path / "rtl", "top", images.ravel().tolist(), expect=len(images) * words, engine=MODULE)
     ends = run.out_at[words - 1 :: words]
     assert ends[-1] - ends[-2] == stage.law
 
@@ -90,7 +90,8 @@ def test_a_stage_alone_takes_the_cycles_of_the_law(graph, tmp_path):
 
     emit_stage(laid, "middle", tmp_path / "rtl")
     wanted = words(spikes["middle"], stage.out_order)
-    run = simulate_top(tmp_path / "rtl", "top", words(spikes["first_pool"], before.out_order), expect=len(wanted))
+    beats = words(spikes["first_pool"], before.out_order)
+    run = simulate_top(tmp_path / "rtl", "top", beats, expect=len(wanted), engine=MODULE)
     assert run.y == wanted
     ends = run.out_at[len(wanted) // 3 - 1 :: len(wanted) // 3]
     assert [b - a for a, b in pairwise(ends)] == [stage.law, stage.law]

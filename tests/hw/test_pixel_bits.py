@@ -25,7 +25,7 @@ from scaflow.model.config import NetworkConfig
 from scaflow.model.cost import EventStage, ListStage
 from scaflow.quant.golden.beats import unpack
 from scaflow.quant.graph import Graph, Pool, Readout, execute, validate
-from scaflow.sim.build import lint, sources_of
+from scaflow.sim.build import MODULE, lint, sources_of
 from scaflow.sim.rtl import simulate_axis, simulate_top
 
 NODES = (
@@ -80,7 +80,8 @@ def test_the_first_stage_alone(scheduler, tmp_path):
     images = images_of(laid, 3)
     clock = stage_cycles(laid, "one", images)
     emit_stage(laid, "one", tmp_path / "rtl")
-    run = simulate_top(tmp_path / "rtl", "top", stage_beats(laid, "one", images), expect=clock.out_at.size)
+    beats = stage_beats(laid, "one", images)
+    run = simulate_top(tmp_path / "rtl", "top", beats, expect=clock.out_at.size, engine=MODULE)
     assert run.out_at == (clock.out_at - clock.in_at[0, 0]).ravel().tolist()
     pooled = execute(laid.graph, images, trace=True)[1]["pool_one"].transpose(0, 3, 4, 1, 2).reshape(-1, 6)
     assert [unpack(word, 1, 6) for word in run.y] == pooled[:, list(laid.stages[0].out_order)].tolist()

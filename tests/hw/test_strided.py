@@ -20,6 +20,7 @@ from scaflow.hw.fold import Fold
 from scaflow.quant.golden.beats import pack
 from scaflow.quant.golden.window_buffer import ring_depth
 from scaflow.quant.graph import Conv, Graph, Pool, execute, validate
+from scaflow.sim.build import MODULE
 from scaflow.sim.rtl import simulate_top
 
 
@@ -131,7 +132,8 @@ def test_a_stage_alone_takes_the_cycles_of_law_and_clock(name, kind, place, tmp_
     stage, images = laid.stages[place], images_of(laid, 3)
     clock = stage_cycles(laid, stage.name, images)
     emit_stage(laid, stage.name, tmp_path / "rtl")
-    run = simulate_top(tmp_path / "rtl", "top", stage_beats(laid, stage.name, images), expect=clock.out_at.size)
+    beats = stage_beats(laid, stage.name, images)
+    run = simulate_top(tmp_path / "rtl", "top", beats, expect=clock.out_at.size, engine=MODULE)
     spikes = execute(laid.graph, images, trace=True)[1]
     names = [node.name for node in laid.graph.nodes]
     after = [stage.name, *(n for n in names[names.index(stage.name) + 1 :][:1] if n.startswith("p"))][-1]

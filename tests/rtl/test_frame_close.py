@@ -34,14 +34,12 @@ class TestFrameClose(StreamsSuite):
         ("closing ? '0 :", ""),
     )
 
-    def compared(self, cfg: FrameClose, beats: list[list[int]], **options) -> Streams:
+    def held(self, cfg: FrameClose, run: Streams) -> None:
         """A token is taken with its frame's last beat, and every beat leaves as it comes."""
-        run = super().compared(cfg, beats, **options)
         (given, tokens), (out,) = run.inputs, run.outputs
         assert given.at == out.at
         results = [i for i, beat in enumerate(given.beats) if not cfg.marked or beat >> cfg.width - 1]
         assert tokens.at == [out.at[i] for i in results[cfg.beats - 1 :: cfg.beats]]
-        return run
 
     def draw(self, rng: random.Random) -> FrameClose:
         return FrameClose(width=rng.randint(1, 40), beats=rng.choice((1, 2, 3, 4, 9, 16)), marked=rng.randint(0, 1))

@@ -72,11 +72,9 @@ class TestLifNeuron(RtlSuite):
             for _ in range(cfg.folds * cfg.time_steps * PIXELS)
         ]  # fmt: skip
 
-    def compared(self, cfg: LifNeuron, beats: list[int], **options) -> Run:
+    def held(self, cfg: LifNeuron, run: Run) -> None:
         """No more beats are inside than there are credits."""
-        run = super().compared(cfg, beats, **options)
         assert all(taken > left for taken, left in zip(run.in_at[CREDITS:], run.out_at, strict=False))
-        return run
 
     def cycles(self, cfg: LifNeuron, beats: list[int]) -> int:
         return len(beats) + 4 + 1

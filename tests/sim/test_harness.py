@@ -16,7 +16,7 @@ from scaflow.quant.golden.stream_fork import StreamFork
 from scaflow.sim import build as building
 from scaflow.sim import rtl, toolchain
 from scaflow.sim.build import MODULE, BuildError, build, checks_of, sources_of
-from scaflow.sim.rtl import SimulationError, simulate, simulate_axis, simulate_streams, simulate_top
+from scaflow.sim.rtl import SimulationError, simulate, simulate_axis, simulate_runs, simulate_streams, simulate_top
 
 PORTS = """
   input logic clk, input logic rst_n,
@@ -65,6 +65,22 @@ def test_stalls_are_random_and_repeatable(tmp_path: Path) -> None:
     assert runs[0].out_at != runs[2].out_at and runs[0].in_at != runs[2].in_at
     assert runs[0].cycles > 250
     assert all(r.y == runs[0].y for r in runs)
+
+
+def test_runs_in_one_process_are_those_of_a_process_each(tmp_path: Path) -> None:
+    options = {"expect": [200], "seed": 3, "source": module(tmp_path, REGISTER)}
+    told = "probe", Probe(), [[i % 251 for i in range(200)]]
+    runs = simulate_runs(*told, stalls=(0.0, 0.4), **options)
+    assert runs == [simulate_streams(*told, stalls=stalls, **options) for stalls in (0.0, 0.4)]
+    assert runs[0].cycles < runs[1].cycles
+
+
+def test_a_later_run_finds_what_no_reset_cleared(tmp_path: Path) -> None:
+    body = REGISTER + "logic seen = 0; always_ff @(posedge clk) if (in_valid) seen <= 1;"
+    body = body.replace("out_data <= in_data", "out_data <= in_data + WIDTH'(!in_valid && seen)")
+    body = body.replace("if (!rst_n) out_valid <= 0;", "if (!rst_n) out_valid <= seen;")
+    with pytest.raises(SimulationError, match="more output beats than expected"):
+        simulate_runs("probe", Probe(), [[1, 2]], expect=[2], stalls=(0.0, 0.0), source=module(tmp_path, body))
 
 
 def test_valid_that_falls_while_waiting_fails(tmp_path: Path) -> None:
