@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import subprocess
 import sys
 from pathlib import Path
 
+import pygpi.entry
 import pytest
 
 from scaflow.sim import cocotb_run
@@ -54,6 +57,16 @@ def test_it_is_told_what_to_run_and_nothing_of_other_runs(composed, tmp_path: Pa
     told = ("COCOTB_TOPLEVEL", "COCOTB_TEST_MODULES", "COCOTB_RANDOM_SEED", "COCOTB_RESULTS_FILE")
     assert [found[name] for name in told] == ["top", "own.bench", "7", str(tmp_path / "results.xml")]
     assert "theirs" not in found.values()
+
+
+def test_cocotb_is_entered_as_it_enters_itself_but_without_pytest(composed) -> None:
+    first, *entries = composed()["PYGPI_USERS"].split(",")
+    entered = inspect.getsource(pygpi.entry.load_entry)
+    assert first == "scaflow.sim.lean:stand_in"
+    assert [entry for entry in entries if f'"{entry}"' not in entered] == []
+    script = "import sys; from scaflow.sim import lean; lean.stand_in(); import cocotb.regression"
+    script += "; print('_pytest.nodes' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "False\n"
 
 
 def test_a_python_without_a_shared_library_is_refused_with_the_remedy(composed, monkeypatch, request) -> None:
