@@ -44,8 +44,9 @@ def _compile(project: Project, progress: Progress) -> None:
     graphs, equality, logits = {}, [], {}
     for training in TRAININGS:
         qonnx = None if project.network.frames else project / f"{training}/model.onnx"
+        imported = qonnx and import_qonnx(qonnx)
         folded = folded_network(project / f"{training}/model.pt")
-        graphs[training] = graph = import_qonnx(qonnx) if qonnx else to_graph(folded)
+        graphs[training] = graph = imported or to_graph(folded)
         progress(f"{training}, torch and golden model on {len(images):,} test images")
         logits[training], wrong = rungs.torch_against_golden(folded, graph, images, data.test_lengths)
         equality.append(rungs.row("0 torch = golden, spikes and logits", training, len(images), wrong))
