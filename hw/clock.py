@@ -90,7 +90,7 @@ def predict(
     """
     stalls = _pair(source_stalls, sink_stalls)
     if not isinstance(images, np.ndarray):
-        return Timer(design, None, 1, stalls, until).run_recordings(images, progress)
+        return Timer(design, None, 1, stalls, until).run_recordings(images, progress, spikes)
     spikes = None if spikes is None else {name: trace[None] for name, trace in spikes.items()}
     return Timer(design, None, 1, stalls, until).run(images[None], progress, spikes)[0]
 
@@ -203,12 +203,16 @@ class Timer:
         return [Clock(i, o, told) for i, o, told in zip(in_at, out_at, self._stages(), strict=True)]
 
     def run_recordings(
-        self, recordings: Sequence[Offered], progress: Callable[[int], None] = lambda done: None
+        self,
+        recordings: Sequence[Offered],
+        progress: Callable[[int], None] = lambda done: None,
+        spikes: Mapping[str, np.ndarray] | None = None,
     ) -> Clock:
         """Feed recordings and return their times.
 
         Args:
             progress: called with the number of recordings timed.
+            spikes: [N, T, C, H, W] by node, as in `predict`.
         """
         cfg, state = self._events, self._state
         assert cfg is not None and self._runs == 1
@@ -224,9 +228,12 @@ class Timer:
                     f"recording {i}: its events are binned to {events.sum() // 2 + 1} frames, given are {len(frames)};"
                     " bin them as the design does, to fewer than 16,384 frames"
                 )
-            traces = execute(self._graph, frames[None], trace=True)[1]
-            spikes = {name: trace.swapaxes(0, 1)[None] for name, trace in traces.items()}  # each frame a step by itself
-            walks = self._walks(frames[None], spikes)
+            if spikes is None and self._needs_spikes:
+                found = {name: trace[0] for name, trace in execute(self._graph, frames[None], trace=True)[1].items()}
+            else:
+                found = {name: trace[i, : len(frames)] for name, trace in (spikes or {}).items()}
+            # each frame is an image of a step
+            walks = self._walks(frames[None], {name: trace[None, :, None] for name, trace in found.items()})
             notes = lanes.array(len(events) + len(after), 1, np.int16)
             notes["lanes"][:, 0] = np.concatenate([events, after])
             joined = lanes.array(len(walks) + len(notes), 1, np.int16)
@@ -241,6 +248,12 @@ class Timer:
             progress(i + 1)
         every = np.concatenate([np.empty((0, state.out_beats), np.int64), *out_at])
         return Clock(in_at, every[np.cumsum(results, dtype=np.int64) - 1], self._stages()[0], every)
+
+    @property
+    def _needs_spikes(self) -> bool:
+        """Does a stage walk events that are not in what comes in?"""
+        sources = [self._graph.sources[stage.name][0] for stage in self._chain if stage.scheduler == "event"]
+        return any(source != IMAGE for source in sources)
 
     def _advance(self, walks: np.ndarray, beats: int, given: int) -> list[np.ndarray]:
         """Take in so many beats, and give as many as they make; the cycles of either, [beats, runs]."""

@@ -32,6 +32,7 @@ from scaflow.quant.golden.axis_events import WORD, AxisEvents
 from scaflow.quant.golden.axis_in import AxisIn
 from scaflow.quant.golden.axis_out import AxisOut
 from scaflow.quant.golden.beats import address_bits, ceil_div
+from scaflow.quant.golden.mac_array import credits
 from scaflow.quant.golden.readout import Readout as ReadoutModule
 from scaflow.quant.golden.stream_fifo import StreamFifo
 from scaflow.quant.graph import IMAGE, Conv, Current, Edge, Graph, Join, Neuron, Node, Readout, Weighted, validate
@@ -41,7 +42,7 @@ FIFO_DEPTH = 16  # one LUT-RAM cell deep: lets a stage run ahead over its neighb
 # as much deeper than it must be, or each of its words would wait for the whole of the other way
 
 
-HELD = 32  # beats before and behind the sums of a part, at most: windows, credits, registers of modules
+HELD = 32  # beats before the sums of a part, at most: windows and registers; behind them half as many, and the credits
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ class Part:
         rings = [i.cfg.depth for i in self.instances if i.module == "window_buffer"]
         rings += [i.cfg.windows.rows * i.cfg.width for i in self.instances if i.module == "synapse_event"]
         queued = max((queue.cfg.depth for queue in self.queues), default=0)
-        return 1 + ceil_div(sum(rings) + HELD, self.takes) + ceil_div(queued + HELD, self.beats)
+        results = max((credits(i.cfg.depth) for i in self.instances if i.module == "lif_pe"), default=HELD // 2)
+        return 1 + ceil_div(sum(rings) + HELD, self.takes) + ceil_div(queued + results + HELD // 2, self.beats)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from scaflow.hw.clock import predict
 from scaflow.hw.design import Design
-from scaflow.hw.recordings import Given
+from scaflow.hw.recordings import Given, as_frames
 from scaflow.quant.golden.beats import ceil_div
 from scaflow.quant.graph import execute
 
@@ -49,7 +49,8 @@ def choose_fifos(design: Design, images: Given) -> dict[str, int]:
     """
     if len(images) < 3:
         raise ValueError(f"FIFO depths: {len(images)} images show no interval; give at least 3")
-    spikes = execute(design.graph, images, trace=True)[1] if isinstance(images, np.ndarray) else None
+    frames, lengths = as_frames(images)
+    spikes = execute(design.graph, frames, trace=True, lengths=lengths)[1]
     tries = {
         stage.name: tuple(2**n for n in range(1, LARGE.bit_length())) for stage in design.stages if stage.out_edge
     }
