@@ -142,22 +142,20 @@ def _design(
         title, place = f"native: {variant}, {how}", chunk_files / how.replace(" ", "-")
         return simulate(rtl, title, images, logits.shape[1], longest, console, chunk, engine, place)
 
-    flowing, clock = _run(rtl, variant, design, images, spikes, None, logits, simulated, part)
+    flowing, clock = run_once(rtl, variant, design, images, spikes, None, logits, simulated, part)
     if stalls:
         gaps = np.diff(clock[:, 3]) if len(images) > 1 else clock[:, 3]  # one image alone: all that it takes
         longest = max(SHORTEST, 2 * int(gaps.max(initial=design.interval or 1)))
-        _run(rtl, variant, design, images, spikes, longest, logits, simulated, part)
+        run_once(rtl, variant, design, images, spikes, longest, logits, simulated, part)
     _count(variant, design, images[:COUNTED_IMAGES], flowing, simulated, part)
     if variant == "event" and not isinstance(images, np.ndarray):
-        labels, row = test_labels(project, len(images)), part["native"][0]
-        wrong = row["logit_mismatches"], row["cycle_mismatches"]
-        part["recordings"] = figures(design, images, labels, flowing, *wrong)
+        part["recordings"] = figures(design, images, test_labels(project, len(images)), flowing, part["native"][0])
     write_json(kept, part)
     shutil.rmtree(chunk_files, ignore_errors=True)
     return part
 
 
-def _run(
+def run_once(
     rtl: Path,
     variant: str,
     design: Design,

@@ -18,10 +18,8 @@ DELAYED = 50  # recordings of which the delay is worked out
 Row = dict[str, Any]
 
 
-def figures(
-    design: Design, given: Sequence[Offered], labels: np.ndarray, through: NativeRun, wrong: int, late: int
-) -> Row:
-    """What a run says of recordings, of which so many have wrong logits, or other cycles than the exact clock's.
+def figures(design: Design, given: Sequence[Offered], labels: np.ndarray, through: NativeRun, told: Row) -> Row:
+    """What a run says of recordings; `told`: its row of the native engine.
 
     Keys: count, accuracy; logit_mismatches, cycle_mismatches; events, frames (means); cycles_mean, ms_mean, ms_max:
     from a recording's first event to the last word of its result, events offered as fast as possible, at clock_mhz;
@@ -32,8 +30,8 @@ def figures(
     return {
         "count": len(given),
         "accuracy": float((through.words[:, 0] == labels).mean()),
-        "logit_mismatches": wrong,
-        "cycle_mismatches": late,
+        "logit_mismatches": told["logit_mismatches"],
+        "cycle_mismatches": told["cycle_mismatches"],
         "events": float(np.mean([len(recording.beats) for recording in given])),
         "frames": float(np.mean([len(recording.frames) for recording in given])),
         "clock_mhz": CLOCK_MHZ,

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from scaflow.flow import rungs
 from scaflow.flow.chain import read_design
 from scaflow.flow.images import taken
-from scaflow.flow.native.run import predicted, simulate
+from scaflow.flow.native.run import run_once, simulate
 from scaflow.flow.recordings.figures import figures
 from scaflow.flow.stages import Progress, Project, design_files
 from scaflow.hw.emit import check_emitted
-from scaflow.hw.recordings import as_frames
+from scaflow.hw.recordings import Given, as_frames
 from scaflow.model.events.dataset import recorded_in
 from scaflow.quant.graph import execute, load
-from scaflow.sim.native import CHUNK
+from scaflow.sim.native import CHUNK, NativeRun
 
 Row = dict[str, Any]
 
@@ -50,13 +48,11 @@ def run(project: Project, path: Path, variant: str, console: Console, say: Progr
     graph = load(project / f"{'dense' if variant == 'dense' else 'skip'}/graph")
     frames, lengths = as_frames(given)
     logits = execute(graph, frames, lengths=lengths)
-    with tempfile.TemporaryDirectory(prefix="scaflow-recordings-") as scratch:
+    part: Row = {"native": [], "equality": []}
+
+    def simulated(rtl: Path, how: str, images: Given, longest: int | None = None, chunk: int = CHUNK) -> NativeRun:
         title = f"{variant}, {path.name}"
-        through = simulate(rtl, title, given, logits.shape[1], None, console, CHUNK, None, Path(scratch))
-    wrong = rungs.wrong_frames(rungs.Frames(through.words.tolist(), [], [], through.frame_error), logits)
-    late = int((through.at != predicted(design, given, {}, through.chunks, None)).any(1).sum())
-    equality = [
-        rungs.row("3 native: top = golden, recordings", variant, len(given), wrong),
-        rungs.row("3 native: top's cycles = exact clock, recordings", variant, len(given), late),
-    ]
-    return {"recordings": figures(design, given, labels, through, wrong, late), "equality": equality}
+        return simulate(rtl, title, images, logits.shape[1], longest, console, chunk, None, path)  # no engine's jobs
+
+    through, _ = run_once(rtl, variant, design, given, {}, None, logits, simulated, part)
+    return {"recordings": figures(design, given, labels, through, part["native"][0]), "equality": part["equality"]}

@@ -109,7 +109,7 @@ def test_a_damaged_network_is_refused(project, name, how):
 
 
 def test_what_the_native_engine_keeps_is_made_again(project, monkeypatch):
-    monkeypatch.setattr(native, "_run", lambda *_: (None, np.zeros((1, 4))))
+    monkeypatch.setattr(native, "run_once", lambda *_: (None, np.zeros((1, 4))))
     monkeypatch.setattr(native, "_count", lambda *_: None)
     run = ("sim", "digits", "--engine", "native", "--images", "2", "--variant", "dense")
     assert CliRunner().invoke(cli.app, run).exit_code == 0
